@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+
+// Package config is the configuration file: wg-quick's format with the sections that the box adds.
+// It parses with line numbers, fills defaults, checks, and converts wg-quick files.
+//
+// It must not know sockets or the kernel. Start at Parse and Load.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"oasis6/internal/wgkey"
+)
+
+// Config is the validated form: typed, defaults filled in.
+type Config struct {
+	Interface Interface
+	Peers     []Peer
+	Prefix    Prefix
+	LANs      []LAN
+	Router    Router
+}
+
+// Interface is the tunnel's own end.
+type Interface struct {
+	PrivateKey     wgkey.Private // zero until the key file has been read
+	PrivateKeyFile string        // created with a new key, mode 0600, if missing
+	Name           string        // default oasis0
+	Addresses      []netip.Prefix
+	LinkLocal      netip.Addr // from an Address in fe80::/10; zero: derived from the key
+	ListenPort     uint16     // 0: any
+	FwMark         uint32     // 0: none
+	MTU            int        // 0: from the path to the endpoint
+	DNS            []netip.Addr
+	Search         []string // names in DNS
+}
+
+// Peer is the hub.
+type Peer struct {
+	Name         string
+	PublicKey    wgkey.Public
+	PresharedKey wgkey.Preshared
+	Endpoint     string // host:port; host may be a name; empty: the peer comes to us
+	AllowedIPs   []netip.Prefix
+	Keepalive    time.Duration // 0: off
+	LinkLocal    netip.Addr    // zero: derived from its key
+}
+
+// Source is where the delegation comes from.
+type Source uint8
+
+const (
+	DHCPv6 Source = iota
+	Static
+)
+
+func (s Source) String() string {
+	if s == Static {
+		return "static"
+	}
+	return "dhcpv6"
+}
+
+// Prefix is the delegation.
+type Prefix struct {
+	Source Source
+	Static netip.Prefix // masked; valid only for Static
+	Hint   netip.Prefix // wished length (::/56) or wished prefix; zero: nothing is wished
+}
+
+// RDNSSMode says which DNS servers hosts are told.
+type RDNSSMode uint8
+
+const (
+	RDNSSAuto      RDNSSMode = iota // configured, then learned, then off
+	RDNSSSelf                       // the box's own address on the LAN
+	RDNSSOff                        //
+	RDNSSAddresses                  // LAN.RDNSS
+)
+
+// LAN is one network behind the box.
+type LAN struct {
+	Interface string
+	Subnet    uint64 // which /64 of the delegation
+	RDNSSMode RDNSSMode
+	RDNSS     []netip.Addr
+	DNSSL     []string
+	// Preference is the default router preference: "low", "medium", "high".
+	Preference string
+}
+
+// Router is what concerns the whole box.
+type Router struct {
+	FirewallOpen bool // Firewall = open
+}

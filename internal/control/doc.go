@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+
+// Package control is the control socket.
+package control

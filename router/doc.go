@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+
+// Package router is the box.
+package router

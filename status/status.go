@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+
+// Package status is what a running box says of itself: snapshot types, their JSON and text form,
+// and the list of recent events.
+//
+// It must not know how things are done, nor ask anybody: the loop that owns the state fills a
+// Snapshot and publishes it. Start at Snapshot.
+package status
+
+import "time"
+
+// Snapshot is the answer to `oasis6 status --json`; docs/status.schema.json describes it.
+// Times are remaining seconds; -1 stands for "never" (infinite).
+type Snapshot struct {
+	Version  string   `json:"version"`
+	Role     string   `json:"role"` // run | hub
+	UptimeS  float64  `json:"uptime_s"`
+	Ready    bool     `json:"ready"`
+	Summary  string   `json:"summary"` // begins with "up: ", "starting: ", "degraded: " or "down: "
+	Tunnel   Tunnel   `json:"tunnel"`
+	Prefixes []Prefix `json:"prefixes"`
+	DHCPv6   *DHCPv6  `json:"dhcpv6,omitempty"`
+	LANs     []LAN    `json:"lans"`
+	Sites    []Site   `json:"sites"`
+	Problems []string `json:"problems"` // what is wrong now, in words, with what to do
+	Events   []Event  `json:"events"`
+}
+
+// Tunnel is the WireGuard side.
+type Tunnel struct {
+	Interface string `json:"interface"`
+	PublicKey string `json:"public_key"`
+	LinkLocal string `json:"link_local"`
+	MTU       int    `json:"mtu"`
+	State     string `json:"state"` // down | connecting | up
+	Peers     []Peer `json:"peers"`
+}
+
+// Peer is one WireGuard peer.
+type Peer struct {
+	Name          string  `json:"name"`
+	PublicKey     string  `json:"public_key"`
+	Endpoint      string  `json:"endpoint"`
+	Carrier       string  `json:"carrier"`         // udp
+	HandshakeAgeS float64 `json:"handshake_age_s"` // -1: never
+	RxBytes       uint64  `json:"rx_bytes"`
+	TxBytes       uint64  `json:"tx_bytes"`
+}
+
+// Prefix is one delegation.
+type Prefix struct {
+	Prefix     string  `json:"prefix"`
+	Source     string  `json:"source"` // dhcpv6 | static
+	State      string  `json:"state"`  // soliciting | requesting | bound | renewing | rebinding | static | stale
+	PreferredS float64 `json:"preferred_s"`
+	ValidS     float64 `json:"valid_s"`
+	T1S        float64 `json:"t1_s"`
+	T2S        float64 `json:"t2_s"`
+	Server     string  `json:"server"`
+}
+
+// DHCPv6 is the client machine.
+type DHCPv6 struct {
+	State     string  `json:"state"`
+	DUID      string  `json:"duid"`
+	IAID      uint32  `json:"iaid"`
+	Next      string  `json:"next"`
+	NextS     float64 `json:"next_s"` // -1: nothing is planned
+	LastError string  `json:"last_error"`
+	Sent      uint64  `json:"sent"`
+	Received  uint64  `json:"received"`
+	Dropped   uint64  `json:"dropped"`
+}
+
+// LAN is one interface on which we are the router.
+type LAN struct {
+	Interface       string            `json:"interface"`
+	State           string            `json:"state"` // missing | no carrier | no link-local | up
+	Prefixes        []LANPrefix       `json:"prefixes"`
+	RouterLifetimeS float64           `json:"router_lifetime_s"`
+	RDNSS           []string          `json:"rdnss"`
+	DNSSL           []string          `json:"dnssl"`
+	MTU             int               `json:"mtu"`
+	RASent          uint64            `json:"ra_sent"`
+	RSReceived      uint64            `json:"rs_received"`
+	Dropped         map[string]uint64 `json:"dropped"` // ND messages refused, by reason
+	Hosts           []Host            `json:"hosts"`
+}
+
+// LANPrefix is a subnet on a LAN.
+type LANPrefix struct {
+	Prefix     string  `json:"prefix"`
+	Address    string  `json:"address"`
+	PreferredS float64 `json:"preferred_s"`
+	ValidS     float64 `json:"valid_s"`
+	Stale      bool    `json:"stale"`
+}
+
+// Host is a host seen on a LAN.
+type Host struct {
+	MAC       string   `json:"mac"`
+	Addresses []string `json:"addresses"`
+}
+
+// Site is one R1 as the hub sees it.
+type Site struct {
+	Name string `json:"name"`
+}
+
+// Event is one thing a user may have noticed. At is wall-clock time, for people only.
+type Event struct {
+	At     time.Time `json:"at"`
+	Level  string    `json:"level"`
+	What   string    `json:"what"`
+	Detail string    `json:"detail"`
+}
