@@ -55,7 +55,6 @@ type Node struct {
 	lab      *Lab
 	net, mnt int             // namespace descriptors, they keep the namespaces alive
 	nl       *netlink.Handle // of this node's network namespace
-	seq      int             // programs started
 }
 
 // Node makes a machine whose only interface is lo, up.
