@@ -86,21 +86,25 @@ func refusal(err error) error {
 // one of the programs is not installed.
 func Need(t T, programs ...string) {
 	t.Helper()
-	refuse := t.Skipf
-	if os.Getenv(envRequire) == "1" {
-		refuse = t.Fatalf
-	}
 	switch r := os.Getenv(envRefused); {
 	case r != "":
-		refuse("%s", r)
+		refuse(t, "%s", r)
 	case os.Getenv(envInside) == "":
 		t.Fatalf("netlab.Main was not called: func TestMain(m *testing.M) { netlab.Main(m) }")
 	}
 	for _, p := range programs {
 		if _, err := lookPath(p); err != nil {
-			refuse("needs %s: %v (scripts/deps.sh installs it)", p, err)
+			refuse(t, "needs %s: %v (scripts/deps.sh installs it)", p, err)
 		}
 	}
+}
+
+func refuse(t T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv(envRequire) == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 // lookPath also looks in the sbin directories, which a plain user's PATH lacks on Debian.

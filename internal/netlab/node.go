@@ -166,9 +166,7 @@ func (n *Node) Inside(f func() error) error {
 		if err := unix.Setns(n.mnt, unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("node %s: setns: %w", n.Name, err)
 		}
-		if err := unix.Chdir(wd); err != nil { // setns went to the root directory
-			return err
-		}
+		_ = unix.Chdir(wd) // setns went to the root directory; Tmpfs may have covered wd
 		return f()
 	})
 }
@@ -190,6 +188,17 @@ func (n *Node) WriteFile(path, text string, mode os.FileMode) {
 	})
 	if err != nil {
 		n.lab.T.Fatalf("node %s: %v", n.Name, err)
+	}
+}
+
+// Tmpfs covers a directory of the node with an empty one of its own.
+func (n *Node) Tmpfs(dir string) {
+	n.lab.T.Helper()
+	err := n.Inside(func() error {
+		return unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755")
+	})
+	if err != nil {
+		n.lab.T.Fatalf("node %s: mount tmpfs on %s: %v", n.Name, dir, err)
 	}
 }
 

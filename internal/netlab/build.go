@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+
+package netlab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Build compiles a command of this module, or of one it needs, once per run, and returns its
+// path, which is the same in all nodes. The working directory must be in this module, as it is
+// in tests.
+func Build(t T, pkg string, flags ...string) string {
+	t.Helper()
+	name := strings.NewReplacer("/", "_", " ", "").Replace(pkg + strings.Join(flags, ""))
+	path := filepath.Join(labDir, "bin", name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if err := build(path, pkg, flags); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return path
+}
+
+func build(path, pkg string, flags []string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(dir, "build")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }() // on a tmpfs that ends with the run
+	// Without a stamp the build does not depend on git being there and willing.
+	args := append([]string{"build", "-buildvcs=false", "-o", filepath.Join(tmp, "out")}, flags...)
+	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	// Rename, so that two tests that build at the same time do not disturb each other.
+	return os.Rename(filepath.Join(tmp, "out"), path)
+}

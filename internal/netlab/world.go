@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+
+package netlab
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"time"
+
+	"oasis6/internal/wgkey"
+)
+
+// The addresses of the world. IPv4 of the LAN and of every link lies in the documentation nets
+// (RFC 5737), IPv6 in 2001:db8::/32 (RFC 3849).
+const (
+	LANv4       = "192.0.2.0/26"     // behind the box; h1 .10, h2 .11
+	BoxLANv4    = "192.0.2.1"        // the box on br-lan
+	BoxWANv4    = "192.0.2.66"       // the box on wan0
+	R2v4        = "203.0.113.66"     // the far router's IPv4 address
+	R2Port      = 51820              // its WireGuard port
+	NAT2v4      = "203.0.113.2"      // what the IPv4 Internet sees of all of NAT-land
+	WWWv4       = "203.0.113.130"    // the server on the IPv4 Internet
+	WWWv6       = "2001:db8:0:6::80" // the same server on the IPv6 Internet
+	DNSv6       = "2001:db8:0:6::53" // the DNS server that R2 announces; nobody answers there
+	SearchList  = "lan.example"      // the search domain that R2 announces
+	DefaultPool = "2001:db8:ebbd:9900::/56"
+)
+
+// WWWText is what the server answers to every request.
+const WWWText = "hello from the IPv6 Internet\n"
+
+// WorldConfig is what may differ between worlds. The zero value is the usual one.
+type WorldConfig struct {
+	NoDHCPv6     bool          // R2 routes the pool but delegates nothing, as a broker's end does
+	Pool         netip.Prefix  // what R2 routes to the box and delegates from; zero: DefaultPool
+	DelegatedLen int           // length of a delegation; zero: 64
+	Preferred    time.Duration // lifetimes of a delegation; zero: 45 min and 90 min
+	Valid        time.Duration
+	NoRapid      bool // Kea does not do Rapid Commit
+}
+
+func (c *WorldConfig) fill() {
+	if !c.Pool.IsValid() {
+		c.Pool = netip.MustParsePrefix(DefaultPool)
+	}
+	if c.DelegatedLen == 0 {
+		c.DelegatedLen = 64
+	}
+	if c.Preferred == 0 {
+		c.Preferred = 45 * time.Minute
+	}
+	if c.Valid == 0 {
+		c.Valid = 90 * time.Minute
+	}
+}
+
+// World is the story of this project in namespaces:
+//
+//	h1 ┐
+//	   ├ br-lan R1 wan0 ─ NAT1 ─ NAT2 ─ inet ─ R2 ─ www
+//	h2 ┘                               └────────── www
+//
+// Between R1 and R2 there is IPv4 alone; R2 and www speak IPv6 to each other. R1 is an empty
+// Linux router with IPv4 set up and IPv6 as the kernel has it: StartBox or StartHandMade bring
+// IPv6. R2 does nothing before StartR2.
+type World struct {
+	*Lab
+	Config                           WorldConfig
+	H1, H2, R1, NAT1, NAT2, Inet, R2 *Node
+	WWW                              *Node
+	OnBoxLine                        func(line string) // called with each line that the box logs; may be nil
+	BoxKey, HubKey                   wgkey.Private
+	kea, wg                          *Proc
+	natPorts                         int // counts RebindNAT
+	boxConfigured                    bool
+}
+
+// NewWorld builds the world: wires, IPv4, NATs and the server www. It skips the test as Need does.
+func NewWorld(t T, c WorldConfig) *World {
+	t.Helper()
+	Need(t, "ip", "nft", "wg", "ping", "kea-dhcp6", "go")
+	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
+		refuse(t, "needs /dev/net/tun: %v (run as root or make it accessible)", err)
+	} else {
+		_ = f.Close() // never written
+	}
+	c.fill()
+	w := &World{Lab: New(t), Config: c, BoxKey: wgkey.GeneratePrivate(), HubKey: wgkey.GeneratePrivate()}
+	for name, n := range map[string]**Node{"h1": &w.H1, "h2": &w.H2, "r1": &w.R1, "nat1": &w.NAT1,
+		"nat2": &w.NAT2, "inet": &w.Inet, "r2": &w.R2, "www": &w.WWW} {
+		*n = w.Node(name)
+	}
+	for _, n := range []*Node{w.NAT1, w.NAT2, w.Inet} {
+		// "Reachable over IPv4 only" shall be a fact, not an omission.
+		n.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+		n.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+	}
+	w.wire()
+	w.natLand()
+	w.internet()
+	return w
+}
+
+func (w *World) wire() {
+	w.Wire(w.H1, "eth0", w.R1, "lan1")
+	w.Wire(w.H2, "eth0", w.R1, "lan2")
+	w.R1.Bridge("br-lan", "lan1", "lan2")
+	w.Wire(w.R1, "wan0", w.NAT1, "in0")
+	w.Wire(w.NAT1, "out0", w.NAT2, "in0")
+	w.Wire(w.NAT2, "out0", w.Inet, "nat0")
+	w.Wire(w.Inet, "r2", w.R2, "eth0")
+	w.Wire(w.Inet, "www", w.WWW, "eth0")
+	w.Wire(w.R2, "eth1", w.WWW, "eth1")
+}
+
+// natLand is everything up to the outside of NAT2.
+func (w *World) natLand() {
+	w.H1.Addr("eth0", "192.0.2.10/26")
+	w.H2.Addr("eth0", "192.0.2.11/26")
+	for _, h := range []*Node{w.H1, w.H2} {
+		h.Run("ip", "route", "add", "default", "via", BoxLANv4)
+	}
+	w.R1.Addr("br-lan", BoxLANv4+"/26")
+	w.R1.Addr("wan0", BoxWANv4+"/26")
+	w.R1.Sysctl("net.ipv4.ip_forward", "1")
+	w.R1.Run("ip", "route", "add", "default", "via", "192.0.2.65")
+
+	w.NAT1.Addr("in0", "192.0.2.65/26")
+	w.NAT1.Addr("out0", "198.51.100.2/26")
+	w.NAT1.Sysctl("net.ipv4.ip_forward", "1")
+	w.NAT1.Run("ip", "route", "add", LANv4, "via", BoxWANv4)
+	w.NAT1.Run("ip", "route", "add", "default", "via", "198.51.100.1")
+
+	w.NAT2.Addr("in0", "198.51.100.1/26")
+	w.NAT2.Addr("out0", NAT2v4+"/26")
+	w.NAT2.Sysctl("net.ipv4.ip_forward", "1")
+	w.NAT2.Run("ip", "route", "add", "default", "via", "203.0.113.1")
+
+	for _, n := range []*Node{w.NAT1, w.NAT2} {
+		n.nft(natTable("masquerade"))
+	}
+}
+
+func natTable(masquerade string) string {
+	return `table ip nat {
+	chain postrouting {
+		type nat hook postrouting priority srcnat
+		oifname "out0" ` + masquerade + `
+	}
+	chain forward {
+		type filter hook forward priority filter
+		iifname "out0" ct state != { established, related } drop
+	}
+}
+`
+}
+
+func (w *World) internet() {
+	w.Inet.Addr("nat0", "203.0.113.1/26")
+	w.Inet.Addr("r2", "203.0.113.65/26")
+	w.Inet.Addr("www", "203.0.113.129/26")
+	w.Inet.Sysctl("net.ipv4.ip_forward", "1")
+
+	w.R2.Addr("eth0", R2v4+"/26")
+	w.R2.Run("ip", "route", "add", "default", "via", "203.0.113.65")
+	w.R2.Addr("eth1", "2001:db8:0:6::1/64")
+	w.R2.Sysctl("net.ipv6.conf.all.forwarding", "1")
+
+	w.WWW.Addr("eth0", WWWv4+"/26")
+	w.WWW.Run("ip", "route", "add", "default", "via", "203.0.113.129")
+	w.WWW.Addr("eth1", WWWv6+"/64")
+	w.WWW.Run("ip", "-6", "route", "add", "default", "via", "2001:db8:0:6::1")
+	w.serve(":80")
+}
+
+// serve answers HTTP on www until the test ends.
+func (w *World) serve(addr string) {
+	w.T.Helper()
+	ln, err := w.WWW.Listen("tcp", addr)
+	if err != nil {
+		w.T.Fatalf("www: %v", err)
+	}
+	srv := &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = fmt.Fprintf(rw, "%syou are %s\n", WWWText, r.RemoteAddr) // a client that went away is its own problem
+		}),
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(ln) }() // always ErrServerClosed
+	w.T.Cleanup(func() { _ = srv.Close(); <-done })
+}
+
+// nft loads an nftables file text.
+func (n *Node) nft(text string) {
+	n.lab.T.Helper()
+	n.WriteFile(n.Path("nft"), text, 0o600)
+	n.Run("nft", "-f", n.Path("nft"))
+}
+
+// CutTunnel drops all UDP in the IPv4 Internet, without a word to either side.
+func (w *World) CutTunnel() {
+	w.T.Helper()
+	w.Inet.nft("table ip cut { chain forward { type filter hook forward priority filter; meta l4proto udp drop; }; }\n")
+}
+
+// HealTunnel undoes CutTunnel.
+func (w *World) HealTunnel() {
+	w.T.Helper()
+	w.Inet.Run("nft", "delete", "table", "ip", "cut")
+}
+
+// RebindNAT makes NAT2 forget its flows and give the box's datagrams another source port, as a
+// rebooted modem does.
+func (w *World) RebindNAT() {
+	w.T.Helper()
+	w.natPorts++
+	first := 20000 + 1000*(w.natPorts%40)
+	rules := fmt.Sprintf("meta l4proto udp masquerade to :%d-%d\n\t\toifname \"out0\" masquerade", first, first+999)
+	w.NAT2.nft("delete table ip nat\n" + natTable(rules))
+	if err := w.NAT2.flushConntrack(); err != nil {
+		w.T.Fatalf("nat2: flush conntrack: %v", err)
+	}
+}
