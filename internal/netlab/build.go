@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// WireGuardPackage is the upstream wireguard-go command, for Build and Prefetch.
+const WireGuardPackage = "golang.zx2c4.com/wireguard"
+
 // Build compiles a command of this module, or of one it needs, once per run, and returns its
 // path, which is the same in all nodes. The working directory must be in this module, as it is
 // in tests.
@@ -43,4 +46,18 @@ func build(path, pkg string, flags []string) error {
 	}
 	// Rename, so that two tests that build at the same time do not disturb each other.
 	return os.Rename(filepath.Join(tmp, "out"), path)
+}
+
+// Prefetch compiles packages for a later Build, so for programs: in the namespaces there is no
+// network to get modules from. Call it before Reexec; inside it does nothing.
+func Prefetch(pkgs ...string) error {
+	if os.Getenv(envInside) != "" {
+		return nil
+	}
+	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", os.DevNull}, pkgs...)...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go build %s: %w", strings.Join(pkgs, " "), err)
+	}
+	return nil
 }

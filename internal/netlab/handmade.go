@@ -48,7 +48,7 @@ func (w *World) StartHandMade() *HandMade {
 		"id-assoc pd 0 { prefix-interface br-lan { sla-id 0; sla-len %d; ifid 1; }; };\n", sla), 0o600)
 	r.WriteFile(dir+"/radvd.conf", fmt.Sprintf("interface br-lan {\n\tAdvSendAdvert on;\n\tAdvLinkMTU 1420;\n"+
 		"\tprefix ::/64 { };\n\tRDNSS %s { };\n\tDNSSL %s { };\n};\n", DNSv6, SearchList), 0o644)
-	r.Run("ln", "-sf", Build(w.T, "golang.zx2c4.com/wireguard"), dir+"/wireguard-go")
+	r.Run("ln", "-sf", Build(w.T, WireGuardPackage), dir+"/wireguard-go")
 	r.WriteFile(dir+"/start", "PATH="+dir+":$PATH\n"+handMadeScript, 0o700)
 	return &HandMade{world: w, Proc: r.Start("sh", dir+"/start", dir, w.BoxKey.Public().LinkLocal().String())}
 }

@@ -80,6 +80,16 @@ func (l *Lab) Node(name string) *Node {
 	return n
 }
 
+// ByName finds a node; nil if there is none of that name.
+func (l *Lab) ByName(name string) *Node {
+	for _, n := range l.all {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
 // create unshares the namespaces of the calling thread, which is thrown away afterwards.
 func (n *Node) create() error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS | unix.CLONE_NEWNET); err != nil {

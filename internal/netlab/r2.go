@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ type WireGuard struct {
 // startWireGuard brings the tunnel interface up.
 func (n *Node) startWireGuard(c WireGuard) *Proc {
 	n.lab.T.Helper()
-	p := n.Start(Build(n.lab.T, "golang.zx2c4.com/wireguard"), "-f", c.Interface)
+	p := n.Start(Build(n.lab.T, WireGuardPackage), "-f", c.Interface)
 	sock := "/run/wireguard/" + c.Interface + ".sock"
 	n.WaitFor(startTimeout, "no "+sock, func() bool {
 		return n.Inside(func() error { _, err := os.Stat(sock); return err }) == nil || !p.Running()
@@ -142,6 +143,37 @@ func (w *World) StopKea() {
 func (w *World) KeaLeases() string {
 	w.T.Helper()
 	return w.R2.Run("cat", "/var/lib/kea/kea-leases6.csv")
+}
+
+// Delegated is the first prefix in Kea's lease file; not valid while there is none.
+func (w *World) Delegated() netip.Prefix {
+	w.T.Helper()
+	out, err := w.R2.Try("cat", "/var/lib/kea/kea-leases6.csv")
+	if err != nil {
+		return netip.Prefix{}
+	}
+	for line := range strings.Lines(out) {
+		// address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,...
+		f := strings.Split(line, ",")
+		if len(f) < 9 || f[6] != "2" { // IA_PD
+			continue
+		}
+		if p, err := netip.ParsePrefix(f[0] + "/" + f[8]); err == nil {
+			return p
+		}
+	}
+	return netip.Prefix{}
+}
+
+// LastHandshake is when R2 last completed a handshake with the box, in seconds of Unix time; 0
+// means never.
+func (w *World) LastHandshake() (unixTime int64) {
+	w.T.Helper()
+	out := w.R2.Run("wg", "show", "wg0", "latest-handshakes")
+	if f := strings.Fields(out); len(f) == 2 {
+		unixTime, _ = strconv.ParseInt(f[1], 10, 64) // 0 for what is not a number
+	}
+	return unixTime
 }
 
 func (n *Node) flushConntrack() error {

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+
+// Command labcmd is `make lab`: it builds the world of two NATs out of network namespaces, runs
+// the box in it, and prints what happens as it happens. It exits with 1 and names the step that
+// failed. Nothing of it is left behind, whatever ends it.
+//
+// Start at main; the world itself is package netlab.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"oasis6/internal/netlab"
+)
+
+type options struct {
+	box      string // binary; empty: built from this checkout
+	handMade bool
+	keep     bool
+	verbose  bool
+	shell    string
+	timeout  time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.box, "box", "", "`FILE` to run as the box (default: built from this checkout)")
+	flag.BoolVar(&o.handMade, "handmade", false, "no box: R1 is made of wireguard-go, dhcp6c and radvd")
+	flag.BoolVar(&o.keep, "keep", false, "stay afterwards and take commands for the nodes")
+	flag.StringVar(&o.shell, "shell", "", "open a shell in `NODE` afterwards (h1 h2 r1 nat1 nat2 inet r2 www)")
+	flag.BoolVar(&o.verbose, "v", false, "print the log of the box too")
+	flag.DurationVar(&o.timeout, "timeout", 30*time.Second, "for each step")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "lab: unexpected argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	pkgs := []string{netlab.WireGuardPackage}
+	if o.box == "" && !o.handMade {
+		pkgs = append(pkgs, netlab.BoxPackage)
+	}
+	err := netlab.Prefetch(pkgs...)
+	if err == nil {
+		err = netlab.Reexec()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
+	}
+	c := netlab.NewConsole(os.Stderr)
+	l := &lab{Console: c, options: o}
+	l.story()
+	l.stay()
+	c.Close()
+}
+
+type lab struct {
+	*netlab.Console
+	options
+	w     *netlab.World
+	r1    *netlab.Proc // the box, or the hand-made one
+	start time.Time    // of r1
+}
+
+const picture = `
+    h1 ─┐
+        ├─ br-lan R1 ─── NAT1 ─── NAT2 ─── IPv4 Internet ─── R2 ─── IPv6 Internet
+    h2 ─┘                                        └────────── www ──────────┘
+`
+
+// story is what the README promises, in its order.
+func (l *lab) story() {
+	fmt.Print(picture, "\n")
+	l.w = netlab.NewWorld(l, netlab.WorldConfig{})
+	w := l.w
+	l.check("IPv4 path", w.CheckIPv4(w.H1))
+	fmt.Printf("            h1 reaches http://%s/ over IPv4 through both NATs, and nothing over IPv6\n", netlab.WWWv4)
+	before := w.R1.Snapshot4()
+	w.StartR2()
+	fmt.Printf("            R2 is up: wireguard-go, and kea-dhcp6 delegating out of %v\n\n", w.Config.Pool)
+
+	ras := w.H1.WatchRA("eth0")
+	l.startR1()
+	echo := make(chan time.Time, 1)
+	go func() {
+		if at, err := w.H1.FirstEcho(netlab.WWWv6, 6*l.timeout); err == nil {
+			echo <- at
+		}
+	}()
+
+	l.wait("handshake", "with R2, from behind NAT2 ("+netlab.NAT2v4+")", func() bool { return w.LastHandshake() != 0 })
+	var lease netip.Prefix
+	l.wait("prefix", "", func() bool { lease = w.Delegated(); return lease.IsValid() })
+	l.say(time.Now(), "prefix", "%v delegated by R2", lease)
+	ra, err := ras.First(l.timeout, func(r netlab.RA) bool { return r.Prefix(lease) != nil })
+	l.check("RA", err)
+	pi := ra.Prefix(lease)
+	l.say(ra.At, "RA", "from %v: prefix %v/%d, router lifetime %v", ra.Src, pi.Prefix, pi.PrefixLength, ra.Msg.RouterLifetime)
+	l.wait("host address", "", func() bool { return w.HostHasGUA(w.H1, lease) })
+	l.say(time.Now(), "host address", "h1 has %v", w.H1.GUAs("eth0")[0])
+	select {
+	case at := <-echo:
+		l.say(at, "ping", "h1 has the first echo reply from %s", netlab.WWWv6)
+	case <-time.After(l.timeout):
+		l.check("ping", fmt.Errorf("no echo reply from %s within %v", netlab.WWWv6, l.timeout))
+	}
+	body, err := w.H1.Fetch(netlab.WWWv6)
+	l.check("fetch", err)
+	l.say(time.Now(), "fetch", "http://[%s]/ says %q", netlab.WWWv6, strings.TrimSpace(body))
+	l.check("IPv4 path", w.CheckIPv4(w.H1))
+	if after := w.R1.Snapshot4(); after != before {
+		l.check("IPv4 path", errors.New("the box changed IPv4 state of R1:\n"+netlab.Diff(before, after)))
+	}
+	l.say(time.Now(), "IPv4 path", "as before: through both NATs, and R1's IPv4 state is the same to the byte")
+	tunnel := netlab.BoxTunnel
+	if l.handMade {
+		tunnel = netlab.HandMadeTunnel
+	}
+	fmt.Printf("\nr1# wg show %s\n", tunnel)
+	out, err := w.R1.Try("wg", "show", tunnel)
+	l.check("wg show", err)
+	fmt.Println(out)
+}
+
+func (l *lab) startR1() {
+	w := l.w
+	if l.handMade {
+		l.r1 = w.StartHandMade().Proc
+	} else {
+		binary := l.box
+		if binary == "" {
+			binary = netlab.Build(l, netlab.BoxPackage)
+		}
+		if l.verbose {
+			w.OnBoxLine = func(line string) { fmt.Printf("            | %s\n", line) }
+		}
+		l.r1 = w.StartBox(binary)
+	}
+	l.start = l.r1.Started
+	l.say(l.start, "start", "of R1")
+}
+
+// say prints one line of the story.
+func (l *lab) say(at time.Time, step, format string, args ...any) {
+	fmt.Printf("%9.3f s  %-12s  %s\n", at.Sub(l.start).Seconds(), step, fmt.Sprintf(format, args...))
+}
+
+// wait ends the program if the step does not come to pass. With a text it says that it did.
+func (l *lab) wait(step, text string, cond func() bool) {
+	running := true
+	ok := netlab.Poll(l.timeout, func() bool {
+		running = l.r1.Running()
+		return cond() || !running
+	})
+	switch {
+	case !running:
+		l.check(step, fmt.Errorf("R1 has ended: %v", l.r1.Wait()))
+	case !ok:
+		l.check(step, fmt.Errorf("nothing within %v", l.timeout))
+	case text != "":
+		l.say(time.Now(), step, "%s", text)
+	}
+}
+
+// check ends the program, and names the step, if there is an error.
+func (l *lab) check(step string, err error) {
+	if err != nil {
+		l.Fatalf("\nlab: step %q failed: %v", step, err)
+	}
+}
+
+// stay is for classes.
+func (l *lab) stay() {
+	if l.shell != "" {
+		if n := l.w.ByName(l.shell); n != nil {
+			l.check("shell", n.Shell())
+		} else {
+			l.check("shell", fmt.Errorf("there is no node %q", l.shell))
+		}
+	}
+	if !l.keep {
+		return
+	}
+	fmt.Println("The lab stays. Type NODE COMMAND, as in: h1 ping -c3 " + netlab.WWWv6)
+	fmt.Println("NODE alone opens a shell in it (h1 h2 r1 nat1 nat2 inet r2 www); exit ends the lab.")
+	in := bufio.NewScanner(os.Stdin)
+	for fmt.Print("lab> "); in.Scan(); fmt.Print("lab> ") {
+		name, command, _ := strings.Cut(strings.TrimSpace(in.Text()), " ")
+		if name == "exit" || name == "quit" {
+			return
+		}
+		n := l.w.ByName(name)
+		var err error
+		switch {
+		case name == "":
+		case n == nil:
+			err = fmt.Errorf("there is no node %q", name)
+		case command == "":
+			err = n.Shell()
+		default:
+			err = n.Interact("sh", "-c", command)
+		}
+		if err != nil {
+			fmt.Println("lab:", err)
+		}
+	}
+	fmt.Println()
+}
