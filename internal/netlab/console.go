@@ -26,13 +26,13 @@ func (c *Console) Helper() {}
 // Logf prints a line.
 func (c *Console) Logf(format string, args ...any) { _, _ = fmt.Fprintf(c.out, format+"\n", args...) } // there is no better place to complain
 
-// Fatalf prints a line, cleans up and exits with 1.
+// Fatalf cleans up, which logs the programs' output, prints a line and exits with 1.
 func (c *Console) Fatalf(format string, args ...any) {
 	c.mu.Lock()
 	c.failed = true
 	c.mu.Unlock()
-	c.Logf(format, args...)
 	c.Close()
+	c.Logf(format, args...) // last, where the reader looks
 	os.Exit(1)
 }
 

@@ -37,15 +37,19 @@ exec radvd -n -C "$1/radvd.conf" -p /run/radvd.pid -m stderr
 func (w *World) StartHandMade() *HandMade {
 	w.T.Helper()
 	Need(w.T, "dhcp6c", "radvd", "sysctl")
+	w.Settle() // radvd's first RA fails, and the next is 16 s away, while br-lan's address is tentative
 	r := w.R1
 	dir := r.Path("handmade")
 	r.Tmpfs("/var/lib") // dhcp6c keeps its DUID at a fixed place
 	r.Run("mkdir", "-p", "/var/lib/dhcpv6", dir)
 	r.WriteFile(dir+"/wg0.conf", fmt.Sprintf("[Interface]\nPrivateKey = %s\n[Peer]\nPublicKey = %s\nEndpoint = %s:%d\nAllowedIPs = ::/0\nPersistentKeepalive = 25\n",
 		w.BoxKey.Reveal(), w.HubKey.Public(), R2v4, R2Port), 0o600)
-	sla := 64 - w.Config.DelegatedLen
-	r.WriteFile(dir+"/dhcp6c.conf", fmt.Sprintf("interface wg0 { send ia-pd 0; send rapid-commit; request domain-name-servers; };\n"+
-		"id-assoc pd 0 { prefix-interface br-lan { sla-id 0; sla-len %d; ifid 1; }; };\n", sla), 0o600)
+	sla, rapid := 64-w.Config.DelegatedLen, ""
+	if w.Config.HandMadeRapid {
+		rapid = "send rapid-commit; "
+	}
+	r.WriteFile(dir+"/dhcp6c.conf", fmt.Sprintf("interface wg0 { send ia-pd 0; %srequest domain-name-servers; };\n"+
+		"id-assoc pd 0 { prefix-interface br-lan { sla-id 0; sla-len %d; ifid 1; }; };\n", rapid, sla), 0o600)
 	r.WriteFile(dir+"/radvd.conf", fmt.Sprintf("interface br-lan {\n\tAdvSendAdvert on;\n\tAdvLinkMTU 1420;\n"+
 		"\tprefix ::/64 { };\n\tRDNSS %s { };\n\tDNSSL %s { };\n};\n", DNSv6, SearchList), 0o644)
 	r.Run("ln", "-sf", Build(w.T, WireGuardPackage), dir+"/wireguard-go")

@@ -23,6 +23,11 @@ import (
 // (or optimistic) and not deprecated.
 func (n *Node) GUAs(iface string) []netip.Addr {
 	n.lab.T.Helper()
+	return n.addresses(iface, netip.Addr.IsGlobalUnicast)
+}
+
+func (n *Node) addresses(iface string, want func(netip.Addr) bool) []netip.Addr {
+	n.lab.T.Helper()
 	list, err := n.nl.AddrList(n.link(iface), unix.AF_INET6)
 	if err != nil {
 		n.lab.T.Fatalf("node %s: addresses of %s: %v", n.Name, iface, err)
@@ -31,7 +36,7 @@ func (n *Node) GUAs(iface string) []netip.Addr {
 	for _, a := range list {
 		addr, _ := netip.AddrFromSlice(a.IP)
 		tentative := a.Flags&unix.IFA_F_TENTATIVE != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0
-		if addr.IsGlobalUnicast() && !tentative && a.Flags&(unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == 0 {
+		if want(addr) && !tentative && a.Flags&(unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == 0 {
 			out = append(out, addr)
 		}
 	}

@@ -39,6 +39,8 @@ type WorldConfig struct {
 	Preferred    time.Duration // lifetimes of a delegation; zero: 45 min and 90 min
 	Valid        time.Duration
 	NoRapid      bool // Kea does not do Rapid Commit
+	// HandMadeRapid lets the hand-made R1 ask for Rapid Commit. The examples that people copy do not.
+	HandMadeRapid bool
 }
 
 func (c *WorldConfig) fill() {
@@ -101,6 +103,17 @@ func NewWorld(t T, c WorldConfig) *World {
 	w.natLand()
 	w.internet()
 	return w
+}
+
+// Settle waits until the LAN looks as if it had been up for a while: the link-local addresses of
+// the hosts and of the bridge are past DAD.
+func (w *World) Settle() {
+	w.T.Helper()
+	for n, iface := range map[*Node]string{w.H1: "eth0", w.H2: "eth0", w.R1: "br-lan"} {
+		n.WaitFor(10*time.Second, "no link-local address past DAD on "+iface, func() bool {
+			return len(n.addresses(iface, netip.Addr.IsLinkLocalUnicast)) > 0
+		})
+	}
 }
 
 func (w *World) wire() {

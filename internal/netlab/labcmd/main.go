@@ -86,6 +86,7 @@ func (l *lab) story() {
 	w.StartR2()
 	fmt.Printf("            R2 is up: wireguard-go, and kea-dhcp6 delegating out of %v\n\n", w.Config.Pool)
 
+	w.Settle()
 	ras := w.H1.WatchRA("eth0")
 	l.startR1()
 	echo := make(chan time.Time, 1)
