@@ -115,7 +115,7 @@ func (w *World) keaConfig() string {
 }
 
 // StartKea starts the DHCPv6 server of R2 and waits until it serves. The leases of an earlier run
-// are still there.
+// are still there. With NoDHCPv6 it is not started by StartR2, and a test may do so later.
 func (w *World) StartKea() {
 	w.T.Helper()
 	const conf = "/etc/kea/kea-dhcp6.conf"
