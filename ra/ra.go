@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 
 // Package ra builds and parses Router Advertisements and Solicitations and decides when to send
-// them (RFC 4861 section 6.2, RFC 8106, RFC 9096).
+// them (RFC 4861 section 6.2, RFC 4191, RFC 7772, RFC 8106, RFC 9096).
 //
 // It knows prefixes with lifetimes, the options and the schedule. It must not know sockets,
-// interfaces, the clock, or where a prefix came from. Start at Sender.Step.
+// interfaces, the clock, or where a prefix came from. Start at Sender.Step; the codec starts at
+// RouterAdvertisement and ParseRA.
 package ra
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -18,6 +20,27 @@ import (
 // AllNodes is where multicast RAs go (RFC 4861 section 2.3).
 var AllNodes = netip.AddrFrom16([16]byte{0xff, 0x02, 15: 1})
 
+// RFC 4861 section 10, router constants.
+const (
+	MaxInitialRtrAdvertInterval = 16 * time.Second
+	MaxInitialRtrAdvertisements = 3
+	MinDelayBetweenRAs          = 3 * time.Second
+	MaxRADelayTime              = 500 * time.Millisecond
+)
+
+// RFC 9096 section 3.4. The router lifetime is NDPreferredLimit too.
+const (
+	NDPreferredLimit = 2700 * time.Second
+	NDValidLimit     = 5400 * time.Second
+)
+
+// Defaults of the schedule: 6.9 multicast RAs an hour on average, where RFC 7772 section 4 wants
+// no more than about seven on networks with sleeping phones. RFC 4861's own 200 s and 600 s give 9.
+const (
+	DefaultMinRtrAdvInterval = 450 * time.Second
+	DefaultMaxRtrAdvInterval = 600 * time.Second
+)
+
 // Preference is the default router preference (RFC 4191 section 2.1), two bits on the wire.
 type Preference uint8
 
@@ -27,10 +50,42 @@ const (
 	Low    Preference = 0b11
 )
 
-// Config is the schedule of one LAN. Zero fields take the defaults.
+// Config is the schedule of one LAN. Zero fields take the defaults; Min without a value is
+// three quarters of Max.
 type Config struct {
 	MinInterval time.Duration // MinRtrAdvInterval, default 450 s
 	MaxInterval time.Duration // MaxRtrAdvInterval, default 600 s
+}
+
+// Check says what is wrong with the intervals (RFC 4861 section 6.2.1). NewSender takes the
+// nearest allowed value instead, so a caller that wants to tell somebody calls Check first.
+func (c Config) Check() error {
+	d := c.filled()
+	if d.MaxInterval < 4*time.Second || d.MaxInterval > 1800*time.Second {
+		return fmt.Errorf("MaxRtrAdvInterval %v: allowed are 4s to 1800s", d.MaxInterval)
+	}
+	if d.MinInterval < 3*time.Second || d.MinInterval > d.MaxInterval*3/4 {
+		return fmt.Errorf("MinRtrAdvInterval %v: allowed are 3s to %v, three quarters of MaxRtrAdvInterval",
+			d.MinInterval, d.MaxInterval*3/4)
+	}
+	return nil
+}
+
+func (c Config) filled() Config {
+	if c.MaxInterval == 0 {
+		c.MaxInterval = DefaultMaxRtrAdvInterval
+	}
+	if c.MinInterval == 0 {
+		c.MinInterval = max(3*time.Second, c.MaxInterval*3/4)
+	}
+	return c
+}
+
+func (c Config) clamped() Config {
+	c = c.filled()
+	c.MaxInterval = min(max(c.MaxInterval, 4*time.Second), 1800*time.Second)
+	c.MinInterval = max(3*time.Second, min(c.MinInterval, c.MaxInterval*3/4))
+	return c
 }
 
 // Content is what is true on this LAN now; the Sender decides how and when hosts are told.
@@ -38,6 +93,7 @@ type Config struct {
 // (RFC 9096 section 3.5), in every RA until no host can hold it any more.
 type Content struct {
 	// DefaultRouter is the truth of "we lead to the IPv6 Internet" (RFC 7084 L-4, G-4, G-5).
+	// Without a valid prefix that is not ULA the router lifetime is 0 all the same (ULA-5).
 	DefaultRouter bool
 	Preference    Preference
 	Managed       bool // M flag
@@ -62,25 +118,28 @@ type Prefix struct {
 type Event interface{ raEvent() }
 
 type (
-	// SetContent replaces the content. The same content again does nothing.
+	// SetContent replaces the content. The same content again does nothing; longer lifetimes alone
+	// are left to the next RA unless what hosts hold runs out around then.
 	SetContent struct{ Content Content }
-	// LinkUp: the interface can send; it also says that MAC or link-local changed.
+	// LinkUp says that the interface can send, or that its MAC or link-local address changed.
 	LinkUp struct {
 		MAC       [6]byte
 		HasMAC    bool
 		LinkLocal netip.Addr
 	}
-	// LinkDown: nothing can be sent; lifetimes run on, nothing becomes stale by it.
+	// LinkDown says that nothing can be sent; lifetimes run on, nothing becomes stale by it.
 	LinkDown struct{}
-	// PortUp: a host may have just been plugged in; tell it without waiting for its solicitation.
+	// PortUp says that a host may have just been plugged in: it is told without waiting for its
+	// solicitation, which would come 1 to 2 s later.
 	PortUp struct{}
-	// Received is an ICMPv6 message of type 133 or 134 from the LAN, unchecked. Data is not kept.
+	// Received is an ICMPv6 message of type 133 or 134 from the LAN, unchecked but for the
+	// checksum: the kernel verifies it on a raw socket, a userspace edge has to. Data is not kept.
 	Received struct {
 		Src      netip.Addr
 		HopLimit int
 		Data     []byte
 	}
-	// Tick: the deadline of Actions.Wake has come; too early does nothing.
+	// Tick says that the deadline of Actions.Wake has come; too early it does nothing.
 	Tick struct{}
 	// Stop ends the sender. Final: the box goes for good, a last RA with router lifetime 0 is sent at
 	// once; otherwise a successor takes over and nothing is sent.
@@ -96,7 +155,8 @@ func (Tick) raEvent()       {}
 func (Stop) raEvent()       {}
 
 // Datagram is one ICMPv6 message to be sent from the link-local address with hop limit 255.
-// The checksum field is zero; whoever sends fills it in.
+// The checksum field is zero; whoever sends fills it in. Data may be shared between datagrams
+// and must not be changed.
 type Datagram struct {
 	To   netip.Addr
 	Data []byte
@@ -111,7 +171,29 @@ type Actions struct {
 
 // Stats are the counters of one Sender.
 type Stats struct {
-	Sent       uint64 // RAs, multicast and unicast
-	RSReceived uint64 // valid ones
-	Dropped    map[string]uint64
+	Sent       uint64            // RAs, multicast and unicast
+	Multicast  uint64            // of them, those to ff02::1
+	RSReceived uint64            // valid ones
+	ForeignRAs uint64            // valid RAs of other routers
+	Dropped    map[string]uint64 // by DropReason; only those that happened
+}
+
+// Announced is what the LAN was last told, as the status page shows it.
+type Announced struct {
+	RouterLifetime uint16 // seconds, as in the last RA; 0 also before the first
+	LinkMTU        uint32 // 0: no MTU option
+	Prefixes       []AnnouncedPrefix
+	RDNSS          []netip.Addr // those withdrawn are not shown
+	DNSSL          []string
+}
+
+// AnnouncedPrefix is a prefix that hosts on the LAN may hold.
+type AnnouncedPrefix struct {
+	Prefix     netip.Prefix
+	OnLink     bool
+	Autonomous bool
+	Preferred  time.Duration // left of what the last RA said
+	Valid      time.Duration
+	Stale      bool          // withdrawn; both lifetimes are 0
+	Held       time.Duration // how long a host that missed the withdrawal may still hold it
 }

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT
+
+package ra
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"oasis6/internal/lifetime"
+	"oasis6/internal/note"
+)
+
+// curHopLimit is what hosts set in their packets (the value of IANA's ip-parameters; all do so).
+const curHopLimit = 64
+
+// minRefresh is by how much lifetimes must grow to be worth a multicast of their own.
+const minRefresh = 60 * time.Second
+
+// shortenSlack: an end that moved by less came from truncation to seconds or the way of the packet.
+const shortenSlack = 2 * time.Second
+
+// maxRouters bounds the list of other routers that a human was told of.
+const maxRouters = 16
+
+// Sender is the advertiser of one LAN.
+//
+//	          LinkUp                    first prefix
+//	paused ───────────► silent ──────────────────────────► advertising ──┐ multicast: initial ×3,
+//	  ▲                   │   hosts keep soliciting; a host               │ then every 450–600 s;
+//	  │     LinkDown      │   that heard any RA would not    ▲            │ change: initial again
+//	  └───────────────────┴──────────────────────────────────┴────────────┘
+//
+// Once it has spoken it goes on, with router lifetime 0 if need be: what was said is withdrawn by
+// name, not by silence. There is one multicast deadline, next; all that wants a multicast pulls it
+// forward and never nearer than MinDelayBetweenRAs to the last one. Not for concurrent use.
+type Sender struct {
+	cfg  Config
+	rand func() float64
+
+	up        bool
+	mac       [6]byte
+	haveMAC   bool
+	linkLocal netip.Addr
+	stopped   bool
+
+	content Content
+	refused []note.Note // of content, already noted
+	expiry  time.Time   // the next end of a lifetime in content
+	said    truth       // of the last multicast
+	told    table
+	spoken  bool // any RA was ever sent
+
+	toldLifetime uint16
+	toldMTU      uint32
+
+	last    time.Time // multicast
+	next    time.Time // multicast; zero: none
+	initial int       // multicasts yet to come at the short interval
+	answers []answer
+	hosts   hosts
+	routers []netip.Addr // others, already noted
+
+	sent, multicast, rsReceived, foreign uint64
+	dropped                              [numDropReasons]uint64
+}
+
+// NewSender makes a sender that is paused and has no content. rand gives values in [0,1).
+// Intervals outside of what Config.Check allows are brought to the nearest allowed value.
+func NewSender(cfg Config, rand func() float64) *Sender {
+	return &Sender{cfg: cfg.clamped(), rand: rand}
+}
+
+// Step does what ev and the time ask for.
+func (s *Sender) Step(now time.Time, ev Event) Actions {
+	var a Actions
+	if s.stopped {
+		return a
+	}
+	if !s.expiry.IsZero() && !s.expiry.After(now) {
+		s.review(now, &a)
+	}
+	switch ev := ev.(type) {
+	case SetContent:
+		s.setContent(now, ev.Content, &a)
+	case LinkUp:
+		s.linkUp(now, ev, &a)
+	case LinkDown:
+		s.pause()
+	case PortUp:
+		if s.advertising() {
+			s.pull(s.earliest(now))
+		}
+	case Received:
+		s.receive(now, ev, &a)
+	case Stop:
+		s.stop(now, ev.Final, &a)
+		return a
+	case Tick:
+	}
+	s.sendDue(now, &a)
+	a.Wake = s.wake()
+	return a
+}
+
+// Stats are the counters so far.
+func (s *Sender) Stats() Stats {
+	st := Stats{Sent: s.sent, Multicast: s.multicast, RSReceived: s.rsReceived, ForeignRAs: s.foreign}
+	st.Dropped = make(map[string]uint64)
+	for d, n := range s.dropped {
+		if n > 0 {
+			st.Dropped[DropReason(d).String()] = n
+		}
+	}
+	return st
+}
+
+func (s *Sender) setContent(now time.Time, c Content, a *Actions) {
+	var notes []note.Note
+	s.content, notes = usable(c)
+	if !slices.EqualFunc(notes, s.refused, sameNote) {
+		a.Notes = append(a.Notes, notes...)
+	}
+	s.refused = notes
+	s.review(now, a)
+}
+
+func (s *Sender) linkUp(now time.Time, ev LinkUp, a *Actions) {
+	ll := ev.LinkLocal.WithZone("")
+	if !isLinkLocal(ll) {
+		// RFC 4861 section 4.2: the source "MUST be the link-local address".
+		a.Notes = append(a.Notes, note.New(note.Warn, "no router advertisements: no link-local address", "err", ev.LinkLocal.String()))
+		s.pause()
+		return
+	}
+	if s.up && s.linkLocal == ll && s.mac == ev.MAC && s.haveMAC == ev.HasMAC {
+		return
+	}
+	s.up, s.linkLocal, s.mac, s.haveMAC = true, ll, ev.MAC, ev.HasMAC
+	s.review(now, a)
+	if s.advertising() {
+		s.announce(now)
+	}
+}
+
+// pause keeps all that hosts were told, and the floor: only sending stops.
+func (s *Sender) pause() {
+	s.up, s.next, s.answers = false, time.Time{}, nil
+}
+
+// stop ends the sender. Deviates from RFC 4861 section 6.2.6: the last RA does not keep
+// MinDelayBetweenRAs to the one before, because the process has no 3 s left to wait.
+func (s *Sender) stop(now time.Time, final bool, a *Actions) {
+	if final && s.advertising() {
+		s.send(now, true, []netip.Addr{AllNodes}, a)
+	}
+	s.stopped = true
+}
+
+// advertising says whether this is an advertising interface (RFC 4861 section 6.2.2) that can send.
+func (s *Sender) advertising() bool { return s.up && s.spoken }
+
+// announce starts the quick multicasts of RFC 4861 section 6.2.4: now or at the floor, and two more.
+func (s *Sender) announce(now time.Time) {
+	s.initial = MaxInitialRtrAdvertisements
+	s.pull(s.earliest(now))
+}
+
+// review compares what is true now with what the last multicast said. A difference is told at once,
+// or at the floor, and twice more (RFC 4861 section 6.2.4). What is taken away does not wait: hosts
+// that we know get the same RA by unicast.
+func (s *Sender) review(now time.Time, a *Actions) {
+	s.expiry = s.nextExpiry(now)
+	t := s.truth(now)
+	a.Notes = append(a.Notes, s.told.limit(t)...)
+	if !s.up || !s.spoken && len(t.prefixes) == 0 {
+		return
+	}
+	shorter, longer := s.lifetimesMoved(now)
+	away := s.takesAway(now, t)
+	switch {
+	case away || shorter || !t.equal(s.said):
+		s.announce(now)
+		if away && s.next.After(now) {
+			s.tellHosts(now, a)
+		}
+	case longer:
+		s.pull(s.earliest(now))
+	}
+}
+
+// tellHosts sends the RA of now to everybody who ever solicited, those who wait for an answer included.
+func (s *Sender) tellHosts(now time.Time, a *Actions) {
+	if len(s.hosts) == 0 {
+		return
+	}
+	to := make([]netip.Addr, len(s.hosts))
+	for i, h := range s.hosts {
+		to[i] = h.addr
+	}
+	s.answers = nil
+	s.send(now, false, to, a)
+}
+
+// lifetimesMoved compares the ends that hosts were told with those of the content. shorter: hosts
+// were promised more than there is (RFC 9096 L-15). longer: there is more, and hosts would run out
+// if they missed the next multicast.
+func (s *Sender) lifetimesMoved(now time.Time) (shorter, longer bool) {
+	enough := s.next.Add(s.cfg.MaxInterval)
+	compare := func(told time.Time, left uint32) {
+		end := now.Add(time.Duration(left) * time.Second)
+		shorter = shorter || end.Add(shortenSlack).Before(told)
+		longer = longer || end.Sub(told) >= minRefresh && told.Before(enough)
+	}
+	for _, p := range s.content.Prefixes {
+		e := s.told.find(key{kind: kindPrefix, prefix: p.Prefix})
+		if preferred, valid := p.left(now); e != nil && e.live && valid > 0 {
+			compare(e.preferred, preferred)
+			compare(e.valid, valid)
+		}
+	}
+	return shorter, longer
+}
+
+// takesAway says whether t lacks something that hosts were told of.
+func (s *Sender) takesAway(now time.Time, t truth) bool {
+	if s.toldLifetime > 0 && !t.router {
+		return true
+	}
+	return slices.ContainsFunc(s.told, func(e entry) bool {
+		return e.live && (!t.has(e.key) || e.kind == kindPrefix && e.preferred.After(now) && !t.prefers(e.prefix))
+	})
+}
+
+func (s *Sender) nextExpiry(now time.Time) time.Time {
+	var next time.Time
+	for _, p := range s.content.Prefixes {
+		for _, u := range [...]lifetime.Until{p.Preferred, p.Valid} {
+			if t, ok := u.Time(); ok && t.After(now) && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
+		}
+	}
+	return next
+}
+
+// earliest is when the next multicast may leave (RFC 4861 section 6.2.6, MIN_DELAY_BETWEEN_RAS).
+func (s *Sender) earliest(now time.Time) time.Time {
+	if floor := s.last.Add(MinDelayBetweenRAs); !s.last.IsZero() && floor.After(now) {
+		return floor
+	}
+	return now
+}
+
+func (s *Sender) pull(at time.Time) {
+	if s.next.IsZero() || at.Before(s.next) {
+		s.next = at
+	}
+}
+
+func (s *Sender) wake() time.Time {
+	if !s.up {
+		return time.Time{}
+	}
+	wake := s.next
+	for _, w := range s.answers {
+		if wake.IsZero() || w.at.Before(wake) {
+			wake = w.at
+		}
+	}
+	if !s.expiry.IsZero() && (wake.IsZero() || s.expiry.Before(wake)) {
+		wake = s.expiry
+	}
+	return wake
+}
+
+func (s *Sender) sendDue(now time.Time, a *Actions) {
+	if !s.next.IsZero() && !s.next.After(now) {
+		s.sendMulticast(now, a)
+		return
+	}
+	var to []netip.Addr
+	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool {
+		if w.at.After(now) {
+			return false
+		}
+		to = append(to, w.to)
+		return true
+	})
+	if len(to) > 0 {
+		s.send(now, false, to, a)
+	}
+}
+
+// sendMulticast also serves all who wait for an answer, and draws the timer anew (RFC 4861 sections
+// 6.2.4 and 6.2.6).
+func (s *Sender) sendMulticast(now time.Time, a *Actions) {
+	s.send(now, false, []netip.Addr{AllNodes}, a)
+	t := s.truth(now)
+	a.Notes = append(a.Notes, t.changes(s.said)...)
+	s.said, s.last, s.answers = t, now, nil
+	s.initial = max(0, s.initial-1)
+	interval := s.cfg.MinInterval + s.random(s.cfg.MaxInterval-s.cfg.MinInterval)
+	if s.initial > 0 {
+		interval = min(interval, MaxInitialRtrAdvertInterval)
+	}
+	s.next = now.Add(interval)
+}
+
+// send sends one RA, last or not, to all of to.
+func (s *Sender) send(now time.Time, last bool, to []netip.Addr, a *Actions) {
+	s.told.prune(now)
+	m := s.compose(now, last)
+	parts, err := m.Split()
+	if err != nil {
+		a.Notes = append(a.Notes, note.New(note.Error, "router advertisement not sent", "err", err.Error()))
+		return
+	}
+	multicast := to[0] == AllNodes
+	for _, addr := range to {
+		for _, data := range parts {
+			a.Send = append(a.Send, Datagram{To: addr, Data: data})
+		}
+	}
+	n := uint64(len(to)) * uint64(len(parts))
+	s.sent += n
+	if multicast {
+		s.multicast += n
+	}
+	s.record(now, m, multicast)
+}
+
+// random is uniform in [0,d).
+func (s *Sender) random(d time.Duration) time.Duration {
+	return time.Duration(s.rand() * float64(d))
+}
+
+func (s *Sender) receive(now time.Time, ev Received, a *Actions) {
+	src := ev.Src.WithZone("")
+	drop := WrongType
+	switch {
+	case len(ev.Data) == 0:
+		drop = TooShort
+	case ev.Data[0] == TypeRouterSolicitation:
+		drop = s.receiveRS(now, src, ev)
+	case ev.Data[0] == TypeRouterAdvertisement:
+		drop = s.receiveRA(src, ev, a)
+	}
+	if drop != Accepted {
+		s.dropped[drop]++
+	}
+}
+
+// receiveRS decides on an answer (RFC 4861 section 6.2.6): by unicast if there is somebody to send it
+// to (RFC 7772 section 5.1), by multicast to ::, and to a host that asks again because a switch with
+// MLD snooping ate our neighbor solicitation for it.
+func (s *Sender) receiveRS(now time.Time, src netip.Addr, ev Received) DropReason {
+	if d := checkRS(src, ev.HopLimit, ev.Data); d != Accepted {
+		return d
+	}
+	if src == s.linkLocal {
+		return OwnMessage
+	}
+	s.rsReceived++
+	var h *host
+	if isLinkLocal(src) {
+		h = s.hosts.heard(now, src)
+	}
+	if !s.advertising() {
+		return NotAdvertising
+	}
+	if soon := now.Add(MaxRADelayTime); !s.next.IsZero() && !s.next.After(soon) {
+		return Accepted // the multicast that is due anyway is the answer
+	}
+	delay := s.random(MaxRADelayTime)
+	if h == nil { // :: or a source that a route might lead away from this LAN
+		s.answerAll(now, delay)
+		return Accepted
+	}
+	if slices.ContainsFunc(s.answers, func(w answer) bool { return w.to == src }) {
+		return Accepted // one answer to several solicitations, "relative to the first"
+	}
+	if !h.take(now) {
+		return RateLimited
+	}
+	lost := !h.answered.IsZero() && now.Sub(h.answered) < askAgainLimit
+	if lost || len(s.answers) == maxAnswers {
+		h.answered = time.Time{}
+		s.answerAll(now, delay)
+		return Accepted
+	}
+	h.answered = now.Add(delay)
+	s.answers = append(s.answers, answer{to: src, at: h.answered})
+	return Accepted
+}
+
+// answerAll schedules a solicited multicast after its random delay, which counts from the floor if
+// "the router sent a multicast Router Advertisement within the last MIN_DELAY_BETWEEN_RAS seconds".
+func (s *Sender) answerAll(now time.Time, delay time.Duration) {
+	s.pull(s.earliest(now).Add(delay))
+}
+
+// receiveRA only looks: there should be one RA owner for each LAN.
+func (s *Sender) receiveRA(src netip.Addr, ev Received, a *Actions) DropReason {
+	m, _, drop := ParseRA(src, ev.HopLimit, ev.Data)
+	if drop != Accepted {
+		return drop
+	}
+	msg := "another router advertises on this LAN"
+	ll, haveLL := m.sourceLinkLayer()
+	if src == s.linkLocal {
+		if !s.haveMAC || !haveLL || ll == SourceLinkLayer(s.mac) {
+			return OwnMessage
+		}
+		msg = "another router uses our link-local address"
+	}
+	s.foreign++
+	if len(s.routers) < maxRouters && !slices.Contains(s.routers, src) {
+		s.routers = append(s.routers, src)
+		a.Notes = append(a.Notes, note.New(note.Warn, msg, "from", src.String(),
+			"router_lifetime", strconv.Itoa(int(m.RouterLifetime))))
+	}
+	return Accepted
+}
+
+func sameNote(a, b note.Note) bool { return a.Msg == b.Msg && a.Detail() == b.Detail() }
