@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"oasis6/internal/lifetime"
@@ -31,6 +30,12 @@ var (
 	linkUp  = LinkUp{MAC: ourMAC, HasMAC: true, LinkLocal: ourLL}
 	rsBytes = []byte{133, 0, 0, 0, 0, 0, 0, 0}
 )
+
+// failer is what testing.TB and rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
 
 func rsFrom(src netip.Addr) Received { return Received{Src: src, HopLimit: 255, Data: rsBytes} }
 
@@ -63,7 +68,7 @@ type sentRA struct {
 
 func (r sentRA) multicast() bool { return r.to == AllNodes }
 
-func (r sentRA) pio(t testing.TB, p netip.Prefix) PrefixInformation {
+func (r sentRA) pio(t failer, p netip.Prefix) PrefixInformation {
 	t.Helper()
 	for _, o := range r.ra.Options {
 		if pio, ok := o.(PrefixInformation); ok && pio.Prefix == p {
@@ -103,7 +108,7 @@ func (r sentRA) domain(d string) (lifetime uint32, ok bool) {
 // world drives one Sender in virtual time and checks with the model, at every RA, what must hold
 // always.
 type world struct {
-	t     testing.TB
+	t     failer
 	s     *Sender
 	now   time.Duration // since boot
 	wake  time.Time
@@ -112,13 +117,13 @@ type world struct {
 	model model
 }
 
-func newWorld(t testing.TB, cfg Config, rand func() float64) *world {
+func newWorld(t failer, cfg Config, rand func() float64) *world {
 	t.Helper()
 	return &world{t: t, s: NewSender(cfg, rand), model: newModel()}
 }
 
 // startWorld has the link up and the content set at once.
-func startWorld(t testing.TB, rand func() float64, c Content) *world {
+func startWorld(t failer, rand func() float64, c Content) *world {
 	t.Helper()
 	w := newWorld(t, Config{}, rand)
 	w.step(linkUp)
@@ -192,7 +197,7 @@ func (w *world) hasNote(text string) bool {
 }
 
 // wantSent compares times and destinations, "3s ff02::1".
-func wantSent(t testing.TB, got []sentRA, want ...string) {
+func wantSent(t failer, got []sentRA, want ...string) {
 	t.Helper()
 	var g []string
 	for _, r := range got {
@@ -251,7 +256,7 @@ func (m *model) active(now time.Time, p netip.Prefix) (Prefix, bool) {
 	return Prefix{}, false
 }
 
-func (m *model) check(t testing.TB, now time.Time, ev Event, ras []sentRA) {
+func (m *model) check(t failer, now time.Time, ev Event, ras []sentRA) {
 	t.Helper()
 	stop, isStop := ev.(Stop)
 	if len(ras) > 0 && (!m.up || m.stopped) {
@@ -275,7 +280,7 @@ func (m *model) check(t testing.TB, now time.Time, ev Event, ras []sentRA) {
 	}
 }
 
-func (m *model) checkHeader(t testing.TB, now time.Time, r sentRA, final bool) {
+func (m *model) checkHeader(t failer, now time.Time, r sentRA, final bool) {
 	t.Helper()
 	global := slices.ContainsFunc(r.ra.Options, func(o Option) bool {
 		pio, ok := o.(PrefixInformation)
@@ -293,7 +298,7 @@ func (m *model) checkHeader(t testing.TB, now time.Time, r sentRA, final bool) {
 	}
 }
 
-func (m *model) checkPrefixes(t testing.TB, now time.Time, r sentRA) {
+func (m *model) checkPrefixes(t failer, now time.Time, r sentRA) {
 	t.Helper()
 	seen := map[netip.Prefix]bool{}
 	for _, o := range r.ra.Options {
@@ -336,7 +341,7 @@ func (m *model) checkPrefixes(t testing.TB, now time.Time, r sentRA) {
 	}
 }
 
-func (m *model) checkServers(t testing.TB, now time.Time, r sentRA) {
+func (m *model) checkServers(t failer, now time.Time, r sentRA) {
 	t.Helper()
 	for a, until := range m.servers {
 		if _, ok := r.server(a); until.After(now) && !ok && len(m.servers) <= maxStale {

@@ -104,8 +104,10 @@ func (m RouterAdvertisement) Append(b []byte) ([]byte, error) {
 }
 
 // Split marshals the advertisement as one or more messages of at most MaxOptions octets of options
-// (RFC 4861 section 6.2.3: "the router MAY send … multiple Advertisements"). Each has the header
-// and the source link-layer address; no option is cut. An option that is too big alone is an error.
+// (RFC 4861 section 6.2.3: "If including all options causes the size of an advertisement to exceed the
+// link MTU, multiple advertisements can be sent, each containing a subset of the options"). Each has
+// the header and the source link-layer address, if that is the first option; no option is cut. One
+// that is too big alone is an error.
 func (m RouterAdvertisement) Split() ([][]byte, error) {
 	rest := m.Options
 	part := m

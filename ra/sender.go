@@ -26,12 +26,12 @@ const maxRouters = 16
 
 // Sender is the advertiser of one LAN.
 //
-//	          LinkUp                    first prefix
-//	paused ───────────► silent ──────────────────────────► advertising ──┐ multicast: initial ×3,
-//	  ▲                   │   hosts keep soliciting; a host               │ then every 450–600 s;
-//	  │     LinkDown      │   that heard any RA would not    ▲            │ change: initial again
-//	  └───────────────────┴──────────────────────────────────┴────────────┘
+//	         LinkUp            first prefix
+//	paused ──────────► silent ───────────────► advertising: three quick multicasts, then one each
+//	  ▲                  │                       │          450 to 600 s; a change starts over
+//	  └──────────────────┴────── LinkDown ───────┘
 //
+// Silent, because hosts that hear nothing keep soliciting and one that heard any RA stops (Linux 6.18).
 // Once it has spoken it goes on, with router lifetime 0 if need be: what was said is withdrawn by
 // name, not by silence. There is one multicast deadline, next; all that wants a multicast pulls it
 // forward and never nearer than MinDelayBetweenRAs to the last one. Not for concurrent use.
