@@ -3,6 +3,10 @@
 // Package config is the configuration file: wg-quick's format with the sections that the box adds.
 // It parses with line numbers, fills defaults, checks, and converts wg-quick files.
 //
+// A file goes through two forms. The text form (raw.go) has one field per key, each with its line,
+// nil where the file says nothing. The validated form (Config) is typed, with defaults filled in.
+// One table of keys per section says what exists, what is dropped and what is refused.
+//
 // It must not know sockets or the kernel. Start at Parse and Load.
 package config
 
@@ -24,14 +28,14 @@ type Config struct {
 
 // Interface is the tunnel's own end.
 type Interface struct {
-	PrivateKey     wgkey.Private // zero until the key file has been read
-	PrivateKeyFile string        // created with a new key, mode 0600, if missing
-	Name           string        // default oasis0
-	Addresses      []netip.Prefix
-	LinkLocal      netip.Addr // from an Address in fe80::/10; zero: derived from the key
-	ListenPort     uint16     // 0: any
-	FwMark         uint32     // 0: none
-	MTU            int        // 0: from the path to the endpoint
+	PrivateKey     wgkey.Private  // zero until the key file has been read
+	PrivateKeyFile string         // Load makes it relative to the config's folder, and a key in it where asked
+	Name           string         // default oasis0
+	Addresses      []netip.Prefix // host bits kept; never link-local
+	LinkLocal      netip.Addr     // from an Address in fe80::/10; zero: derived from the key
+	ListenPort     uint16         // 0: any
+	FwMark         uint32         // 0: none
+	MTU            int            // 0: from the path to the endpoint
 	DNS            []netip.Addr
 	Search         []string // names in DNS
 }
@@ -41,20 +45,21 @@ type Peer struct {
 	Name         string
 	PublicKey    wgkey.Public
 	PresharedKey wgkey.Preshared
-	Endpoint     string // host:port; host may be a name; empty: the peer comes to us
-	AllowedIPs   []netip.Prefix
-	Keepalive    time.Duration // 0: off
-	LinkLocal    netip.Addr    // zero: derived from its key
+	Endpoint     string         // host:port; host may be a name; empty: the peer comes to us
+	AllowedIPs   []netip.Prefix // IPv6, masked, without duplicates, never empty
+	Keepalive    time.Duration  // 0: off; 25 s if the file does not say and there is an Endpoint
+	LinkLocal    netip.Addr     // zero: derived from its key
 }
 
 // Source is where the delegation comes from.
 type Source uint8
 
 const (
-	DHCPv6 Source = iota
-	Static
+	DHCPv6 Source = iota // asked for through the tunnel
+	Static               // stands in the file
 )
 
+// String is the word in the file.
 func (s Source) String() string {
 	if s == Static {
 		return "static"
@@ -75,18 +80,18 @@ type RDNSSMode uint8
 const (
 	RDNSSAuto      RDNSSMode = iota // configured, then learned, then off
 	RDNSSSelf                       // the box's own address on the LAN
-	RDNSSOff                        //
+	RDNSSOff                        // none
 	RDNSSAddresses                  // LAN.RDNSS
 )
 
 // LAN is one network behind the box.
 type LAN struct {
 	Interface string
-	Subnet    uint64 // which /64 of the delegation
+	Subnet    uint64 // which /64 of the delegation; distinct per LAN
 	RDNSSMode RDNSSMode
-	RDNSS     []netip.Addr
-	DNSSL     []string
-	// Preference is the default router preference: "low", "medium", "high".
+	RDNSS     []netip.Addr // only for RDNSSAddresses
+	DNSSL     []string     // empty: Interface.Search, then learned
+	// Preference is the default router preference (RFC 4191 section 2.1): "low", "medium", "high".
 	Preference string
 }
 

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// value is the text behind a key. The pointer to an absent one is nil.
+type value struct {
+	text string // empty: reported already
+	line int
+}
+
+// The text form of the file: one struct per section, one field per key.
+type (
+	rawInterface struct {
+		line                                         int
+		privateKey, privateKeyFile, name, listenPort *value
+		fwMark, mtu                                  *value
+		address, dns                                 []value
+	}
+	rawPeer struct {
+		line                                    int
+		name, publicKey, presharedKey, endpoint *value
+		persistentKeepalive, linkLocal          *value
+		allowedIPs                              []value
+	}
+	rawPrefix struct {
+		line                 int
+		source, prefix, hint *value
+	}
+	rawLAN struct {
+		line                      int
+		iface, subnet, preference *value
+		rdnss, dnssl              []value
+	}
+	rawRouter struct {
+		line     int
+		firewall *value
+	}
+	rawFile struct {
+		last   int // number of the last line, at least 1
+		iface  *rawInterface
+		peers  []*rawPeer
+		prefix *rawPrefix
+		lans   []*rawLAN
+		router *rawRouter
+	}
+)
+
+// key is one row of a section's table: its name, and what becomes of its value. Exactly one of
+// one, list, absent, ignored and refused is set.
+type key struct {
+	name    string
+	one     **value
+	list    *[]value
+	absent  bool     // its feature is not in this version
+	only    []string // with absent: the values that leave the feature off, the effective one first
+	ignored string   // why it does nothing here
+	refused string   // why it cannot be
+}
+
+const (
+	whyNoHooks   = `nothing from a file is ever executed; "oasis6 import" comments it out`
+	whyNoTable   = "no effect: the routes are made by the box itself, and IPv4 routes are left alone"
+	whyNoSave    = "no effect: the box never writes its configuration"
+	notAvailable = "not available in this version"
+)
+
+func (r *rawInterface) keys() []key {
+	return []key{
+		{name: "PrivateKey", one: &r.privateKey},
+		{name: "PrivateKeyFile", one: &r.privateKeyFile},
+		{name: "Name", one: &r.name},
+		{name: "Address", list: &r.address},
+		{name: "ListenPort", one: &r.listenPort},
+		{name: "FwMark", one: &r.fwMark},
+		{name: "MTU", one: &r.mtu},
+		{name: "DNS", list: &r.dns},
+		{name: "Table", ignored: whyNoTable},
+		{name: "SaveConfig", ignored: whyNoSave},
+		{name: "PreUp", refused: whyNoHooks},
+		{name: "PostUp", refused: whyNoHooks},
+		{name: "PreDown", refused: whyNoHooks},
+		{name: "PostDown", refused: whyNoHooks},
+	}
+}
+
+func (r *rawPeer) keys() []key {
+	return []key{
+		{name: "Name", one: &r.name},
+		{name: "PublicKey", one: &r.publicKey},
+		{name: "PresharedKey", one: &r.presharedKey},
+		{name: "Endpoint", one: &r.endpoint},
+		{name: "Fallback", absent: true},
+		{name: "AllowedIPs", list: &r.allowedIPs},
+		{name: "PersistentKeepalive", one: &r.persistentKeepalive},
+		{name: "LinkLocal", one: &r.linkLocal},
+		{name: "Prefix", absent: true}, // a hub's reservation for a site
+	}
+}
+
+func (r *rawPrefix) keys() []key {
+	return []key{
+		{name: "Source", one: &r.source},
+		{name: "Prefix", one: &r.prefix},
+		{name: "Hint", one: &r.hint},
+	}
+}
+
+func (r *rawLAN) keys() []key {
+	return []key{
+		{name: "Interface", one: &r.iface},
+		{name: "Subnet", one: &r.subnet},
+		{name: "RDNSS", list: &r.rdnss},
+		{name: "DNSSL", list: &r.dnssl},
+		{name: "Preference", one: &r.preference},
+		{name: "DHCPv6", absent: true, only: []string{"off"}},
+		{name: "Delegate", absent: true, only: []string{"no"}},
+		{name: "PREF64", absent: true},
+		{name: "CaptivePortal", absent: true},
+	}
+}
+
+func (r *rawRouter) keys() []key {
+	return []key{
+		{name: "Dataplane", absent: true, only: []string{"kernel", "auto"}},
+		{name: "Firewall", one: &r.firewall},
+		{name: "Web", absent: true, only: []string{"off"}},
+		{name: "Metrics", absent: true, only: []string{"off"}},
+	}
+}
+
+// section is one kind of section. Those without keys are not in this version.
+type section struct {
+	name string
+	keys []key
+}
+
+// sections lists all that exist, with keys that store nowhere: for hints, import and tests.
+func sections() []section {
+	return []section{
+		{"Interface", new(rawInterface).keys()},
+		{"Peer", new(rawPeer).keys()},
+		{"Prefix", new(rawPrefix).keys()},
+		{"LAN", new(rawLAN).keys()},
+		{"Router", new(rawRouter).keys()},
+		{"Hub", nil},
+	}
+}
+
+// keyOf finds a key of a section without regard to case.
+func keyOf(keys []key, name string) (key, bool) {
+	i := slices.IndexFunc(keys, func(k key) bool { return strings.EqualFold(k.name, name) })
+	if i < 0 {
+		return key{}, false
+	}
+	return keys[i], true
+}
+
+// reader turns lines into the text form.
+type reader struct {
+	*report
+	file    rawFile
+	known   []section
+	section section // the current one
+	mode    mode
+	first   map[string]int // line of each single-valued key of the current section
+	single  map[string]int // line of each section that stands once
+}
+
+// mode is what to do with a key line.
+type mode uint8
+
+const (
+	outside mode = iota // no section yet
+	inside              // a known section
+	skip                // a section that is refused: its keys say nothing more
+)
+
+func readRaw(rep *report, lines []string) rawFile {
+	r := &reader{report: rep, known: sections(), single: map[string]int{}, file: rawFile{last: max(1, len(lines))}}
+	for i, text := range lines {
+		if len(r.errors) >= maxReports {
+			break // hints cost time, and nobody would see them
+		}
+		s := scan(text)
+		switch s.kind {
+		case blank:
+		case header:
+			r.header(i+1, s.name)
+		case pair:
+			r.pair(i+1, s)
+		case junk:
+			r.errorf(i+1, "%s", s.problem)
+		}
+	}
+	return r.file
+}
+
+func (r *reader) header(line int, name string) {
+	r.first = map[string]int{}
+	id := strings.ToLower(name)
+	if first, again := r.single[id]; again {
+		r.mode = skip
+		r.errorf(line, "[%s] stands twice, first on line %d: put its keys together", name, first)
+		return
+	}
+	r.mode = inside
+	switch id {
+	case "interface":
+		r.single[id] = line
+		r.file.iface = &rawInterface{line: line}
+		r.section = section{"Interface", r.file.iface.keys()}
+	case "peer":
+		p := &rawPeer{line: line}
+		r.file.peers = append(r.file.peers, p)
+		r.section = section{"Peer", p.keys()}
+	case "prefix":
+		r.single[id] = line
+		r.file.prefix = &rawPrefix{line: line}
+		r.section = section{"Prefix", r.file.prefix.keys()}
+	case "lan":
+		l := &rawLAN{line: line}
+		r.file.lans = append(r.file.lans, l)
+		r.section = section{"LAN", l.keys()}
+	case "router":
+		r.single[id] = line
+		r.file.router = &rawRouter{line: line}
+		r.section = section{"Router", r.file.router.keys()}
+	case "hub":
+		r.mode = skip
+		r.errorf(line, "[Hub]: %s", notAvailable)
+	default:
+		r.mode = skip
+		r.errorf(line, "unknown section %s%s", sectionName(name), hintSection(name, r.known))
+	}
+}
+
+func (r *reader) pair(line int, s scanned) {
+	switch r.mode {
+	case skip:
+		return
+	case outside:
+		r.errorf(line, "key %s outside a section: a line with [Interface], or another section, belongs above it", keyName(s.name))
+		return
+	case inside:
+	}
+	k, ok := keyOf(r.section.keys, s.name)
+	switch {
+	case !ok:
+		r.errorf(line, "unknown key %s in [%s]%s", keyName(s.name), r.section.name, hintKey(s.name, r.section, r.known))
+	case k.refused != "":
+		r.errorf(line, "%s: refused: %s", k.name, k.refused)
+	case k.ignored != "":
+		r.noticef(line, "%s: %s", k.name, k.ignored)
+	case k.absent:
+		if !slices.ContainsFunc(k.only, func(v string) bool { return strings.EqualFold(v, s.value) }) {
+			r.errorf(line, "%s: %s%s", k.name, notAvailable, onlyOff(k.only))
+		}
+	case s.value == "":
+		r.errorf(line, "%s: no value: write %s = VALUE, or leave the line out", k.name, k.name)
+		r.store(k, value{line: line})
+	default:
+		r.store(k, value{text: s.value, line: line})
+	}
+}
+
+func onlyOff(only []string) string {
+	if len(only) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": leave the line out, or write %s", strings.Join(only, " or "))
+}
+
+func (r *reader) store(k key, v value) {
+	if k.list != nil {
+		*k.list = append(*k.list, v)
+		return
+	}
+	if first, again := r.first[k.name]; again {
+		r.errorf(v.line, "%s stands twice in this section, first on line %d", k.name, first)
+		return
+	}
+	r.first[k.name] = v.line
+	*k.one = &v
+}
