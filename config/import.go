@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+
+package config
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Import turns a wg-quick file into one of ours: what does nothing here or is refused becomes a
+// comment with the reason, IPv4 entries too, a [LAN] is added, and a [Prefix] where the text names one. Line
+// numbers stay. The result parses, or Import fails with what Parse says about it; the caller
+// writes it with mode 0600, because it holds the keys.
+func Import(name string, r io.Reader) (text string, notices []Notice, err error) {
+	rep := &report{file: name}
+	lines, problem, err := readLines(r)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if problem != "" {
+		rep.errorf(1, "%s", problem)
+		notices, err := rep.done()
+		return "", notices, err
+	}
+	im := &importer{report: rep, known: sections(), present: map[string]bool{}}
+	for i, l := range lines {
+		im.line(i+1, l)
+	}
+	im.addPrefix()
+	im.addLAN()
+	text = im.out.String()
+	notices, _ = rep.done() // only Parse finds errors
+	_, said, err := Parse(name, strings.NewReader(text))
+	if err != nil {
+		return "", notices, err // they tell why a line is missing
+	}
+	return text, append(notices, said...), nil
+}
+
+type importer struct {
+	*report
+	out     strings.Builder
+	known   []section
+	section section
+	present map[string]bool // sections of the file, and prefixExample
+
+	addresses []hint // of [Interface], host bits kept
+	hints     []hint // from comments, distinct, masked
+}
+
+// hint is a prefix that the text names.
+type hint struct {
+	line   int
+	prefix netip.Prefix
+}
+
+// maxHints bounds the work on a file that is all prefixes; with more, none is the one.
+const maxHints = 16
+
+// tag begins every remark of ours in the file.
+const tag = "# oasis6: "
+
+func (im *importer) line(n int, text string) {
+	s := scan(text)
+	im.comment(n, s.comment)
+	switch s.kind {
+	case header:
+		im.section = section{}
+		for _, k := range im.known {
+			if strings.EqualFold(k.name, s.name) {
+				im.section = k
+			}
+		}
+		im.present[im.section.name] = true
+	case pair:
+		text = im.pair(n, text, s)
+	case blank, junk:
+	}
+	im.out.WriteString(text)
+	im.out.WriteString("\n")
+}
+
+func (im *importer) pair(n int, text string, s scanned) string {
+	k, ok := keyOf(im.section.keys, s.name)
+	switch {
+	case !ok:
+		return text
+	case k.refused != "":
+		im.noticef(n, "%s: commented out: nothing from a file is ever executed", k.name)
+		return "# " + strings.TrimSpace(text) + " " + tag + "nothing from a file is ever executed"
+	case k.ignored != "":
+		im.noticef(n, "%s: commented out: %s", k.name, k.ignored)
+		return "# " + strings.TrimSpace(text) + " " + tag + k.ignored
+	case im.section.name == "Interface" && (k.name == "Address" || k.name == "DNS"),
+		im.section.name == "Peer" && k.name == "AllowedIPs":
+		return im.list(n, text, k, s)
+	}
+	return text
+}
+
+// list takes the IPv4 entries out of a list.
+func (im *importer) list(n int, text string, k key, s scanned) string {
+	var ipv4, rest []string
+	for _, item := range items(s.value) {
+		p, err := parseAddrPrefix(item)
+		switch {
+		case err == nil && p.Addr().Is4():
+			ipv4 = append(ipv4, item)
+			continue
+		case err == nil && k.name == "Address":
+			im.addresses = append(im.addresses, hint{n, p})
+		}
+		rest = append(rest, item)
+	}
+	if len(ipv4) == 0 {
+		return text
+	}
+	im.noticef(n, "%s: IPv4 commented out, it stays on its native path: %s", k.name, strings.Join(ipv4, ", "))
+	const why = "IPv4 stays on its native path"
+	if len(rest) == 0 {
+		return "# " + strings.TrimSpace(text) + " " + tag + why
+	}
+	text = s.name + " = " + strings.Join(rest, ", ") + " " + tag + why + ": " + strings.Join(ipv4, ", ")
+	if s.comment != "" {
+		text += " " + s.comment
+	}
+	return text
+}
+
+// namesPrefix looks for what providers call the prefix that they route to a customer.
+func namesPrefix(s string) bool {
+	for _, word := range []string{"prefix", "subnet", "routed", "delegat", "network", "block", "range"} {
+		if strings.Contains(s, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// comment looks for a routed prefix in the provider's own words.
+func (im *importer) comment(n int, text string) {
+	if text == prefixExample {
+		im.present[prefixExample] = true
+	}
+	if !namesPrefix(strings.ToLower(text)) {
+		return
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool { return isSpace(r) || strings.ContainsRune(`#,;()<>"'=`, r) })
+	for _, word := range words {
+		p, err := netip.ParsePrefix(strings.TrimRight(word, "."))
+		if err != nil || checkDelegation(p.Masked()) != nil {
+			continue
+		}
+		same := func(h hint) bool { return h.prefix == p.Masked() }
+		if len(im.hints) <= maxHints && !slices.ContainsFunc(im.hints, same) {
+			im.hints = append(im.hints, hint{n, p.Masked()})
+		}
+	}
+}
+
+const prefixExample = tag + "if your provider routes a fixed prefix to you, write it here:"
+
+// addPrefix adds [Prefix] if there is exactly one that a comment names, or that an address stands in
+// which is too short for a link. Everything else is for the user to say.
+func (im *importer) addPrefix() {
+	if im.present["Prefix"] || im.present[prefixExample] {
+		return
+	}
+	if len(im.hints) > maxHints {
+		im.hints = nil
+	}
+	im.hints = slices.DeleteFunc(im.hints, func(h hint) bool { // a /64 with our address in it is the link
+		return h.prefix.Bits() == 64 && im.holdsAddress(h.prefix)
+	})
+	source := "comment"
+	if len(im.hints) == 0 {
+		source = "Address"
+		for _, a := range im.addresses {
+			if a.prefix.Bits() < 64 && checkDelegation(a.prefix.Masked()) == nil {
+				im.hints = append(im.hints, hint{a.line, a.prefix.Masked()})
+			}
+		}
+	}
+	if len(im.hints) != 1 {
+		im.out.WriteString("\n" + prefixExample + "\n# [Prefix]\n# Prefix = 2001:db8:ebbd:9900::/56\n")
+		return
+	}
+	h := im.hints[0]
+	source = fmt.Sprintf("found in the %s on line %d", source, h.line)
+	im.noticef(h.line, "Prefix: %s, %s, is taken as the one routed to this box: check it", h.prefix, source)
+	fmt.Fprintf(&im.out, "\n%s%s; for a prefix asked for by DHCPv6 remove this section\n[Prefix]\nPrefix = %s\n", tag, source, h.prefix)
+}
+
+// addLAN adds the LAN, beside the /64 that the tunnel's own address is in.
+func (im *importer) addLAN() {
+	if im.present["LAN"] {
+		return
+	}
+	fmt.Fprintf(&im.out, "\n%sthe bridge whose hosts get IPv6\n[LAN]\nInterface = br-lan\n", tag)
+	if im.present["Prefix"] || len(im.hints) != 1 {
+		return
+	}
+	first := im.hints[0].prefix
+	if first.Bits() < 64 && im.holdsAddress(netip.PrefixFrom(first.Addr(), 64)) {
+		im.out.WriteString("Subnet = 1 " + tag + "the tunnel's own address is in subnet 0\n")
+	}
+}
+
+func (im *importer) holdsAddress(p netip.Prefix) bool {
+	return slices.ContainsFunc(im.addresses, func(a hint) bool { return p.Contains(a.prefix.Addr()) })
+}
