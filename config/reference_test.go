@@ -189,3 +189,21 @@ func keyIn(t *testing.T, d documented) key {
 	t.Fatalf("%s: %s does not exist", referencePath, d.id())
 	return key{}
 }
+
+// The guide's examples are what people copy.
+func TestGuideExamplesParse(t *testing.T) {
+	b, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```ini\n(.*?)```").FindAllStringSubmatch(string(b), -1)
+	if len(examples) != 2 {
+		t.Fatalf("%d examples, want 2", len(examples))
+	}
+	for i, e := range examples {
+		cfg, notices, err := Parse("example", strings.NewReader(e[1]))
+		if err != nil || len(notices) != 0 || len(cfg.LANs) != i+1 {
+			t.Errorf("example %d: %v, %v, want %d LANs and no word", i+1, notices, err, i+1)
+		}
+	}
+}
