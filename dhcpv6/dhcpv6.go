@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 
 // Package dhcpv6 holds what the DHCPv6 client and server machines share (RFC 9915): identifiers,
-// validation and the option codecs that the library lacks.
+// validation and the codec of the messages and options that prefix delegation needs.
 //
-// It must not know sockets, netlink or Router Advertisements. Start at DUID and ParseMessage.
+// The codec is our own: each option is read by itself, so that one bad option never costs the
+// message, and nothing of 0.3 MB of other options is linked in. It must not know sockets, netlink
+// or Router Advertisements. Start at DUID and ParseMessage.
 package dhcpv6
-
-import "encoding/hex"
 
 // Ports of RFC 9915 section 7.2.
 const (
@@ -14,12 +14,83 @@ const (
 	ServerPort = 547
 )
 
-// DUID is a DHCP Unique Identifier with its two type octets, 3 to 130 octets (RFC 9915 section 11.1).
-// It is a string so that it compares with == and serves as a map key.
-type DUID string
+// MessageType is the first octet of a message (RFC 9915 section 7.3).
+type MessageType uint8
 
-// String is lower-case hex, as other DHCPv6 software prints it.
-func (d DUID) String() string { return hex.EncodeToString([]byte(d)) }
+const (
+	Solicit            MessageType = 1
+	Advertise          MessageType = 2
+	Request            MessageType = 3
+	Confirm            MessageType = 4
+	Renew              MessageType = 5
+	Rebind             MessageType = 6
+	Reply              MessageType = 7
+	Release            MessageType = 8
+	Decline            MessageType = 9
+	Reconfigure        MessageType = 10
+	InformationRequest MessageType = 11
+	RelayForward       MessageType = 12
+	RelayReply         MessageType = 13
+)
 
-// IAID tells the identity associations of one client apart (RFC 9915 section 12).
-type IAID uint32
+var messageNames = [...]string{Solicit: "Solicit", Advertise: "Advertise", Request: "Request", Confirm: "Confirm",
+	Renew: "Renew", Rebind: "Rebind", Reply: "Reply", Release: "Release", Decline: "Decline",
+	Reconfigure: "Reconfigure", InformationRequest: "Information-request",
+	RelayForward: "Relay-forward", RelayReply: "Relay-reply"}
+
+// String is the name in the RFC.
+func (t MessageType) String() string { return name(messageNames[:], int(t), "message") }
+
+// fromServer says that the sender is a server, so that the rules for what a client receives apply.
+func (t MessageType) fromServer() bool { return t == Advertise || t == Reply || t == Reconfigure }
+
+// OptionCode tells options apart (RFC 9915 section 21, RFC 3646).
+type OptionCode uint16
+
+const (
+	OptionClientID    OptionCode = 1
+	OptionServerID    OptionCode = 2
+	OptionORO         OptionCode = 6
+	OptionPreference  OptionCode = 7
+	OptionElapsedTime OptionCode = 8
+	OptionStatusCode  OptionCode = 13
+	OptionRapidCommit OptionCode = 14
+	OptionDNSServers  OptionCode = 23 // RFC 3646 section 3
+	OptionDomainList  OptionCode = 24 // RFC 3646 section 4
+	OptionIAPD        OptionCode = 25
+	OptionIAPrefix    OptionCode = 26
+	OptionSolMaxRT    OptionCode = 82
+)
+
+var optionNames = [...]string{OptionClientID: "Client Identifier", OptionServerID: "Server Identifier",
+	OptionORO: "Option Request", OptionPreference: "Preference", OptionElapsedTime: "Elapsed Time",
+	OptionStatusCode: "Status Code", OptionRapidCommit: "Rapid Commit", OptionDNSServers: "DNS Recursive Name Server",
+	OptionDomainList: "Domain Search List", OptionIAPD: "IA_PD", OptionIAPrefix: "IA Prefix", OptionSolMaxRT: "SOL_MAX_RT"}
+
+// String is the name in the RFC, a number for options we do not know.
+func (c OptionCode) String() string { return name(optionNames[:], int(c), "option") }
+
+// StatusCode is the result of an operation (RFC 9915 section 21.13). No Status Code option means Success.
+type StatusCode uint16
+
+const (
+	Success       StatusCode = 0
+	UnspecFail    StatusCode = 1
+	NoAddrsAvail  StatusCode = 2
+	NoBinding     StatusCode = 3
+	NotOnLink     StatusCode = 4
+	UseMulticast  StatusCode = 5 // obsolete
+	NoPrefixAvail StatusCode = 6
+)
+
+var statusNames = [...]string{Success: "Success", UnspecFail: "UnspecFail", NoAddrsAvail: "NoAddrsAvail",
+	NoBinding: "NoBinding", NotOnLink: "NotOnLink", UseMulticast: "UseMulticast", NoPrefixAvail: "NoPrefixAvail"}
+
+// String is the name in the RFC.
+func (s StatusCode) String() string { return name(statusNames[:], int(s), "status") }
+
+// Limits of the SOL_MAX_RT option in seconds (RFC 9915 section 21.24).
+const (
+	MinSolMaxRT uint32 = 60
+	MaxSolMaxRT uint32 = 86400
+)

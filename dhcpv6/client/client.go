@@ -4,7 +4,8 @@
 // (RFC 9915, RFC 3646, RFC 7084 section 4.2).
 //
 // It knows messages, timers and leases. It must not know sockets, the clock, files or where the
-// prefix goes. Start at Client.Step.
+// prefix goes. It has one IA_PD, always multicasts, releases nothing and takes no Reconfigure.
+// Start at Client.Step.
 package client
 
 import (
@@ -31,10 +32,28 @@ type Config struct {
 }
 
 // State is where the client stands.
+//
+//	            LinkUp              best Advertise              Reply
+//	Stopped ────────────► Soliciting ─────────────► Requesting ───────► Bound
+//	   ▲                   │  ▲   ▲                  │  ▲               │  ▲
+//	   │ LinkDown, Stop    │  │   └──────────────────┘  │            T1 │  │ Reply
+//	   └── (no lease)      │  │    refused or silent    │ NoBinding     ▼  │
+//	                       │  │                         ├──────────── Renewing
+//	     Reply with Rapid  │  │ all valid               │               │
+//	     Commit: Bound  ◄──┘  │ lifetimes over          │ NoBinding  T2 │
+//	                          │                         │               ▼
+//	                          └─────────────────────────┴─────────── Rebinding ──► Bound
+//	                                                       T2, or LinkUp with     Reply, or nobody
+//	                                                       a lease (verify)       answers a verify
+//
+// While a lease is valid, a Request that is refused or not answered goes to Rebinding and not to
+// Soliciting: "The client MUST NOT be using any of the [...] delegated prefixes for which it tries
+// to obtain the bindings by sending the Solicit message" (RFC 9915 section 18).
+// LinkDown with a lease is Bound: the lease runs on and ends by its lifetimes.
 type State uint8
 
 const (
-	Stopped    State = iota // no link, or Stop
+	Stopped    State = iota // no link and no lease, or Stop
 	Soliciting              // Solicit sent, collecting Advertises
 	Requesting              // Request sent
 	Bound
@@ -42,11 +61,17 @@ const (
 	Rebinding
 )
 
+// String is the state as `oasis6 status` prints it.
+func (s State) String() string {
+	return [...]string{"stopped", "soliciting", "requesting", "bound", "renewing", "rebinding"}[s]
+}
+
 // Event is what happens to the client.
 type Event interface{ clientEvent() }
 
 type (
-	// LinkUp: packets can reach a server now.
+	// LinkUp: packets can reach a server now. It may come again while the link is up, for example when
+	// a tunnel shakes hands after a silence: whoever waits for an answer then asks again at once.
 	LinkUp struct{}
 	// LinkDown: they cannot; leases go on and expire by their lifetimes.
 	LinkDown struct{}
@@ -62,7 +87,8 @@ type (
 	Restored struct{ Lease Lease }
 	// Reconfigured replaces the configuration; a change of Hint takes effect at the next Solicit.
 	Reconfigured struct{ Config Config }
-	// Stop ends all sending. The lease is left as it is; nothing is released (RFC 9096 WPD-9).
+	// Stop ends all sending until a LinkUp. The lease is left as it is; nothing is released
+	// (RFC 9096 WPD-9).
 	Stop struct{}
 )
 
@@ -78,7 +104,8 @@ func (Stop) clientEvent()         {}
 type Actions struct {
 	// Persist, when set, must reach the disk before anything else is done.
 	Persist *Lease
-	// Changed says that Lease() differs from before this step in a way that the LAN must see.
+	// Changed says that Lease() differs from before this step in a way that the LAN must see, or that
+	// a preferred or valid lifetime in it has just ended.
 	Changed bool
 	// Send are DHCPv6 messages (UDP payloads) for AllServers.
 	Send [][]byte
@@ -112,7 +139,51 @@ type Status struct {
 	NextAt    time.Time // of the next action; zero: none
 	Next      string    // what it is, in words: "send Renew"
 	LastError string    // in words, empty when all is well
+	LastDrop  string    // why the last refused message was refused
 	Sent      uint64    // messages sent
 	Received  uint64    // messages accepted
 	Dropped   uint64    // messages refused
+}
+
+// Client is the machine. It is not safe for concurrent use.
+type Client struct {
+	cfg   Config
+	rand  func() float64
+	state State
+	link  bool
+	lease Lease
+	seen  time.Time // the instant of the last Step: lifetimes that ended until then are dealt with
+
+	x         exchange
+	offers    []offer       // usable Advertises of this Solicit, best first
+	solMaxRT  time.Duration // SOL_MAX_RT, as a server may have set it
+	refusalRT time.Duration // how long the last refusal made us wait; 0 after success
+	probedAt  time.Time     // when a LinkUp last started an exchange
+	verifyAt  time.Time     // when one that was cut off is to be done again; zero: none
+	lost      netip.Prefix  // the last prefix we held, offered again as a hint
+	limit     limiter
+
+	act       Actions // of the running Step
+	next      deadline
+	lastError string
+	lastDrop  string
+	grumbled  string // problems last reported, so that a renewal does not repeat them
+	sent      uint64
+	received  uint64
+	dropped   uint64
+}
+
+// New makes a client that waits for LinkUp. rand gives numbers in [0, 1); transaction ids are made of
+// it, so it should come from a source that cannot be guessed.
+func New(cfg Config, rand func() float64) *Client {
+	return &Client{cfg: cfg, rand: rand, solMaxRT: SolMaxRT}
+}
+
+// Lease is what the client holds now.
+func (c *Client) Lease() Lease { return c.lease }
+
+// Status is a snapshot for people.
+func (c *Client) Status() Status {
+	return Status{State: c.state, Lease: c.lease, NextAt: c.next.at, Next: c.next.what,
+		LastError: c.lastError, LastDrop: c.lastDrop, Sent: c.sent, Received: c.received, Dropped: c.dropped}
 }
