@@ -17,8 +17,8 @@ func FuzzParseMessage(f *testing.F) {
 	}
 	f.Add(replyWith(iapdOption(1, 10, 16, prefixOption(20, 40, 64, "2001:db8:1::", 0, 13, 0, 2, 0, 6)), option(OptionDomainList, 3, 'l', 'a', 'n', 0),
 		option(OptionSolMaxRT, 0, 0, 0, 60), option(OptionStatusCode, 0, 1, 'x')))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		input := bytes.Clone(b)
+	f.Fuzz(func(t *testing.T, input []byte) {
+		b := bytes.Clone(input)
 		m, problems, err := ParseMessage(b)
 		if err != nil {
 			return
