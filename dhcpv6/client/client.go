@@ -29,6 +29,9 @@ type Config struct {
 	// PointToPoint leaves out the random delay before the first Solicit: it exists to spread the
 	// clients of one link, and here is only one.
 	PointToPoint bool
+	// LossyLink sends the early retransmissions of Solicit and Request as two copies each: see
+	// earlyCopies. It deviates from RFC 9915 section 15 and is for a tunnel with one server behind it.
+	LossyLink bool
 }
 
 // State is where the client stands.

@@ -87,7 +87,7 @@ func (c *Client) drop(from netip.Addr, reason string) {
 func (c *Client) report(server dhcpv6.DUID, problems []dhcpv6.Problem) {
 	var texts []string
 	for _, p := range problems {
-		texts = append(texts, p.Error())
+		texts = append(texts, p.Option.String()+" option: "+p.Reason) // the offset moves from message to message
 	}
 	text := strings.Join(texts, "; ")
 	if text != "" && text != c.grumbled {

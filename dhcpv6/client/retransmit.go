@@ -71,7 +71,7 @@ func (c *Client) retransmit(now time.Time) {
 	if x.next.IsZero() || x.next.After(now) {
 		return
 	}
-	if at := c.limit.allowed(); at.After(now) {
+	if at := c.limit.allowed(1); at.After(now) {
 		x.next = at
 		return
 	}
@@ -79,15 +79,35 @@ func (c *Client) retransmit(now time.Time) {
 		x.first = now
 	}
 	x.count++
-	c.act.Send = append(c.act.Send, c.message(now))
-	c.sent++
-	c.limit.note(now)
+	for range c.copies(now) {
+		c.act.Send = append(c.act.Send, c.message(now))
+		c.sent++
+		c.limit.note(now)
+	}
 	x.rt = c.nextRT(x.rt, x.params, x.kind == dhcpv6.Solicit && x.count == 1)
 	x.next = now.Add(x.rt)
 	if end := x.end(); !end.IsZero() && end.Before(x.next) {
 		x.next = end
 	}
 	c.complainOfSilence()
+}
+
+// earlyCopies is how many transmissions of a Solicit or Request are early, the first one apart.
+//
+// Deviates from RFC 9915 section 15, where Config.LossyLink asks for it: by its timers five Solicits
+// leave in the first 20 s, and where 30 % of the packets get lost each way 3.4 % of the clients
+// have no answer by then, 1 % none after a minute. With two copies of each early retransmission it is
+// 0.3 %. A link that loses nothing never sees a copy, a silent server at most five.
+const earlyCopies = 6
+
+// copies is how often the present transmission leaves. The rate limit counts each copy.
+func (c *Client) copies(now time.Time) int {
+	joining := c.x.kind == dhcpv6.Solicit || c.x.kind == dhcpv6.Request
+	early := c.x.count > 1 && c.x.count <= earlyCopies
+	if c.cfg.LossyLink && joining && early && !c.limit.allowed(2).After(now) {
+		return 2
+	}
+	return 1
 }
 
 // end is when MRD ends the exchange; zero: never, or not yet known.
@@ -152,12 +172,13 @@ type limiter struct {
 	next int // the oldest entry
 }
 
-// allowed is the earliest instant for the next message.
-func (l *limiter) allowed() time.Time {
-	if l.at[l.next].IsZero() {
+// allowed is the earliest instant at which n messages may leave together.
+func (l *limiter) allowed(n int) time.Time {
+	oldest := l.at[(l.next+n-1)%RateLimit]
+	if oldest.IsZero() {
 		return time.Time{}
 	}
-	return l.at[l.next].Add(RateInterval)
+	return oldest.Add(RateInterval)
 }
 
 func (l *limiter) note(now time.Time) {
