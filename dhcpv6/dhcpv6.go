@@ -33,13 +33,13 @@ const (
 	RelayReply         MessageType = 13
 )
 
-var messageNames = [...]string{Solicit: "Solicit", Advertise: "Advertise", Request: "Request", Confirm: "Confirm",
-	Renew: "Renew", Rebind: "Rebind", Reply: "Reply", Release: "Release", Decline: "Decline",
-	Reconfigure: "Reconfigure", InformationRequest: "Information-request",
-	RelayForward: "Relay-forward", RelayReply: "Relay-reply"}
-
 // String is the name in the RFC.
-func (t MessageType) String() string { return name(messageNames[:], int(t), "message") }
+func (t MessageType) String() string {
+	return name([]string{Solicit: "Solicit", Advertise: "Advertise", Request: "Request", Confirm: "Confirm",
+		Renew: "Renew", Rebind: "Rebind", Reply: "Reply", Release: "Release", Decline: "Decline",
+		Reconfigure: "Reconfigure", InformationRequest: "Information-request",
+		RelayForward: "Relay-forward", RelayReply: "Relay-reply"}, int(t), "message")
+}
 
 // fromServer says that the sender is a server, so that the rules for what a client receives apply.
 func (t MessageType) fromServer() bool { return t == Advertise || t == Reply || t == Reconfigure }
@@ -62,13 +62,13 @@ const (
 	OptionSolMaxRT    OptionCode = 82
 )
 
-var optionNames = [...]string{OptionClientID: "Client Identifier", OptionServerID: "Server Identifier",
-	OptionORO: "Option Request", OptionPreference: "Preference", OptionElapsedTime: "Elapsed Time",
-	OptionStatusCode: "Status Code", OptionRapidCommit: "Rapid Commit", OptionDNSServers: "DNS Recursive Name Server",
-	OptionDomainList: "Domain Search List", OptionIAPD: "IA_PD", OptionIAPrefix: "IA Prefix", OptionSolMaxRT: "SOL_MAX_RT"}
-
 // String is the name in the RFC, a number for options we do not know.
-func (c OptionCode) String() string { return name(optionNames[:], int(c), "option") }
+func (c OptionCode) String() string {
+	return name([]string{OptionClientID: "Client Identifier", OptionServerID: "Server Identifier",
+		OptionORO: "Option Request", OptionPreference: "Preference", OptionElapsedTime: "Elapsed Time",
+		OptionStatusCode: "Status Code", OptionRapidCommit: "Rapid Commit", OptionDNSServers: "DNS Recursive Name Server",
+		OptionDomainList: "Domain Search List", OptionIAPD: "IA_PD", OptionIAPrefix: "IA Prefix", OptionSolMaxRT: "SOL_MAX_RT"}, int(c), "option")
+}
 
 // StatusCode is the result of an operation (RFC 9915 section 21.13). No Status Code option means Success.
 type StatusCode uint16
@@ -83,11 +83,11 @@ const (
 	NoPrefixAvail StatusCode = 6
 )
 
-var statusNames = [...]string{Success: "Success", UnspecFail: "UnspecFail", NoAddrsAvail: "NoAddrsAvail",
-	NoBinding: "NoBinding", NotOnLink: "NotOnLink", UseMulticast: "UseMulticast", NoPrefixAvail: "NoPrefixAvail"}
-
 // String is the name in the RFC.
-func (s StatusCode) String() string { return name(statusNames[:], int(s), "status") }
+func (s StatusCode) String() string {
+	return name([]string{Success: "Success", UnspecFail: "UnspecFail", NoAddrsAvail: "NoAddrsAvail",
+		NoBinding: "NoBinding", NotOnLink: "NotOnLink", UseMulticast: "UseMulticast", NoPrefixAvail: "NoPrefixAvail"}, int(s), "status")
+}
 
 // Limits of the SOL_MAX_RT option in seconds (RFC 9915 section 21.24).
 const (

@@ -8,7 +8,7 @@ import (
 )
 
 // "The variant is 1 0 x" and version 4 of a random UUID; type 4 of a DUID-UUID.
-func TestRFC6355_DUIDUUID(t *testing.T) {
+func TestRFC6355_2_ShapeOfDUIDUUID(t *testing.T) {
 	ones := [16]byte(bytes.Repeat([]byte{0xff}, 16))
 	if got, want := NewDUIDUUID(ones).String(), "0004ffffffffffff4fffbfffffffffffffff"; got != want {
 		t.Errorf("NewDUIDUUID(ff...) = %s, want %s", got, want)

@@ -67,8 +67,8 @@ func mustParse(t *testing.T, b []byte) (Message, []Problem) {
 	return m, problems
 }
 
-// "Upon receipt of a message that contains an option that cannot be read" nothing else may be lost:
-// each row has one bad option beside a good IA_PD.
+// Clients and servers "MAY choose to [...] extract information from such a message if the information is
+// of use to the recipient": each row has one bad option beside a good IA_PD.
 func TestRFC9915_16_OneBadOptionIsNotTheMessage(t *testing.T) {
 	good := iapdOption(1, 10, 16, prefixOption(20, 40, 64, "2001:db8:1::"))
 	for _, tc := range []struct {

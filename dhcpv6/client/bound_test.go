@@ -46,9 +46,9 @@ func TestRFC9915_18_2_4_RenewUntilT2(t *testing.T) {
 	4000s    Tick -> send:Rebind,2001:db8:1::/64 wake 1h6m50s rebinding`)
 }
 
-// "the client initiates a Rebind/Reply message exchange with any available server [...] until the valid
-// lifetimes of all leases across all IAs have expired, at which time the client uses the Solicit message".
-// The prefix is usable until the second, then offered again as a hint.
+// "At time T2 [...] the client initiates a Rebind/Reply message exchange with any available server"; it "is
+// terminated when the valid lifetimes of all leases across all IAs have expired, at which time the client
+// uses the Solicit message". The prefix is usable until the second, then offered again as a hint.
 func TestCE_1_2_06_RebindUntilTheEnd(t *testing.T) {
 	b := script(t, testConfig, boundAt0+`
 	1600s    Tick -> send:Rebind,2001:db8:1::/64 wake 26m50s rebinding
@@ -249,7 +249,8 @@ func TestRFC9915_16_BrokenOptionKeepsTheLease(t *testing.T) {
 	}
 }
 
-// RFC 7084 WPD-3: "accept prefixes of other sizes"; a /72 is ours but no LAN can use it.
+// RFC 7084 WPD-3: a delegated prefix of another size than the hint is taken, and one that is too small is
+// logged. A /72 is ours, but no LAN can use it.
 func TestRFC7084_WPD3_PrefixTooLongForALAN(t *testing.T) {
 	b := script(t, testConfig, `
 	0s LinkUp -> send:Solicit wake 1.05s soliciting
@@ -260,16 +261,24 @@ func TestRFC7084_WPD3_PrefixTooLongForALAN(t *testing.T) {
 	}
 }
 
-// Each message that is not for us is refused with a reason and changes nothing (RFC 9915 sections 16.3,
-// 16.10, and 16.2 to 16.14 for the types that no client takes).
+// "Clients MUST discard any received Reply message that" has no server identifier, another transaction id
+// or another client identifier; a Reply of a server that was not asked is none to us.
 func TestCE_1_1_19_InvalidReply(t *testing.T) {
-	for _, tc := range []struct{ message, reason string }{
+	refuses(t, []refusal{
 		{"Reply client=other 2001:db8:1::/64=9/9", "client identifier of somebody else"},
 		{"Reply client=none 2001:db8:1::/64=9/9", "no client identifier"},
 		{"Reply from=none 2001:db8:1::/64=9/9", "no server identifier"},
 		{"Reply from=s2 2001:db8:1::/64=9/9", "server that was not asked"},
 		{"Reply xid 2001:db8:1::/64=9/9", "transaction id of another message"},
 		{"Advertise 2001:db8:1::/64=9/9", "no Solicit is running"},
+	})
+	script(t, testConfig, boundAt0+`
+	1s Reply 2001:db8:1::/64=9/9 -> drop wake 16m40s bound`)
+}
+
+// "Clients MUST discard any received Solicit messages", and so on through sections 16.2 to 16.14.
+func TestCE_1_1_20_ClientMessageValidation(t *testing.T) {
+	refuses(t, []refusal{
 		{"Reply type=1", "a client takes no Solicit"},
 		{"Reply type=3", "a client takes no Request"},
 		{"Reply type=4", "a client takes no Confirm"},
@@ -282,7 +291,16 @@ func TestCE_1_1_19_InvalidReply(t *testing.T) {
 		{"Reply type=12", "not a DHCPv6 client/server message"},
 		{"Reply type=13", "not a DHCPv6 client/server message"},
 		{"Reply type=99", "not a DHCPv6 client/server message"},
-	} {
+	})
+}
+
+type refusal struct{ message, reason string }
+
+// refuses sends each message to a client that waits for the answer to a Renew: it is refused with the
+// reason and changes nothing.
+func refuses(t *testing.T, list []refusal) {
+	t.Helper()
+	for _, tc := range list {
 		b := script(t, testConfig, boundAt0+`
 		1000s Tick -> send:Renew>s1,2001:db8:1::/64 wake 16m50s renewing
 		1001s `+tc.message+` -> drop wake 16m50s renewing`)
@@ -291,8 +309,6 @@ func TestCE_1_1_19_InvalidReply(t *testing.T) {
 		}
 		b.wantLease("2001:db8:1::/64=999/2999")
 	}
-	script(t, testConfig, boundAt0+`
-	1s Reply 2001:db8:1::/64=9/9 -> drop wake 16m40s bound`)
 }
 
 // The same for Advertises while soliciting.

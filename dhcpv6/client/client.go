@@ -73,17 +73,17 @@ func (s State) String() string {
 type Event interface{ clientEvent() }
 
 type (
-	// LinkUp: packets can reach a server now. It may come again while the link is up, for example when
+	// LinkUp says that packets can reach a server now. It may come again while the link is up, for example when
 	// a tunnel shakes hands after a silence: whoever waits for an answer then asks again at once.
 	LinkUp struct{}
-	// LinkDown: they cannot; leases go on and expire by their lifetimes.
+	// LinkDown says that they cannot; leases go on and expire by their lifetimes.
 	LinkDown struct{}
 	// Received is one DHCPv6 message (UDP payload) that came to our port. Data is not kept.
 	Received struct {
 		From netip.Addr
 		Data []byte
 	}
-	// Tick: the deadline of Actions.Wake has come (or any other time: a Tick too early does nothing).
+	// Tick says that the deadline of Actions.Wake has come (or any other time: a Tick too early does nothing).
 	Tick struct{}
 	// Restored gives the lease that an earlier process kept on disk, with remaining lifetimes as of now.
 	// It must come before the first LinkUp.

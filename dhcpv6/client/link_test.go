@@ -134,7 +134,7 @@ func TestLinkDownKeepsTheLease(t *testing.T) {
 	b.wantLease("")
 }
 
-// Stop sends nothing, a Release least of all (RFC 9096 WPD-9: "MUST NOT automatically send [...] Release").
+// Stop sends nothing, a Release least of all: RFC 9096 WPD-9 wants none on restart events.
 func TestRFC9096_WPD9_StopReleasesNothing(t *testing.T) {
 	b := script(t, testConfig, boundAt0+`
 	10s Stop -> wake 33m20s stopped

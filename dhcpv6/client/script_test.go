@@ -192,16 +192,13 @@ func (b *box) message(f []string) []byte {
 			m.Status.Code = statusCode(b.t, val)
 		case "ia":
 			ia.Status.Code, withIA = statusCode(b.t, val), true
-		case "dns":
-			if val == "broken" {
-				tail = append(tail, 0, 23, 0, 1, 9)
-			} else {
+		case "dns", "search":
+			switch {
+			case val == "broken":
+				tail = append(tail, 0, map[string]byte{"dns": 23, "search": 24}[key], 0, 1, 9)
+			case key == "dns":
 				m.DNS = append(m.DNS, netip.MustParseAddr(val))
-			}
-		case "search":
-			if val == "broken" {
-				tail = append(tail, 0, 24, 0, 1, 9)
-			} else {
+			default:
 				m.Search = append(m.Search, val)
 			}
 		case "solmaxrt":

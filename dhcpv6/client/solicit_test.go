@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// "On a point-to-point tunnel the first Solicit leaves as soon as" the link is up.
+// "The client transmits the message according to Section 15" with IRT SOL_TIMEOUT; on a point-to-point
+// link the first Solicit leaves in the step of LinkUp.
 func TestCE_1_1_07_TransmissionOfSolicit(t *testing.T) {
 	script(t, testConfig, `
 	0s      LinkUp -> send:Solicit wake 1.05s soliciting
@@ -271,4 +272,41 @@ func TestRFC9915_14_1_LinkUpWhileSoliciting(t *testing.T) {
 	29.999s LinkUp -> wake 32.55s soliciting
 	30s     LinkUp -> send:Solicit wake 31.05s soliciting
 	30.5s   LinkUp -> wake 31.05s soliciting`)
+}
+
+// Solicit, Advertise, Request, Reply.
+func TestCE_1_2_02_BasicExchange(t *testing.T) {
+	b := script(t, testConfig, `
+	0s      LinkUp -> send:Solicit wake 1.05s soliciting
+	100ms   Advertise t1=1000 t2=1600 2001:db8:1::/64=2000/4000 -> wake 1.05s soliciting
+	1.05s   Tick -> send:Request>s1,2001:db8:1::/64 wake 2.05s requesting
+	1.15s   Reply t1=1000 t2=1600 2001:db8:1::/64=2000/4000 dns=2001:db8::53 -> persist changed wake 16m41.15s bound`)
+	b.wantLease("2001:db8:1::/64=2000/4000")
+	if l := b.c.Lease(); l.Server != server("s1") || l.ServerAddr != serverAddr || l.DNS[0] != netip.MustParseAddr("2001:db8::53") {
+		t.Errorf("lease = %+v", l)
+	}
+}
+
+// A Request has client and server identifier, elapsed time, an Option Request option with SOL_MAX_RT and
+// the IA_PD with what was advertised; "T1 and T2 fields SHOULD be set to 0", the lifetimes too. Renew and
+// Rebind have the same but for the server identifier of the latter.
+func TestCE_1_2_04_Request(t *testing.T) {
+	ia := append([]byte{0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 26, 0, 25, 0, 0, 0, 0, 0, 0, 0, 0, 64}, netip.MustParseAddr("2001:db8:1::").AsSlice()...)
+	for _, tc := range []struct {
+		name, script string
+		server       []byte
+	}{
+		{"Request", `
+		0s LinkUp -> send:Solicit wake 1.05s soliciting
+		0s Advertise pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 1s requesting`, []byte(server("s1"))},
+		{"Renew", boundAt0 + `1000s Tick -> send:Renew>s1,2001:db8:1::/64 wake 16m50s renewing`, []byte(server("s1"))},
+		{"Rebind", boundAt0 + `1600s Tick -> send:Rebind,2001:db8:1::/64 wake 26m50s rebinding`, nil},
+	} {
+		b := script(t, testConfig, tc.script)
+		for code, want := range map[uint16][]byte{1: []byte(ourDUID), 2: tc.server, 6: {0, 23, 0, 24, 0, 82}, 8: {0, 0}, 14: nil, 20: nil, 25: ia} {
+			if got := b.option(code); !bytes.Equal(got, want) || (got == nil) != (want == nil) {
+				t.Errorf("%s: option %d = %x, want %x", tc.name, code, got, want)
+			}
+		}
+	}
 }
