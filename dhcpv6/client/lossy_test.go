@@ -198,7 +198,7 @@ func TestRFC9915_15_RetransmissionTimes(t *testing.T) {
 		{"Renew", "Reply rapid t1=1000 t2=900000 2001:db8:1::/64=900000/900000", RenTimeout, RenMaxRT, 12},
 		{"Rebind", "Reply rapid t1=1000 t2=1000 2001:db8:1::/64=900000/900000", RebTimeout, RebMaxRT, 12},
 	} {
-		lo, hi := false, false // both halves of the range are used
+		var lo, hi [3]bool // for each rule: RTs below and above the middle of its range came
 		for seed := range uint64(1000) {
 			b := newBox(t, testConfig, seeded(seed))
 			b.step(t0, LinkUp{})
@@ -217,34 +217,35 @@ func TestRFC9915_15_RetransmissionTimes(t *testing.T) {
 			}
 			prev := time.Duration(0)
 			for i, rt := range rts {
-				min, max := bounds(tc.irt, tc.mrt, prev)
+				rule, least, most := bounds(tc.irt, tc.mrt, prev)
 				if tc.name == "Solicit" && i == 0 {
-					min = SolTimeout + 1
+					least = SolTimeout + 1
 				}
-				if rt < min || rt > max {
-					t.Fatalf("%s seed %d: RT %d is %v after %v, want %v to %v", tc.name, seed, i, rt, prev, min, max)
+				if rt < least || rt > most {
+					t.Fatalf("%s seed %d: RT %d is %v after %v, want %v to %v", tc.name, seed, i, rt, prev, least, most)
 				}
-				lo, hi = lo || rt < (min+max)/2, hi || rt > (min+max)/2
+				lo[rule], hi[rule] = lo[rule] || rt < (least+most)/2, hi[rule] || rt > (least+most)/2
 				prev = rt
 			}
 		}
-		if !lo || !hi {
-			t.Errorf("%s: RAND is one-sided: below %v, above %v", tc.name, lo, hi)
+		if all := [3]bool{true, true, true}; lo != all || hi != all {
+			t.Errorf("%s: RAND does not go both ways in each rule: below %v, above %v", tc.name, lo, hi)
 		}
 	}
 }
 
-// bounds are the least and greatest RT after prev.
-func bounds(irt, mrt, prev time.Duration) (least, most time.Duration) {
+// bounds are the least and greatest RT after prev, and which rule gives it: the first, the doubling, or
+// MRT. Where either of the latter two may apply it counts as the doubling.
+func bounds(irt, mrt, prev time.Duration) (rule int, least, most time.Duration) {
 	switch {
 	case prev == 0:
-		return irt * 9 / 10, irt * 11 / 10
+		return 0, irt * 9 / 10, irt * 11 / 10
 	case prev*21/10 <= mrt:
-		return prev * 19 / 10, prev * 21 / 10
+		return 1, prev * 19 / 10, prev * 21 / 10
 	case prev*19/10 > mrt:
-		return mrt * 9 / 10, mrt * 11 / 10
+		return 2, mrt * 9 / 10, mrt * 11 / 10
 	}
-	return min(prev*19/10, mrt*9/10), mrt * 11 / 10
+	return 1, min(prev*19/10, mrt*9/10), mrt * 11 / 10
 }
 
 // One hour of a server that contradicts itself and leaves T1 at 0 or 1, preferred at 0: "A DHCPv6 client
