@@ -10,7 +10,7 @@ import (
 // Bounds against a LAN that solicits too much. A host that starts sends three RS at 4 s intervals
 // (RFC 4861 section 10) and later fewer (RFC 7559): the burst lets all of them through.
 const (
-	maxHosts      = 256 // 32 kB; a home or a school floor has fewer
+	maxHosts      = 256 // 27 kB; a home or a school floor has fewer
 	answerBurst   = 3
 	answerRefill  = 10 * time.Second
 	maxAnswers    = 64               // unicast answers waiting; a multicast is cheaper for more

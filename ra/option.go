@@ -18,7 +18,7 @@ const (
 	optDNSSL             = 31
 )
 
-// Flags of the Prefix Information option (RFC 4861 section 4.6.2, RFC 9762 section 4).
+// Flags of the Prefix Information option (RFC 4861 section 4.6.2, RFC 9762).
 const (
 	pioOnLink     = 0x80
 	pioAutonomous = 0x40

@@ -34,7 +34,7 @@ const (
 	NDValidLimit     = 5400 * time.Second
 )
 
-// Defaults of the schedule: 6.9 multicast RAs an hour on average, where RFC 7772 section 4 wants
+// Defaults of the schedule: 6.9 multicast RAs an hour on average, where RFC 7772 wants
 // no more than about seven on networks with sleeping phones. RFC 4861's own 200 s and 600 s give 9.
 const (
 	DefaultMinRtrAdvInterval = 450 * time.Second

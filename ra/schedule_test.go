@@ -175,7 +175,7 @@ func TestRFC4861_6_2_6_MulticastServesThoseWhoWait(t *testing.T) {
 }
 
 // RFC 7772 wants solicitations with a source answered by unicast, so that sleeping hosts are not woken.
-func TestRFC7772_5_1_SolicitedAnswerIsUnicast(t *testing.T) {
+func TestRFC7772_SolicitedAnswerIsUnicast(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
 	w.at(100*time.Second, rsFrom(hostA))
 	w.step(rsFrom(hostB))
@@ -184,7 +184,7 @@ func TestRFC7772_5_1_SolicitedAnswerIsUnicast(t *testing.T) {
 
 // RFC 7772 wants no more than about seven multicast RAs an hour where devices have batteries: what the
 // defaults do on average in a quiet network.
-func TestRFC7772_4_FewMulticastsEachHour(t *testing.T) {
+func TestRFC7772_FewMulticastsEachHour(t *testing.T) {
 	w := startWorld(t, seeded(4), content(forever(prefixA)))
 	w.until(time.Hour)
 	if n := len(w.until(101 * time.Hour)); n > 700 {

@@ -78,9 +78,6 @@ func (s *Sender) Step(now time.Time, ev Event) Actions {
 	if s.stopped {
 		return a
 	}
-	if !s.expiry.IsZero() && !s.expiry.After(now) {
-		s.review(now, &a)
-	}
 	switch ev := ev.(type) {
 	case SetContent:
 		s.setContent(now, ev.Content, &a)
@@ -98,6 +95,9 @@ func (s *Sender) Step(now time.Time, ev Event) Actions {
 		s.stop(now, ev.Final, &a)
 		return a
 	case Tick:
+	}
+	if !s.expiry.IsZero() && !s.expiry.After(now) {
+		s.review(now, &a)
 	}
 	s.sendDue(now, &a)
 	a.Wake = s.wake()
@@ -353,7 +353,7 @@ func (s *Sender) receive(now time.Time, ev Received, a *Actions) {
 }
 
 // receiveRS decides on an answer (RFC 4861 section 6.2.6): by unicast if there is somebody to send it
-// to (RFC 7772 section 5.1), by multicast to ::, and to a host that asks again because a switch with
+// to (RFC 7772), by multicast to ::, and to a host that asks again because a switch with
 // MLD snooping ate our neighbor solicitation for it.
 func (s *Sender) receiveRS(now time.Time, src netip.Addr, ev Received) DropReason {
 	if d := checkRS(src, ev.HopLimit, ev.Data); d != Accepted {
