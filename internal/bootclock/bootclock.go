@@ -10,6 +10,7 @@ package bootclock
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -69,13 +70,21 @@ func NewTimer() (*Timer, error) {
 }
 
 // Set arms the timer for the instant at, an earlier setting is replaced; the zero Time stops it.
-// An instant that has passed fires at once. A value from before may still lie in C: treat it
+// An instant that has passed fires at once, one more than 68 years after boot is as good as never.
+// A value from before may still lie in C: treat it
 // as a spurious wake-up.
 func (t *Timer) Set(at time.Time) error {
+	// 32-bit boards count seconds in an int32.
+	first, last := time.Unix(0, 1), time.Unix(math.MaxInt32, 0)
 	var its unix.ItimerSpec
-	if !at.IsZero() {
-		ns := max(at.UnixNano(), 1) // zero would disarm
-		its.Value = unix.NsecToTimespec(ns)
+	switch {
+	case at.IsZero():
+	case at.Before(first):
+		its.Value = unix.NsecToTimespec(1) // zero would disarm
+	case at.After(last):
+		its.Value = unix.NsecToTimespec(last.UnixNano())
+	default:
+		its.Value = unix.NsecToTimespec(at.UnixNano())
 	}
 	c, err := t.f.SyscallConn()
 	if err != nil {
