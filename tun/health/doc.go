@@ -1,4 +1,0 @@
-// SPDX-License-Identifier: MIT
-
-// Package health decides from counters whether the tunnel is alive.
-package health
