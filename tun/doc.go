@@ -1,4 +1,0 @@
-// SPDX-License-Identifier: MIT
-
-// Package tun is the WireGuard tunnel as the box sees it.
-package tun

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+
+package tun
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// pathMTU asks the kernel what fits on the way to ep: the MTU of the route's interface, or what ICMP
+// has taught since. The error is the kernel's when there is no route.
+func pathMTU(ep netip.AddrPort, mark uint32) (int, error) {
+	family, level, option := unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU
+	var to unix.Sockaddr = &unix.SockaddrInet6{Port: int(ep.Port()), Addr: ep.Addr().As16()}
+	if ep.Addr().Is4() {
+		family, level, option = unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU
+		to = &unix.SockaddrInet4{Port: int(ep.Port()), Addr: ep.Addr().As4()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("path to %s: socket: %w", ep, err)
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written
+	if mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+			return 0, fmt.Errorf("path to %s: mark: %w", ep, err)
+		}
+	}
+	// Connecting a datagram socket looks up the route and sends nothing.
+	if err := unix.Connect(fd, to); err != nil {
+		return 0, fmt.Errorf("path to %s: %w", ep, err)
+	}
+	mtu, err := unix.GetsockoptInt(fd, level, option)
+	if err != nil {
+		return 0, fmt.Errorf("path to %s: mtu: %w", ep, err)
+	}
+	return mtu, nil
+}
+
+// tunnelMTU is what is left of an outer MTU, and whether less than IPv6's minimum would be.
+func tunnelMTU(outer int) (mtu int, tooSmall bool) {
+	mtu = outer - overhead
+	return min(max(mtu, minMTU), maxMTU), mtu < minMTU
+}
+
+// usable says whether datagrams to ep have a way out that is not this tunnel: with IPv6 the LAN's own
+// default route may be the only one, and a tunnel through itself goes nowhere.
+func usable(iface string, mark uint32, ep netip.AddrPort) bool {
+	if _, err := pathMTU(ep, mark); err != nil {
+		return false
+	}
+	if ep.Addr().Is4() {
+		return true // the tunnel never carries IPv4
+	}
+	own, err := net.InterfaceByName(iface)
+	if err != nil {
+		return true
+	}
+	routes, err := netlink.RouteGetWithOptions(ep.Addr().AsSlice(), &netlink.RouteGetOptions{Mark: mark})
+	if err != nil {
+		return true // pathMTU has found one
+	}
+	for _, r := range routes {
+		if r.LinkIndex == own.Index {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MIT
+
+// Package tun is the WireGuard tunnel as the box sees it: wireguard-go as a library on a kernel TUN, a
+// tap for control packets, the peer's endpoint and its name, the MTU that fits, and the counters from
+// which tun/health judges.
+//
+// It carries one peer. It must not know prefixes, LANs, routes or addresses; of the interface it
+// only makes and removes the link, setting it up and its MTU are the data plane's. Start at Open.
+package tun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
+
+	"oasis6/internal/bootclock"
+	"oasis6/internal/ip6pkt"
+	"oasis6/internal/wgkey"
+	"oasis6/tun/health"
+)
+
+// Bounds and timers of the edge.
+const (
+	// eventQueue events wait for the consumer at most; beyond that packets are dropped and counted.
+	eventQueue = 128
+	// mtuEvery the outer path is measured again: ICMP teaches the kernel without telling us.
+	mtuEvery = 30 * time.Second
+	// rebindEvery at most the outer sockets are opened again.
+	rebindEvery = 10 * time.Second
+	// handshakePolls after a hint, each twice as long after the one before, 1 ms first: 255 ms in all. On a slow
+	// board the key exchange takes some 20 ms.
+	handshakePolls = 8
+	// probeID marks our echo requests for whoever looks at a capture.
+	probeID = 0x6f36 // "o6"
+	// probeHopLimit: the peer is one hop away, but a Linux host answers any.
+	probeHopLimit = 64
+	// maxPacket is what fits a message buffer of wireguard-go with its headers and padding.
+	maxPacket = device.MaxContentSize - device.PaddingMultiple
+)
+
+// Tunnel is an open tunnel. Its methods may be called from any goroutine. The consumer must drain
+// Events; it may call the methods from where it does so, as none of them waits for the consumer.
+type Tunnel struct {
+	log      *slog.Logger
+	name     string
+	public   wgkey.Public
+	tap      *Tap
+	obs      *observer
+	dev      *device.Device
+	control  *control // nil: no socket could be made
+	resolver *resolver
+	events   chan Event
+	dropped  atomic.Uint64
+	inits    atomic.Uint64 // authenticated initiations of the peer
+	probes   atomic.Uint32
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	once    sync.Once
+
+	initiate, resolve, measure chan struct{} // requests to the loop
+
+	mu     sync.Mutex // guards what follows; never held while waiting
+	cfg    Config
+	target target
+	truth  truth
+	mtu    int
+	lookup string       // error of the last lookup
+	addrs  []netip.Addr // of the last good lookup
+}
+
+// truth is what the device says, made monotonic.
+type truth struct {
+	reading
+	rxBase      uint64    // octets of peers that were removed
+	handshakeAt time.Time // boot clock
+	rxAt        time.Time // when rx was last seen to grow
+	setAt       time.Time // when we set the endpoint
+	toldAt      time.Time // handshakeAt of the last Handshake event
+	told        netip.AddrPort
+}
+
+// Open makes the interface and brings WireGuard up; the link itself stays down. The handshake begins as soon
+// as the endpoint is known.
+func Open(cfg Config, log *slog.Logger) (*Tunnel, error) { return open(cfg, log, goLookup) }
+
+func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, err
+	}
+	t := &Tunnel{
+		log: log.With("iface", cfg.Name), name: cfg.Name, cfg: cfg, public: cfg.PrivateKey.Public(),
+		resolver: newResolver(look), events: make(chan Event, eventQueue), mtu: cfg.MTU,
+		initiate: make(chan struct{}, 1), resolve: make(chan struct{}, 1), measure: make(chan struct{}, 1),
+	}
+	if cfg.Peer.Endpoint != "" {
+		t.target, _ = parseTarget(cfg.Peer.Endpoint) // normalize has parsed it
+	}
+	if t.mtu == 0 {
+		t.mtu = t.firstMTU()
+	}
+	inner, err := createTUN(cfg.Name, t.mtu)
+	if err != nil {
+		return nil, err
+	}
+	t.tap = NewTap(inner, cfg.LinkLocal, t.received)
+	t.obs = newObserver(conn.NewStdNetBind())
+	t.dev = device.NewDevice(t.tap, t.obs, t.deviceLogger())
+	if err := t.dev.IpcSet(deviceSettings(cfg)); err != nil {
+		t.dev.Close()
+		return nil, fmt.Errorf("interface %s: configure wireguard: %w", cfg.Name, err)
+	}
+	if err := t.dev.Up(); err != nil {
+		t.dev.Close()
+		return nil, fmt.Errorf("interface %s: open UDP port %d: %w", cfg.Name, cfg.ListenPort, err)
+	}
+	if t.control, err = listenControl(cfg.Name, t.dev); err != nil {
+		t.log.Warn("wg show will not work", "err", err)
+	}
+	t.start()
+	return t, nil
+}
+
+// firstMTU measures when the endpoint needs no lookup, so that the first RA is right.
+func (t *Tunnel) firstMTU() int {
+	if t.target.addr.IsValid() {
+		if outer, err := pathMTU(netip.AddrPortFrom(t.target.addr, t.target.port), t.cfg.FwMark); err == nil {
+			mtu, _ := tunnelMTU(outer)
+			return mtu
+		}
+	}
+	return defaultMTU
+}
+
+func (t *Tunnel) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.cancel = cancel
+	t.running.Add(2)
+	go func() { defer t.running.Done(); t.resolver.run(ctx) }()
+	go func() { defer t.running.Done(); t.loop(ctx) }()
+}
+
+// Close removes the interface and the socket of wg, and waits for everything that was started.
+func (t *Tunnel) Close() error {
+	t.once.Do(func() {
+		t.cancel()
+		t.running.Wait()
+		if t.control != nil {
+			t.control.Close()
+		}
+		t.dev.Close() // closes the tap, the interface and the sockets
+	})
+	return nil
+}
+
+// Events is never closed; after Failed or Close nothing comes any more.
+func (t *Tunnel) Events() <-chan Event { return t.events }
+
+// received runs in wireguard-go's receiver and must not wait.
+func (t *Tunnel) received(pkt []byte) {
+	if len(t.events) >= eventQueue-1 {
+		t.dropped.Add(1) // without copying: this is what a flood does
+		return
+	}
+	select {
+	case t.events <- Received{append([]byte(nil), pkt...)}:
+	default:
+		t.dropped.Add(1)
+	}
+}
+
+// Send injects a whole IPv6 packet towards the peer. The packet belongs to the tunnel afterwards. It is
+// lost, as on any link, when there is no session; WireGuard begins one then.
+func (t *Tunnel) Send(pkt []byte) error {
+	if len(pkt) < ip6pkt.HeaderLen || len(pkt) > maxPacket || pkt[0]>>4 != 6 {
+		return fmt.Errorf("send through %s: not an IPv6 packet of %d to %d octets", t.name, ip6pkt.HeaderLen, maxPacket)
+	}
+	return t.tap.Inject(pkt)
+}
+
+// Initiate begins a handshake soon, whether or not there is a session. WireGuard itself sends at most one
+// initiation per 5 s and none before the endpoint is known.
+func (t *Tunnel) Initiate() { signal(t.initiate) }
+
+// Resolve looks the endpoint's name up again in the background and measures the path.
+func (t *Tunnel) Resolve() { signal(t.resolve) }
+
+// Probe sends an ICMPv6 echo request to the peer's link-local address. WireGuard at the other end
+// answers the datagram with a keepalive within 10 s even if nobody answers the request.
+func (t *Tunnel) Probe() error {
+	t.mu.Lock()
+	from, to := t.cfg.LinkLocal, t.cfg.Peer.LinkLocal
+	t.mu.Unlock()
+	seq := uint16(t.probes.Add(1))
+	return t.tap.Inject(ip6pkt.EchoRequest(from, to, probeHopLimit, probeID, seq))
+}
+
+// WatchData asks for one Activity event at the next data packet that leaves; at once if one left
+// since the last Sample.
+func (t *Tunnel) WatchData(since health.Sample) {
+	t.obs.watch.Store(true)
+	if t.obs.dataSent.Load() != since.DataSent && t.obs.watch.Swap(false) {
+		signal(t.obs.activity)
+	}
+}
+
+// Sample reads the counters for the health machine.
+func (t *Tunnel) Sample() health.Sample {
+	now := t.read()
+	inits := t.inits.Load() * initiationLen
+	return health.Sample{
+		DataSent:    t.obs.dataSent.Load(),
+		Initiations: t.obs.initiationsSent.Load(),
+		// The initiation is counted a moment before its octets: a dip, which the machine ignores.
+		Life:          max(now.rxBase+now.rx, inits) - inits,
+		LastHandshake: now.handshakeAt,
+	}
+}
+
+// Perform carries out what the health machine decided from the sample s.
+func (t *Tunnel) Perform(a health.Actions, s health.Sample) {
+	if a.Resolve {
+		t.Resolve()
+	}
+	if a.Initiate {
+		t.Initiate()
+	}
+	if a.Probe {
+		_ = t.Probe() // a full queue or a closed device show in the silence that follows
+	}
+	if a.Watch {
+		t.WatchData(s)
+	}
+}
+
+// read is observe for all but the loop: news that it finds is left as a hint, and the loop tells the consumer.
+func (t *Tunnel) read() truth {
+	now := t.observe()
+	if now.handshakeAt != now.toldAt || now.endpoint != now.told {
+		signal(t.obs.handshakeHint)
+	}
+	return now
+}
+
+// observe asks the device and brings truth up to date.
+func (t *Tunnel) observe() truth {
+	text, err := t.dev.IpcGet()
+	now := bootclock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		return t.truth // writing to memory does not fail
+	}
+	r := parseReading(text, t.cfg.Peer.Public.Hex())
+	was := t.truth.reading
+	if r.rx < was.rx { // the peer was removed and made again
+		t.truth.rxBase += was.rx
+	}
+	if r.rx != was.rx {
+		t.truth.rxAt = now
+	}
+	// The stamp is of the wall clock, which may be set at any time: that it is another one is all we take.
+	if r.handshake != was.handshake && r.handshake != (handshakeStamp{}) {
+		t.truth.handshakeAt = now
+	}
+	t.truth.reading = r
+	return t.truth
+}
+
+// Reconfigure applies the difference to the present configuration and keeps the session, unless the peer's
+// public key is another one. Name and private key cannot change: ErrRestart.
+func (t *Tunnel) Reconfigure(cfg Config) error {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	was := t.cfg
+	t.mu.Unlock()
+	if cfg.Name != was.Name || cfg.PrivateKey != was.PrivateKey {
+		return fmt.Errorf("tunnel %s: another interface name or private key: %w", was.Name, ErrRestart)
+	}
+	if settings := changeSettings(was, cfg); settings != "" {
+		if err := t.dev.IpcSet(settings); err != nil {
+			return fmt.Errorf("interface %s: configure wireguard: %w", was.Name, err)
+		}
+	}
+	t.mu.Lock()
+	t.cfg = cfg
+	moved := was.Peer.Endpoint != cfg.Peer.Endpoint || was.Peer.Public != cfg.Peer.Public
+	if moved {
+		t.target = target{}
+		if cfg.Peer.Endpoint != "" {
+			t.target, _ = parseTarget(cfg.Peer.Endpoint) // normalize has parsed it
+		}
+		t.truth.setAt, t.addrs = time.Time{}, nil
+	}
+	if was.Peer.Public != cfg.Peer.Public {
+		t.truth.handshakeAt, t.truth.toldAt = time.Time{}, time.Time{}
+	}
+	t.mu.Unlock()
+	t.tap.SetSelf(cfg.LinkLocal)
+	if moved {
+		signal(t.resolve)
+	}
+	signal(t.measure)
+	return nil
+}
+
+// Snapshot is for status pages; it costs a read of the device.
+func (t *Tunnel) Snapshot() Snapshot {
+	now := t.read()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Snapshot{
+		Interface: t.name, PublicKey: t.public, LinkLocal: t.cfg.LinkLocal, MTU: t.mtu,
+		ListenPort: now.port, Peer: t.cfg.Peer.Public, PeerLinkLocal: t.cfg.Peer.LinkLocal,
+		EndpointName: t.cfg.Peer.Endpoint, Endpoint: now.endpoint,
+		ResolveError: t.lookup, SendError: t.obs.lastErr(),
+		HandshakeAt: now.handshakeAt, HandshakeAge: -1, RxBytes: now.rxBase + now.rx, TxBytes: now.tx,
+		Taken: t.tap.stats.taken.Load(), Dropped: t.dropped.Load(),
+		Injected: t.tap.stats.injected.Load(), Silenced: t.tap.stats.silenced.Load(),
+	}
+	if !now.handshakeAt.IsZero() {
+		s.HandshakeAge = bootclock.Now().Sub(now.handshakeAt)
+	}
+	return s
+}
+
+// receivedInitiation is the format of wireguard-go's only sign of an authenticated initiation. A test against
+// the pinned version fails if it changes; then initiations would count as life.
+const receivedInitiation = "%v - Received handshake initiation"
+
+// deviceLogger brings wireguard-go's lines to debug level. They name peers by the beginning of the public key
+// and never a secret.
+func (t *Tunnel) deviceLogger() *device.Logger {
+	ctx := context.Background()
+	write := func(format string, args []any) {
+		if t.log.Enabled(ctx, slog.LevelDebug) {
+			t.log.Debug("wireguard", "text", fmt.Sprintf(format, args...))
+		}
+	}
+	return &device.Logger{
+		Verbosef: func(format string, args ...any) {
+			if format == receivedInitiation {
+				t.inits.Add(1)
+			}
+			write(format, args)
+		},
+		Errorf: func(format string, args ...any) { write(format, args) },
+	}
+}
+
+// errDeviceClosed is the cause when wireguard-go closed the device by itself.
+var errDeviceClosed = errors.New("the device was closed: somebody removed the interface, or reading from it broke")
