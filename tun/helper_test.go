@@ -4,6 +4,8 @@ package tun
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -69,7 +71,7 @@ func helper(fifo string) error {
 	}
 	idle := runtime.NumGoroutine()
 	opened := bootclock.Now()
-	t, err := Open(cfg, slog.New(slog.NewTextHandler(os.Stdout, nil)))
+	t, err := open(cfg, slog.New(slog.NewTextHandler(os.Stdout, nil)), lateLookup())
 	if err != nil {
 		return err
 	}
@@ -96,6 +98,17 @@ func helper(fifo string) error {
 				fmt.Println("error:", err)
 			}
 		}
+	}
+}
+
+// lateLookup knows nothing at first, like a board whose DNS comes up after it.
+func lateLookup() lookup {
+	asked := 0
+	return func(_ context.Context, host string) ([]netip.Addr, error) {
+		if asked++; asked == 1 {
+			return nil, errors.New("lookup " + host + ": no such host")
+		}
+		return []netip.Addr{netip.MustParseAddr("2001:db8:dead::1"), netip.MustParseAddr("192.0.2.2")}, nil
 	}
 }
 
@@ -148,8 +161,8 @@ func command(t *Tunnel, cfg Config, cmd string) error {
 		return err
 	case "state":
 		s, h := t.Snapshot(), t.Sample()
-		fmt.Printf("state %s life %d sent %d silenced %d handshake %v endpoint %v port %v senderr %q inits %d\n",
-			arg, h.Life, h.DataSent, s.Silenced, !s.HandshakeAt.IsZero(), s.Endpoint, s.ListenPort > 0, s.SendError, t.inits.Load())
+		fmt.Printf("state %s life %d sent %d silenced %d handshake %v endpoint %v port %v senderr %q inits %d lookup %q\n",
+			arg, h.Life, h.DataSent, s.Silenced, !s.HandshakeAt.IsZero(), s.Endpoint, s.ListenPort > 0, s.SendError, t.inits.Load(), s.ResolveError)
 	case "rss":
 		b, err := os.ReadFile("/proc/self/status")
 		for line := range strings.Lines(string(b)) {
