@@ -16,14 +16,14 @@ import (
 // advertisements, using the same rules as when an interface becomes an advertising interface."
 func TestRFC4861_6_2_4_ChangeIsSentThreeTimes(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
-	wantSent(t, w.at(100*time.Second, SetContent{content(forever(prefixA), forever(prefixB))}), "1m40s ff02::1")
+	wantSent(t, w.at(100*time.Second, SetContent{Content: content(forever(prefixA), forever(prefixB))}), "1m40s ff02::1")
 	wantSent(t, w.until(700*time.Second), "1m56s ff02::1", "2m12s ff02::1", "10m57s ff02::1")
 }
 
 // The same with the floor: the change waits for it.
 func TestRFC4861_6_2_6_ChangeKeepsDistance(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
-	w.at(17*time.Second, SetContent{content(forever(prefixA), forever(prefixB))})
+	w.at(17*time.Second, SetContent{Content: content(forever(prefixA), forever(prefixB))})
 	wantSent(t, w.until(36*time.Second), "19s ff02::1", "35s ff02::1")
 	if !w.sent[len(w.sent)-2].has(prefixB) {
 		t.Error("the RA at 19 s lacks the new prefix")
@@ -38,7 +38,7 @@ func TestManyChangesMakeFewAdvertisements(t *testing.T) {
 	for i := range 10 {
 		c := content(forever(prefixA))
 		c.LinkMTU = uint32(1400 + i)
-		w.at(100*time.Second+time.Duration(i)*100*time.Millisecond, SetContent{c})
+		w.at(100*time.Second+time.Duration(i)*100*time.Millisecond, SetContent{Content: c})
 	}
 	w.until(140 * time.Second)
 	wantSent(t, w.sent[n:], "1m40s ff02::1", "1m43s ff02::1", "1m59s ff02::1", "2m15s ff02::1")
@@ -52,7 +52,7 @@ func TestSameContentDoesNothing(t *testing.T) {
 	c.DNSSL = []string{"Lan.Example."}
 	w := startWorld(t, half, c)
 	c.DNSSL = []string{"lan.example"}
-	w.at(100*time.Second, SetContent{c})
+	w.at(100*time.Second, SetContent{Content: c})
 	wantSent(t, w.until(500*time.Second))
 }
 
@@ -65,7 +65,7 @@ func TestRFC9096_L13_StalePrefixWithdrawn(t *testing.T) {
 	w.at(99*time.Second, rsFrom(hostA)) // unicast at 99.x s: hold runs from there
 	w.until(100 * time.Second)
 	told := w.sent[len(w.sent)-1].at
-	ras := w.step(SetContent{content(forever(prefixB))})
+	ras := w.step(SetContent{Content: content(forever(prefixB))})
 	if pio := ras[0].pio(t, prefixA); pio != (PrefixInformation{Prefix: prefixA, Autonomous: true}) {
 		t.Errorf("stale option %+v, want 0/0 with A and without L", pio)
 	}
@@ -87,8 +87,8 @@ func TestRFC9096_L13_StalePrefixWithdrawn(t *testing.T) {
 
 func TestRFC9096_L13_PrefixThatComesBackIsActive(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
-	w.at(100*time.Second, SetContent{content(forever(prefixB))})
-	ras := w.at(200*time.Second, SetContent{content(forever(prefixA))})
+	w.at(100*time.Second, SetContent{Content: content(forever(prefixB))})
+	ras := w.at(200*time.Second, SetContent{Content: content(forever(prefixA))})
 	if pio := ras[0].pio(t, prefixA); pio.Valid != 5400 || pio.Preferred != 2700 {
 		t.Errorf("prefix that came back has %d/%d", pio.Valid, pio.Preferred)
 	}
@@ -107,7 +107,7 @@ func TestRFC9096_L13_StaleListIsBounded(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
 	for i := range 40 {
 		p := netip.MustParsePrefix(fmt.Sprintf("2001:db8:ff:%x::/64", i))
-		w.at(time.Duration(i+1)*10*time.Second, SetContent{content(forever(p))})
+		w.at(time.Duration(i+1)*10*time.Second, SetContent{Content: content(forever(p))})
 	}
 	last := w.sent[len(w.sent)-1]
 	n := 0
@@ -142,7 +142,7 @@ func TestRFC9096_L13_WithdrawnAfterThePause(t *testing.T) {
 	for _, pause := range []time.Duration{time.Minute, 5 * time.Hour} {
 		w := startWorld(t, half, content(forever(prefixA)))
 		w.at(100*time.Second, LinkDown{})
-		w.at(110*time.Second, SetContent{content(forever(prefixB))})
+		w.at(110*time.Second, SetContent{Content: content(forever(prefixB))})
 		ras := w.at(110*time.Second+pause, linkUp)
 		if pio := ras[0].pio(t, prefixA); pio.Valid != 0 {
 			t.Errorf("after %v: %d/%d", pause, pio.Valid, pio.Preferred)
@@ -232,18 +232,18 @@ func TestRFC7084_G4_UplinkDown(t *testing.T) {
 	if b := w.sent[0].data[0][5]; b != byte(High)<<3 {
 		t.Errorf("flags %08b, want preference high", b)
 	}
-	ras := w.at(100*time.Second, SetContent{down})
+	ras := w.at(100*time.Second, SetContent{Content: down})
 	wantSent(t, ras, "1m40s ff02::1")
 	if r := ras[0]; r.ra.RouterLifetime != 0 || r.data[0][5] != 0 || r.pio(t, prefixA).Valid != 5400 {
 		t.Errorf("uplink down: %+v", r.ra)
 	}
 	wantSent(t, w.until(130*time.Second), "1m56s ff02::1")
-	ras = w.at(140*time.Second, SetContent{up})
+	ras = w.at(140*time.Second, SetContent{Content: up})
 	if len(ras) != 1 || ras[0].ra.RouterLifetime != 2700 || ras[0].ra.Preference != High {
 		t.Errorf("uplink up again: %+v", ras)
 	}
 	// It goes on speaking while there is no uplink.
-	w.at(200*time.Second, SetContent{down})
+	w.at(200*time.Second, SetContent{Content: down})
 	if n := len(w.until(2 * time.Hour)); n < 12 {
 		t.Errorf("%d RAs in two hours without uplink", n)
 	}
@@ -258,7 +258,7 @@ func TestRFC7084_G4_FlappingUplink(t *testing.T) {
 	n := len(w.sent)
 	for i := range 101 {
 		c.DefaultRouter = i%2 == 1
-		w.at(100*time.Second+time.Duration(i)*100*time.Millisecond, SetContent{c})
+		w.at(100*time.Second+time.Duration(i)*100*time.Millisecond, SetContent{Content: c})
 	}
 	if got := len(multicasts(w.sent[n:])); got > 4 {
 		t.Errorf("%d multicasts in 10 s", got)
@@ -296,7 +296,7 @@ func TestCE_2_7_04_DNSInRA(t *testing.T) {
 func TestCE_2_7_05_PrefixChange(t *testing.T) {
 	long := netip.MustParsePrefix("2001:db8:a::/60") // another length is another prefix
 	w := startWorld(t, half, content(forever(prefixA)))
-	r := w.at(100*time.Second, SetContent{content(forever(long))})[0]
+	r := w.at(100*time.Second, SetContent{Content: content(forever(long))})[0]
 	if r.pio(t, prefixA).Valid != 0 || r.pio(t, long).Valid != 5400 {
 		t.Errorf("options %v", r.ra.Options)
 	}
@@ -314,7 +314,7 @@ func TestRFC8106_5_1_DNSLifetime(t *testing.T) {
 		w.step(linkUp)
 		ct := content(lease(prefixA, 0, c.valid, c.valid))
 		ct.RDNSS, ct.DNSSL = []netip.Addr{dns2}, []string{"example"}
-		w.step(SetContent{ct})
+		w.step(SetContent{Content: ct})
 		l1, _ := w.sent[0].server(dns2)
 		l2, _ := w.sent[0].domain("example")
 		if l1 != c.want || l2 != c.want {
@@ -331,7 +331,7 @@ func TestRFC8106_5_1_ReplacedServerIsWithdrawn(t *testing.T) {
 	w := startWorld(t, half, c)
 	w.until(90 * time.Second)
 	c.RDNSS, c.DNSSL = []netip.Addr{dns2}, []string{"lan.example"}
-	r := w.at(100*time.Second, SetContent{c})[0]
+	r := w.at(100*time.Second, SetContent{Content: c})[0]
 	if l, ok := r.server(dns1); !ok || l != 0 {
 		t.Errorf("old server: %d, %v", l, ok)
 	}
@@ -378,26 +378,26 @@ func TestTakenAwayIsToldAtOnce(t *testing.T) {
 		w.until(17 * time.Second)
 		c := base
 		change(&c)
-		ras := w.step(SetContent{c})
+		ras := w.step(SetContent{Content: c})
 		wantSent(t, ras, "17s fe80::a", "17s fe80::b")
 		if &ras[0].data[0][0] != &ras[1].data[0][0] {
 			t.Errorf("%s: the same RA was built twice", name)
 		}
-		wantSent(t, w.step(SetContent{c}))
+		wantSent(t, w.step(SetContent{Content: c}))
 		wantSent(t, w.until(20*time.Second), "19s ff02::1")
 		// Given and taken again while the floor holds: those who were told meanwhile hear of it.
-		w.at(20*time.Second, SetContent{base})
-		w.at(20*time.Second+100*time.Millisecond, SetContent{c})
+		w.at(20*time.Second, SetContent{Content: base})
+		w.at(20*time.Second+100*time.Millisecond, SetContent{Content: c})
 		if got := w.until(22*time.Second - 1); len(got) != 0 {
 			t.Errorf("%s: nobody was told of it, but %v", name, got)
 		}
-		w.at(25*time.Second, SetContent{c})
+		w.at(25*time.Second, SetContent{Content: c})
 		w.until(60 * time.Second)
 		w.at(60*time.Second, PortUp{})
-		w.at(60*time.Second+100*time.Millisecond, SetContent{base})
+		w.at(60*time.Second+100*time.Millisecond, SetContent{Content: base})
 		w.at(60*time.Second+200*time.Millisecond, rsFrom(hostA))
 		wantSent(t, w.until(61*time.Second), "1m0.45s fe80::a")
-		wantSent(t, w.step(SetContent{c}), "1m1s fe80::a", "1m1s fe80::b")
+		wantSent(t, w.step(SetContent{Content: c}), "1m1s fe80::a", "1m1s fe80::b")
 	}
 }
 
@@ -405,7 +405,7 @@ func TestTakenAwayIsToldAtOnce(t *testing.T) {
 func TestGivenWaitsForTheFloor(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
 	w.at(5*time.Second, rsFrom(hostA))
-	wantSent(t, w.at(17*time.Second, SetContent{content(forever(prefixA), forever(prefixB))}))
+	wantSent(t, w.at(17*time.Second, SetContent{Content: content(forever(prefixA), forever(prefixB))}))
 	wantSent(t, w.until(20*time.Second), "19s ff02::1")
 }
 
@@ -413,7 +413,7 @@ func TestGivenWaitsForTheFloor(t *testing.T) {
 func TestRenewalsDoNotAddMulticasts(t *testing.T) {
 	w := startWorld(t, seeded(10), content(lease(prefixA, 0, 2700, 5400)))
 	for d := 1350 * time.Second; d < 24*time.Hour; d += 1350 * time.Second {
-		w.at(d, SetContent{content(lease(prefixA, d, 2700, 5400))})
+		w.at(d, SetContent{Content: content(lease(prefixA, d, 2700, 5400))})
 	}
 	if n := len(w.sent); n > 24*8 {
 		t.Errorf("%d multicasts a day, want at most %d", n, 24*8)
@@ -426,7 +426,7 @@ func TestShortLeaseIsRefreshed(t *testing.T) {
 	until := time.Duration(0) // preferred lifetime as a host has it
 	i := 0
 	for d := 150 * time.Second; d < 3*time.Hour; d += 150 * time.Second {
-		w.at(d, SetContent{content(lease(prefixA, d, 300, 600))})
+		w.at(d, SetContent{Content: content(lease(prefixA, d, 300, 600))})
 		for ; i < len(w.sent); i++ {
 			r := w.sent[i]
 			if until < r.at && i > 0 {
@@ -440,15 +440,46 @@ func TestShortLeaseIsRefreshed(t *testing.T) {
 // A delegation that was shortened: hosts must not go on with the old promise.
 func TestRFC9096_L15_ShortenedDelegationIsTold(t *testing.T) {
 	w := startWorld(t, half, content(lease(prefixA, 0, 2700, 5400)))
-	r := w.at(100*time.Second, SetContent{content(lease(prefixA, 100*time.Second, 300, 600))})
+	r := w.at(100*time.Second, SetContent{Content: content(lease(prefixA, 100*time.Second, 300, 600))})
 	wantSent(t, r, "1m40s ff02::1")
 	if pio := r[0].pio(t, prefixA); pio.Preferred != 300 || pio.Valid != 600 {
 		t.Errorf("%d/%d", pio.Preferred, pio.Valid)
 	}
-	wantSent(t, w.step(SetContent{content(lease(prefixA, 101*time.Second, 300, 600))}))
+	wantSent(t, w.step(SetContent{Content: content(lease(prefixA, 101*time.Second, 300, 600))}))
 	// After its end hosts that heard 5400 may still hold it.
 	r = w.at(3000*time.Second, PortUp{})
 	if len(r) != 1 || r[0].pio(t, prefixA).Valid != 0 {
 		t.Errorf("at 3000 s: %v", r)
 	}
+}
+
+// The way to the Internet that is back is told at once too: a host that was just told to give it up would
+// else wait for the floor.
+func TestRouterRoleThatIsBackIsToldAtOnce(t *testing.T) {
+	base := content(forever(prefixA))
+	w := startWorld(t, half, base)
+	w.at(5*time.Second, rsFrom(hostA))
+	w.until(30 * time.Second)
+	c := base
+	c.DefaultRouter = false
+	wantSent(t, w.step(SetContent{Content: c}), "30s ff02::1")
+	w.until(31 * time.Second)
+	wantSent(t, w.step(SetContent{Content: base}), "31s fe80::a")
+	wantSent(t, w.step(SetContent{Content: base}))
+	wantSent(t, w.until(34*time.Second), "33s ff02::1")
+}
+
+// Neighbors of the data plane hear what those hear who solicited, nobody twice, and what is no host's address never.
+func TestNeighborsAreToldAtOnce(t *testing.T) {
+	base := content(forever(prefixA))
+	w := startWorld(t, half, base)
+	w.at(5*time.Second, rsFrom(hostA))
+	w.until(17 * time.Second)
+	c := base
+	c.DefaultRouter = false
+	neighbors := []netip.Addr{hostB, hostA, hostB, AllNodes, netip.IPv6Unspecified()}
+	wantSent(t, w.step(SetContent{Content: c, Neighbors: neighbors}), "17s fe80::a", "17s fe80::b")
+	// They are not remembered: the next who are told are those whom the next event names.
+	w.until(17500 * time.Millisecond)
+	wantSent(t, w.step(SetContent{Content: base}), "17.5s fe80::a")
 }

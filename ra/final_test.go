@@ -35,7 +35,7 @@ func TestRFC4861_6_2_5_FinalAdvertisement(t *testing.T) {
 	if !w.wake.IsZero() {
 		t.Errorf("wake %v after the end", w.wake)
 	}
-	for _, ev := range []Event{Tick{}, rsFrom(hostA), SetContent{c}, linkUp, PortUp{}, Stop{Final: true}} {
+	for _, ev := range []Event{Tick{}, rsFrom(hostA), SetContent{Content: c}, linkUp, PortUp{}, Stop{Final: true}} {
 		wantSent(t, w.step(ev))
 	}
 }
@@ -89,7 +89,7 @@ func TestRefusedContent(t *testing.T) {
 	c.LinkMTU, c.Preference = 1279, Preference(2)
 	w := newWorld(t, Config{}, half)
 	w.step(linkUp)
-	a := w.s.Step(boot, SetContent{c})
+	a := w.s.Step(boot, SetContent{Content: c})
 	ra, _, drop := ParseRA(ourLL, 255, a.Send[0].Data)
 	want := []Option{SourceLinkLayer(ourMAC), PrefixInformation{Prefix: prefixA, OnLink: true, Autonomous: true, Valid: 5400, Preferred: 2700}}
 	if drop != Accepted || len(ra.Options) != 4 || !slices.Equal(ra.Options[:2], want) || ra.Preference != Medium {
@@ -104,7 +104,7 @@ func TestRefusedContent(t *testing.T) {
 	if n := len(a.Notes); n != 1+7+4+6+2 { // MTU, prefixes, servers, domains, two of Info
 		t.Errorf("%d notes: %v", n, a.Notes)
 	}
-	if again := w.s.Step(boot.Add(time.Second), SetContent{c}); len(again.Notes) != 0 {
+	if again := w.s.Step(boot.Add(time.Second), SetContent{Content: c}); len(again.Notes) != 0 {
 		t.Errorf("said again: %v", again.Notes)
 	}
 }
@@ -120,7 +120,7 @@ func TestRFC6980_5_ManyOptionsInSeveralPackets(t *testing.T) {
 	}
 	w := newWorld(t, Config{}, half)
 	w.step(linkUp)
-	a := w.s.Step(boot, SetContent{c})
+	a := w.s.Step(boot, SetContent{Content: c})
 	var prefixes, servers, domains int
 	for i, d := range a.Send {
 		ra, problems, drop := ParseRA(ourLL, 255, d.Data)
@@ -193,7 +193,7 @@ func TestAnnounced(t *testing.T) {
 	c := content(lease(prefixA, 0, 1000, 2000), forever(ulaP))
 	c.LinkMTU, c.RDNSS, c.DNSSL = 1420, []netip.Addr{dns2}, []string{"lan.example"}
 	w.step(linkUp)
-	w.step(SetContent{c})
+	w.step(SetContent{Content: c})
 	w.until(10 * time.Second)
 	a := w.s.Announced(boot.Add(w.now))
 	if a.RouterLifetime != 2700 || a.LinkMTU != 1420 || !slices.Equal(a.RDNSS, c.RDNSS) || !slices.Equal(a.DNSSL, c.DNSSL) {
@@ -206,7 +206,7 @@ func TestAnnounced(t *testing.T) {
 	if !slices.Equal(a.Prefixes, want) {
 		t.Errorf("prefixes %v, want %v", a.Prefixes, want)
 	}
-	w.step(SetContent{content(forever(ulaP))})
+	w.step(SetContent{Content: content(forever(ulaP))})
 	want = []AnnouncedPrefix{{Prefix: prefixA, OnLink: true, Autonomous: true, Stale: true, Held: 1990 * time.Second},
 		{Prefix: ulaP, OnLink: true, Autonomous: true, Preferred: 2700 * time.Second, Valid: 5400 * time.Second, Held: 5400 * time.Second}}
 	if a = w.s.Announced(boot.Add(w.now)); a.RouterLifetime != 0 || !slices.Equal(a.Prefixes, want) || a.RDNSS != nil {

@@ -127,7 +127,7 @@ func startWorld(t failer, rand func() float64, c Content) *world {
 	t.Helper()
 	w := newWorld(t, Config{}, rand)
 	w.step(linkUp)
-	w.step(SetContent{c})
+	w.step(SetContent{Content: c})
 	return w
 }
 
@@ -259,6 +259,10 @@ func (m *model) active(now time.Time, p netip.Prefix) (Prefix, bool) {
 func (m *model) check(t failer, now time.Time, ev Event, ras []sentRA) {
 	t.Helper()
 	stop, isStop := ev.(Stop)
+	named := []netip.Addr(nil)
+	if c, ok := ev.(SetContent); ok {
+		named = c.Neighbors
+	}
 	if len(ras) > 0 && (!m.up || m.stopped) {
 		t.Fatalf("at %v: %T: RA from a sender that is down or stopped", now.Sub(boot), ev)
 	}
@@ -268,8 +272,8 @@ func (m *model) check(t failer, now time.Time, ev Event, ras []sentRA) {
 				t.Fatalf("at %v: %T: multicast RA %v after the last", now.Sub(boot), ev, now.Sub(m.last))
 			}
 			m.last, m.hadLast = now, true
-		} else if !m.sources[r.to] {
-			t.Fatalf("at %v: RA to %v, which never solicited", now.Sub(boot), r.to)
+		} else if !m.sources[r.to] && !slices.Contains(named, r.to) {
+			t.Fatalf("at %v: RA to %v, which never solicited and is no neighbor", now.Sub(boot), r.to)
 		}
 		m.checkHeader(t, now, r, isStop)
 		m.checkPrefixes(t, now, r)

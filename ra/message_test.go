@@ -97,7 +97,7 @@ func TestEqualToRadvd(t *testing.T) {
 	c = content(forever(prefixA))
 	c.OtherConfig, c.LinkMTU = true, 1420
 	c.RDNSS, c.DNSSL = []netip.Addr{dns2}, []string{"lan.example", "example.net"}
-	ours := w.step(SetContent{c})[0].ra
+	ours := w.step(SetContent{Content: c})[0].ra
 
 	b := unhex(t, radvdHex)
 	theirs, problems, drop := ParseRA(hostB, 255, b)

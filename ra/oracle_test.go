@@ -59,9 +59,9 @@ func TestCE_2_4_16_TsharkReadsTheSame(t *testing.T) {
 	c = content(forever(prefixB), lease(ulaP, 100*time.Second, 1000, 2000))
 	c.Managed, c.OtherConfig, c.Preference, c.LinkMTU = true, true, High, 1420
 	c.RDNSS, c.DNSSL = []netip.Addr{dns1, dns2}, []string{"lan.example", "example.net"}
-	first := w.step(SetContent{c})[0]
+	first := w.step(SetContent{Content: c})[0]
 	c.RDNSS, c.DNSSL, c.DefaultRouter = nil, nil, false
-	second := w.at(200*time.Second, SetContent{c})[0]
+	second := w.at(200*time.Second, SetContent{Content: c})[0]
 
 	file := filepath.Join(t.TempDir(), "ra.pcap")
 	b := pcap(frame(ourLL, Datagram{AllNodes, first.data[0]}), frame(ourLL, Datagram{AllNodes, second.data[0]}))

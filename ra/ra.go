@@ -120,7 +120,12 @@ type Event interface{ raEvent() }
 type (
 	// SetContent replaces the content. The same content again does nothing; longer lifetimes alone
 	// are left to the next RA unless what hosts hold runs out around then.
-	SetContent struct{ Content Content }
+	SetContent struct {
+		Content Content
+		// Neighbors are addresses of hosts that somebody else has seen on the LAN, one for each host: they
+		// too hear at once of what cannot wait. Those who solicited need not be named.
+		Neighbors []netip.Addr
+	}
 	// LinkUp says that the interface can send, or that its MAC or link-local address changed.
 	LinkUp struct {
 		MAC       [6]byte

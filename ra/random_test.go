@@ -23,7 +23,7 @@ func randomEvent(c choices, now time.Time) Event {
 	hosts := []netip.Addr{hostA, hostB, netip.IPv6Unspecified(), dns1, ourLL}
 	switch c.pick(8) {
 	case 0, 1, 2:
-		return SetContent{randomContent(c, now)}
+		return SetContent{Content: randomContent(c, now)}
 	case 3:
 		up := linkUp
 		up.MAC[5] = byte(c.pick(2))
@@ -142,7 +142,7 @@ func TestRFC9096_L13_BackAndForth(t *testing.T) {
 		w := newWorld(t, Config{}, seeded(seed+1))
 		w.step(linkUp)
 		for range 50 {
-			w.at(w.now+pauses[int(r()*float64(len(pauses)))], SetContent{contents[int(r()*4)]})
+			w.at(w.now+pauses[int(r()*float64(len(pauses)))], SetContent{Content: contents[int(r()*4)]})
 		}
 	}
 }
@@ -287,13 +287,13 @@ func BenchmarkStep(b *testing.B) {
 	c.RDNSS, c.DNSSL = []netip.Addr{dns2}, []string{"lan.example"}
 	s := NewSender(Config{}, half)
 	s.Step(boot, linkUp)
-	s.Step(boot, SetContent{c})
+	s.Step(boot, SetContent{Content: c})
 	now := boot.Add(100 * time.Second)
 	for _, bc := range []struct {
 		name string
 		ev   Event
 		gap  time.Duration
-	}{{"tick-early", Tick{}, 0}, {"rs-limited", rsFrom(hostA), 0}, {"same-content", SetContent{c}, 0}, {"multicast", Tick{}, 600 * time.Second}} {
+	}{{"tick-early", Tick{}, 0}, {"rs-limited", rsFrom(hostA), 0}, {"same-content", SetContent{Content: c}, 0}, {"multicast", Tick{}, 600 * time.Second}} {
 		b.Run(bc.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

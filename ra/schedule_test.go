@@ -26,7 +26,7 @@ func TestRFC4861_6_2_4_FirstThreeAreQuick(t *testing.T) {
 func TestRFC4861_6_2_4_IntervalIsUniform(t *testing.T) {
 	w := newWorld(t, Config{}, seeded(1))
 	w.step(linkUp)
-	w.step(SetContent{content(forever(prefixA))})
+	w.step(SetContent{Content: content(forever(prefixA))})
 	w.until(32 * time.Second)
 	const n = 10000
 	last, sum := w.now, time.Duration(0)
@@ -70,7 +70,7 @@ func TestRFC4861_6_2_1_IntervalRules(t *testing.T) {
 	}
 	w := newWorld(t, Config{MaxInterval: 4 * time.Second}, seeded(2))
 	w.step(linkUp)
-	w.step(SetContent{content(forever(prefixA))})
+	w.step(SetContent{Content: content(forever(prefixA))})
 	ras := w.until(1000 * time.Second)
 	for i := 1; i < len(ras); i++ {
 		if gap := ras[i].at - ras[i-1].at; gap < 3*time.Second || gap > 4*time.Second {
@@ -351,11 +351,11 @@ func TestSilentUntilThereIsAPrefix(t *testing.T) {
 	w := startWorld(t, half, Content{DefaultRouter: true, OtherConfig: true, RDNSS: []netip.Addr{dns2}})
 	w.step(rsFrom(hostA))
 	w.step(PortUp{})
-	w.at(10*time.Second, SetContent{content(lease(prefixA, 0, 5, 9))}) // over already
+	w.at(10*time.Second, SetContent{Content: content(lease(prefixA, 0, 5, 9))}) // over already
 	w.at(11*time.Second, LinkDown{})
 	w.at(12*time.Second, linkUp)
 	wantSent(t, w.until(2*time.Hour))
-	wantSent(t, w.step(SetContent{content(forever(prefixA))}), "2h0m0s ff02::1")
+	wantSent(t, w.step(SetContent{Content: content(forever(prefixA))}), "2h0m0s ff02::1")
 }
 
 func TestLinkUpAgainIsNoNews(t *testing.T) {
@@ -387,7 +387,7 @@ func TestRFC4861_4_2_NoLinkLocalNoAdvertisement(t *testing.T) {
 	w := newWorld(t, Config{}, half)
 	w.step(LinkUp{MAC: ourMAC, HasMAC: true})
 	w.model.up = false
-	w.step(SetContent{content(forever(prefixA))})
+	w.step(SetContent{Content: content(forever(prefixA))})
 	wantSent(t, w.until(time.Hour))
 	if !w.hasNote("no link-local address") {
 		t.Errorf("notes %v", w.notes)
@@ -428,7 +428,7 @@ func TestTwoLANsAreIndependent(t *testing.T) {
 	w2 := newWorld(t, Config{}, half)
 	w2.now = 7 * time.Second
 	w2.step(linkUp)
-	w2.step(SetContent{content(forever(prefixB))})
+	w2.step(SetContent{Content: content(forever(prefixB))})
 	wantSent(t, w1.until(17*time.Second), "16s ff02::1")
 	wantSent(t, w2.until(24*time.Second), "23s ff02::1")
 	wantSent(t, w1.step(Stop{Final: true}), "17s ff02::1")

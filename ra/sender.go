@@ -55,12 +55,13 @@ type Sender struct {
 	toldLifetime uint16
 	toldMTU      uint32
 
-	last    time.Time // multicast
-	next    time.Time // multicast; zero: none
-	initial int       // multicasts yet to come at the short interval
-	answers []answer
-	hosts   hosts
-	routers []netip.Addr // others, already noted
+	last      time.Time // multicast
+	next      time.Time // multicast; zero: none
+	initial   int       // multicasts yet to come at the short interval
+	answers   []answer
+	hosts     hosts
+	neighbors []netip.Addr // of the SetContent in work
+	routers   []netip.Addr // others, already noted
 
 	sent, multicast, rsReceived, foreign uint64
 	dropped                              [numDropReasons]uint64
@@ -80,6 +81,7 @@ func (s *Sender) Step(now time.Time, ev Event) Actions {
 	}
 	switch ev := ev.(type) {
 	case SetContent:
+		s.neighbors = ev.Neighbors
 		s.setContent(now, ev.Content, &a)
 	case LinkUp:
 		s.linkUp(now, ev, &a)
@@ -124,6 +126,7 @@ func (s *Sender) setContent(now time.Time, c Content, a *Actions) {
 	}
 	s.refused = notes
 	s.review(now, a)
+	s.neighbors = nil
 }
 
 func (s *Sender) linkUp(now time.Time, ev LinkUp, a *Actions) {
@@ -168,8 +171,8 @@ func (s *Sender) announce(now time.Time) {
 }
 
 // review compares what is true now with what the last multicast said. A difference is told at once,
-// or at the floor, and twice more (RFC 4861 section 6.2.4). What is taken away does not wait: hosts
-// that we know get the same RA by unicast.
+// or at the floor, and twice more (RFC 4861 section 6.2.4). What is taken away does not wait, nor does
+// the way to the Internet that is back: hosts that we know get the same RA by unicast.
 func (s *Sender) review(now time.Time, a *Actions) {
 	s.expiry = s.nextExpiry(now)
 	t := s.truth(now)
@@ -179,10 +182,11 @@ func (s *Sender) review(now time.Time, a *Actions) {
 	}
 	shorter, longer := s.lifetimesMoved(now)
 	away := s.takesAway(now, t)
+	back := s.toldLifetime == 0 && t.router
 	switch {
-	case away || shorter || !t.equal(s.said):
+	case away || back || shorter || !t.equal(s.said):
 		s.announce(now)
-		if away && s.next.After(now) {
+		if (away || back) && s.next.After(now) {
 			s.tellHosts(now, a)
 		}
 	case longer:
@@ -190,14 +194,20 @@ func (s *Sender) review(now time.Time, a *Actions) {
 	}
 }
 
-// tellHosts sends the RA of now to everybody who ever solicited, those who wait for an answer included.
+// tellHosts sends the RA of now to everybody we know of: all who ever solicited, those who wait for an
+// answer included, and the neighbors.
 func (s *Sender) tellHosts(now time.Time, a *Actions) {
-	if len(s.hosts) == 0 {
-		return
+	to := make([]netip.Addr, 0, len(s.hosts)+len(s.neighbors))
+	for _, h := range s.hosts {
+		to = append(to, h.addr)
 	}
-	to := make([]netip.Addr, len(s.hosts))
-	for i, h := range s.hosts {
-		to[i] = h.addr
+	for _, n := range s.neighbors {
+		if len(to) < maxHosts && n.Is6() && !n.IsMulticast() && !n.IsUnspecified() && !slices.Contains(to, n) {
+			to = append(to, n)
+		}
+	}
+	if len(to) == 0 {
+		return
 	}
 	s.answers = nil
 	s.send(now, false, to, a)
