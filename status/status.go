@@ -4,13 +4,14 @@
 // and the list of recent events.
 //
 // It must not know how things are done, nor ask anybody: the loop that owns the state fills a
-// Snapshot and publishes it. Start at Snapshot.
+// Snapshot and publishes it. Start at Snapshot, Text and EventLog.
 package status
 
 import "time"
 
 // Snapshot is the answer to `oasis6 status --json`; docs/status.schema.json describes it.
-// Times are remaining seconds; -1 stands for "never" (infinite).
+// Times are remaining seconds; -1 stands for "never" (infinite). Nil slices and maps are
+// published as empty ones, so a reader need not know null.
 type Snapshot struct {
 	Version  string   `json:"version"`
 	Role     string   `json:"role"` // run | hub
@@ -113,4 +114,6 @@ type Event struct {
 	Level  string    `json:"level"`
 	What   string    `json:"what"`
 	Detail string    `json:"detail"`
+	// Count is how often it happened within the list; At is the last time.
+	Count uint64 `json:"count"`
 }

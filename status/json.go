@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+
+package status
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"oasis6/internal/lifetime"
+)
+
+// Never is the number of seconds that stands for "never" or "for ever".
+const Never = -1
+
+// Seconds is d as the snapshot carries it: tenths of a second, so that output does not flicker in
+// digits that nobody reads.
+func Seconds(d time.Duration) float64 {
+	return math.Round(d.Seconds()*10) / 10
+}
+
+// Remaining is what is left of a lifetime at now, Never for one without end.
+func Remaining(u lifetime.Until, now time.Time) float64 {
+	if u.IsForever() {
+		return Never
+	}
+	return Seconds(u.Left(now))
+}
+
+// MarshalJSON writes empty lists where the snapshot has nil ones. The snapshot is not changed: it
+// may be shared.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	type plain Snapshot // without this method
+	return json.Marshal(plain(s.filled()))
+}
+
+// filled is a copy without nil slices and maps.
+func (s Snapshot) filled() Snapshot {
+	s.Tunnel.Peers = list(s.Tunnel.Peers)
+	s.Prefixes = list(s.Prefixes)
+	s.LANs = slices.Clone(list(s.LANs))
+	for i := range s.LANs {
+		l := &s.LANs[i]
+		l.Prefixes = list(l.Prefixes)
+		l.RDNSS = list(l.RDNSS)
+		l.DNSSL = list(l.DNSSL)
+		l.Dropped = maps.Clone(l.Dropped)
+		if l.Dropped == nil {
+			l.Dropped = map[string]uint64{}
+		}
+		l.Hosts = slices.Clone(list(l.Hosts))
+		for j := range l.Hosts {
+			l.Hosts[j].Addresses = list(l.Hosts[j].Addresses)
+		}
+	}
+	s.Sites = list(s.Sites)
+	s.Problems = list(s.Problems)
+	s.Events = list(s.Events)
+	return s
+}
+
+func list[T any](v []T) []T {
+	if v == nil {
+		return []T{}
+	}
+	return v
+}
