@@ -1,4 +1,0 @@
-// SPDX-License-Identifier: MIT
-
-// Package control is the control socket.
-package control
