@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"oasis6/internal/wgkey"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// result is what one command line did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func oasis6(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := execute(t.Context(), env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs}, commands(), args)
+	return result{code, out.String(), errs.String()}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", path, d)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	r := oasis6(t, "", "help")
+	if r.code != exitDone || r.stderr != "" {
+		t.Errorf("help: %+v", r)
+	}
+	golden(t, "help.txt", r.stdout)
+	for _, c := range commands() {
+		r := oasis6(t, "", "help", c.name)
+		if r.code != exitDone || r.stderr != "" {
+			t.Errorf("help %s: %+v", c.name, r)
+		}
+		golden(t, "help-"+c.name+".txt", r.stdout)
+		if again := oasis6(t, "", c.name, "--help"); again != r {
+			t.Errorf("%s --help: %+v, want what help %s prints", c.name, again, c.name)
+		}
+		for _, line := range strings.Split(r.stdout, "\n") {
+			if len(line) > 100 {
+				t.Errorf("help %s: line of %d columns: %s", c.name, len(line), line)
+			}
+		}
+	}
+}
+
+func TestHelpOfEveryCommandIsListed(t *testing.T) {
+	help := oasis6(t, "", "--help").stdout
+	for _, c := range commands() {
+		if !strings.Contains(help, "\n  "+c.name+" ") {
+			t.Errorf("%s is not in the help", c.name)
+		}
+		if c.short == "" || c.topic == "" {
+			t.Errorf("%s has no short text or topic", c.name)
+		}
+	}
+	for _, name := range laterCommands() {
+		if strings.Contains(help, "\n  "+name+" ") {
+			t.Errorf("%s is in the help, but not in this version", name)
+		}
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "usage: oasis6 COMMAND"},
+		{[]string{"stauts"}, `no command "stauts": there are `},
+		{[]string{"help", "stauts"}, `no command "stauts"`},
+		{[]string{"help", "status", "genkey"}, "help takes one command"},
+		{[]string{"status", "now"}, `oasis6 status: "now" is too much`},
+		{[]string{"status", "--color"}, "oasis6 status: flag provided but not defined: -color"},
+		{[]string{"status", "--run"}, "flag needs an argument"},
+		{[]string{"status", "--json", "--watch"}, "--json and --watch exclude each other"},
+		{[]string{"genkey", "x"}, `"x" is too much`},
+		{[]string{"version", "x"}, `"x" is too much`},
+		{[]string{"pubkey", "x"}, "standard input"},
+		{[]string{"pubkey", "--link-local", "x"}, "not a WireGuard key"},
+		{[]string{"pubkey", "--link-local", "x", "y"}, "standard input"},
+	} {
+		r := oasis6(t, "", c.args...)
+		if r.code != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%q: %+v, want exit code 2 and %q", c.args, r, c.want)
+		}
+	}
+}
+
+func TestCommandsOfLaterVersions(t *testing.T) {
+	for _, name := range laterCommands() {
+		r := oasis6(t, "", name, "--listen", "x")
+		want := "oasis6: " + name + ": not available in this version\n"
+		if r.code != exitUsage || r.stdout != "" || !strings.HasPrefix(r.stderr, want) {
+			t.Errorf("%s: %+v, want exit code 2 and %q", name, r, want)
+		}
+		if _, ok := find(commands(), name); ok {
+			t.Errorf("%s exists and is called not available", name)
+		}
+	}
+}
+
+func TestOptionsAndWordsMix(t *testing.T) {
+	for _, c := range []struct{ args, words, file string }{
+		{"", "", "default"},
+		{"a", "a", "default"},
+		{"-c f a", "a", "f"},
+		{"a -c f b", "a b", "f"},
+		{"a --config=f -", "a -", "f"},
+		{"a -- -c f", "a -c f", "default"},
+		{"-- a -- b", "a -- b", "default"},
+	} {
+		var file string
+		o := newOptions("test")
+		o.text(&file, option{long: "config", short: "c", arg: "FILE", def: "default"})
+		words, err := o.parse(strings.Fields(c.args))
+		if got := strings.Join(words, " "); err != nil || got != c.words || file != c.file {
+			t.Errorf("%q: words %q, file %q, %v; want %q, %q", c.args, got, file, err, c.words, c.file)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	r := oasis6(t, "", "genkey")
+	if r.code != exitDone || r.stderr != "" {
+		t.Fatalf("genkey: %+v", r)
+	}
+	private, err := wgkey.ParsePrivate(strings.TrimSuffix(r.stdout, "\n"))
+	if err != nil {
+		t.Fatalf("genkey printed no key: %v", err)
+	}
+	if got, want := oasis6(t, r.stdout, "pubkey"), (result{stdout: private.Public().String() + "\n"}); got != want {
+		t.Errorf("pubkey: %+v, want %+v", got, want)
+	}
+	want := result{stdout: private.Public().LinkLocal().String() + "\n"}
+	if got := oasis6(t, r.stdout, "pubkey", "--link-local"); got != want {
+		t.Errorf("pubkey --link-local: %+v, want %+v", got, want)
+	}
+	// The contract's own example.
+	want = result{stdout: "fe80::9d23:9a19:b6c6:9d7c\n"}
+	if got := oasis6(t, "", "pubkey", "--link-local", "E/2sXvSeg8cggZhJvDOn22z5HqV+eSDduOw46BwBzww="); got != want {
+		t.Errorf("pubkey --link-local KEY: %+v, want %+v", got, want)
+	}
+}
+
+func TestPubkeyDoesNotRepeatTheSecret(t *testing.T) {
+	secret := wgkey.GeneratePrivate().Reveal()
+	r := oasis6(t, secret+secret, "pubkey")
+	if r.code != exitFailed || strings.Contains(r.stderr, secret[:8]) || !strings.Contains(r.stderr, "not a WireGuard key") {
+		t.Errorf("%+v, want exit code 1 and no part of the key", r)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	r := oasis6(t, "", "version")
+	if r.code != exitDone || !strings.HasPrefix(r.stdout, "oasis6 ") || !strings.HasSuffix(r.stdout, ")\n") {
+		t.Errorf("%+v", r)
+	}
+	set := func(kv ...string) *debug.BuildInfo {
+		bi := &debug.BuildInfo{}
+		bi.Main.Version = "(devel)"
+		for i := 0; i < len(kv); i += 2 {
+			bi.Settings = append(bi.Settings, debug.BuildSetting{Key: kv[i], Value: kv[i+1]})
+		}
+		return bi
+	}
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	vcs := []string{"vcs.revision", commit, "vcs.time", "2026-11-23T12:00:00Z", "vcs.modified"}
+	pseudo := set(append(vcs, "true")...)
+	pseudo.Main.Version = "v0.0.0-20261123120000-0123456789ab+dirty"
+	release := set(append(vcs, "false")...)
+	release.Main.Version = "v1.2.3"
+	for want, bi := range map[string]*debug.BuildInfo{
+		"devel (go":  nil,   // built without module information
+		"devel (go1": set(), // -buildvcs=false
+		"devel 0123456789ab 2026-11-23T12:00:00Z (go":             set(append(vcs, "false")...),
+		"devel 0123456789ab 2026-11-23T12:00:00Z modified (go":    set(append(vcs, "true")...),
+		"v0.0.0-20261123120000-0123456789ab+dirty 2026-11-23T12:": pseudo,
+		"v1.2.3 0123456789ab 2026-11-23T12:00:00Z (go":            release,
+	} {
+		if got := describe(bi); !strings.HasPrefix(got, want) {
+			t.Errorf("describe() = %q, want %q at its start", got, want)
+		}
+	}
+	if got := describe(set("-tags", "small")); !strings.HasSuffix(got, " small)") {
+		t.Errorf("describe() = %q, want the build tag at its end", got)
+	}
+	if got := buildVersion(); got == "" || strings.ContainsAny(got, "()\n") {
+		t.Errorf("buildVersion() = %q", got)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	for _, c := range []struct {
+		args, want string
+		debug      bool
+	}{
+		{"", "level=WARN msg=hello iface=br-lan", false},
+		{"--log-level debug", "msg=hello", true},
+		{"--log-level ERROR", "", false},
+		{"--log-format json", `"msg":"hello","iface":"br-lan"}`, false},
+	} {
+		var l logOptions
+		o := newOptions("test")
+		l.declare(o)
+		if _, err := o.parse(strings.Fields(c.args)); err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		log := l.logger(&b)
+		log.Debug("detail")
+		log.Warn("hello", "iface", "br-lan")
+		if got := b.String(); !strings.Contains(got, c.want) || c.want == "" && got != "" || strings.Contains(got, "detail") != c.debug {
+			t.Errorf("%q logs %q, want %q in it, debug %v", c.args, got, c.want, c.debug)
+		}
+	}
+	for _, args := range []string{"--log-level loud", "--log-format xml"} {
+		var l logOptions
+		o := newOptions("test")
+		l.declare(o)
+		if _, err := o.parse(strings.Fields(args)); err == nil {
+			t.Errorf("%q is accepted", args)
+		}
+	}
+}
+
+// A reader that is gone (oasis6 genkey | true) is a failure, not a success.
+func TestBrokenOutputFails(t *testing.T) {
+	for _, args := range [][]string{{"genkey"}, {"version"}, {"help"}, {"help", "status"}} {
+		var errs bytes.Buffer
+		code := execute(context.Background(), env{stdin: strings.NewReader(""), stdout: broken{}, stderr: &errs}, commands(), args)
+		if code != exitFailed || !strings.Contains(errs.String(), "closed pipe") {
+			t.Errorf("%q: exit code %d, %q", args, code, errs.String())
+		}
+	}
+}
