@@ -30,7 +30,7 @@ func rank(dir string) int {
 		return toolRank
 	case top == "internal":
 		return 1
-	case top == "bench" || top == "firmware":
+	case top == "bench" || top == "firmware" || top == "scripts" || top == "docs":
 		return toolRank
 	}
 	return 0
@@ -144,7 +144,7 @@ func rooms() map[string][]string {
 		"testing":                           {"internal/netlab"},
 		"github.com/google/go-cmp":          {},
 		"pgregory.net/rapid":                {},
-		"github.com/mdlayher/ndp":           {},
+		"github.com/mdlayher/ndp":           {"internal/netlab"},
 		"encoding/gob":                      {},
 		"golang.zx2c4.com/wireguard/wgctrl": {},
 	}

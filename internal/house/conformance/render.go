@@ -16,8 +16,8 @@ func render(areas []area, tests map[string][]test) string {
 	var b strings.Builder
 	b.WriteString("# Conformance\n\n")
 	b.WriteString("One row per requirement. Generated from `docs/conformance/*.tsv` and the names of the tests by\n")
-	b.WriteString("`make conformance`; a test fails when this page is out of date. CE numbers are those of the\n")
-	b.WriteString("IPv6 CE router test plan.\n\n")
+	b.WriteString("`make conformance`; a test fails when this page is out of date. CE numbers are those of\n")
+	b.WriteString("IPv6 Ready CE Router Conformance, revision 1.0.5.\n\n")
 	writeCounts(&b, areas)
 	for _, a := range areas {
 		fmt.Fprintf(&b, "\n## %s\n\n", a.name)

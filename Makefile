@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+#
+# make test and make lab each work as the only command typed on a machine with Go, git and make:
+# as root they install the Debian packages that are missing, otherwise they print the line to type.
+# The steps that need more than a line are in scripts/.
+
+GO ?= go
+# Formatting and static analysis are cheap and come first; the race tests are last, so that their
+# lines end the output.
+TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz race
+# What counts as fuzz smoke in all, in seconds, and what one target may get in make soak.
+FUZZ_TOTAL ?= 120
+SOAK_EACH ?= 600
+IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
+
+.NOTPARALLEL:
+.PHONY: help build deps test lab bench-start size soak conformance image image-check clean \
+	fmt vet staticcheck shellcheck test-386 fuzz cross race
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+lab: deps ## show the box at work between two NATs, in namespaces
+	@$(GO) run ./internal/netlab/labcmd
+
+test: $(TEST_STEPS) ## run every check and test
+
+build: ## the static binary for this machine, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/oasis6 ./cmd/oasis6
+
+bench-start: deps ## measure start to first RA and first echo reply, beside a hand-made stack
+	@$(GO) run ./bench/start
+
+size: cross ## print stripped sizes, fail over the budget
+	@scripts/size.sh
+
+soak: ## fuzz every parser for SOAK_EACH seconds
+	@scripts/fuzz.sh each "$(SOAK_EACH)"
+
+conformance: ## write docs/conformance.md from docs/conformance/*.tsv and the tests
+	@$(GO) run ./internal/house/conformance
+
+image: ## the container image oasis6, by buildah, podman or docker; IMAGE_ARCH=arm64 for another
+	@scripts/image.sh build "$(IMAGE_ARCH)"
+
+image-check: ## build the image with buildah in a folder of its own and look into it
+	@scripts/image.sh check "$(IMAGE_ARCH)"
+
+clean: ## remove what was built
+	rm -rf bin dist
+
+deps: ## install the Debian packages that tests and lab need
+	@scripts/deps.sh
+
+fmt: ## check the format of the Go files
+	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' 2>/dev/null || echo .)); \
+	if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:" >&2; echo "$$bad" >&2; exit 1; fi
+
+vet: ## run go vet, both builds
+	$(GO) vet ./...
+	$(GO) vet -tags small ./cmd/...
+
+staticcheck: ## run staticcheck; exceptions with reasons in staticcheck.conf
+	$(GO) tool staticcheck ./...
+
+shellcheck: ## check the shell scripts
+	@scripts/shellcheck.sh
+
+test-386: ## run the pure packages' tests as 32-bit programs
+	@scripts/test-386.sh
+
+cross: ## build for every board, into dist/
+	@scripts/cross.sh
+
+fuzz: ## fuzz every parser for a moment, FUZZ_TOTAL seconds in all
+	@scripts/fuzz.sh total "$(FUZZ_TOTAL)"
+
+race: ## run all tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
