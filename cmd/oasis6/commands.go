@@ -35,7 +35,9 @@ type action func(ctx context.Context, e env, args []string) error
 // commands is the tree, in the order of the help.
 func commands() []command {
 	return []command{
+		checkCommand(nil),
 		statusCommand(),
+		importCommand(),
 		genkeyCommand(),
 		pubkeyCommand(),
 		versionCommand(),

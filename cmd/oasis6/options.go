@@ -104,6 +104,10 @@ const (
 	defaultRun    = "/run/oasis6"
 )
 
+func configOption(o *options, p *string) {
+	o.text(p, option{long: "config", short: "c", arg: "FILE", usage: "configuration file", def: defaultConfig})
+}
+
 func runOption(o *options, p *string) {
 	o.text(p, option{long: "run", arg: "DIR", usage: "folder of the control socket", def: defaultRun})
 }
