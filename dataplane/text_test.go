@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+
+package dataplane_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"oasis6/dataplane"
+)
+
+func TestDesiredReadsAsAnAdministratorWouldTypeIt(t *testing.T) {
+	pfx := netip.MustParsePrefix
+	d := dataplane.Desired{
+		Tunnel: dataplane.Tunnel{Name: "oasis0", MTU: 1420},
+		LANs:   []string{"br-lan"},
+		Addresses: []dataplane.Address{
+			{Iface: "oasis0", Prefix: pfx("fe80::1/64"), NoDAD: true},
+			{Iface: "br-lan", Prefix: pfx("2001:db8:ebbd:990a::1/64")},
+			{Iface: "br-lan", Prefix: pfx("2001:db8:ebbd:9900::1/64"), Deprecated: true},
+		},
+		Routes: []dataplane.Route{
+			{Kind: dataplane.Unreachable, Dst: pfx("2001:db8:ebbd:990a::/64"), Metric: 9000},
+			{Dst: pfx("::/0"), From: pfx("2001:db8:ebbd:990a::/64"), Iface: "oasis0"},
+			{Dst: pfx("::/0"), Iface: "oasis0", IfNoOther: true},
+		},
+		Forward: true,
+		Firewall: dataplane.Firewall{
+			Tunnel: "oasis0", LANs: []string{"br-lan"},
+			Delegations: []netip.Prefix{pfx("2001:db8:ebbd:990a::/64")},
+		},
+	}
+	want := `link oasis0 mtu 1420 up
+lan br-lan
+address fe80::1/64 dev oasis0 nodad
+address 2001:db8:ebbd:990a::1/64 dev br-lan
+address 2001:db8:ebbd:9900::1/64 dev br-lan deprecated
+route unreachable 2001:db8:ebbd:990a::/64 metric 9000
+route default from 2001:db8:ebbd:990a::/64 dev oasis0
+route default dev oasis0 if no other
+forward ipv6
+firewall closed tunnel oasis0 lan br-lan from 2001:db8:ebbd:990a::/64
+`
+	if diff := cmp.Diff(want, d.String()); diff != "" {
+		t.Errorf("Desired.String() (-want +got):\n%s", diff)
+	}
+	if got := (dataplane.Desired{}).String(); got != "" {
+		t.Errorf("zero Desired = %q, want nothing", got)
+	}
+}
