@@ -91,13 +91,13 @@ type Link struct {
 // Event is what the Plane saw happen.
 type Event interface{ planeEvent() }
 
-// LinkChanged: an interface that Desired or Watch names is different from before (or is gone: Exists false).
+// LinkChanged says that an interface that Desired or Watch names is different from before (or is gone: Exists false).
 type LinkChanged struct{ Link Link }
 
-// PortUp: a port of a LAN bridge got carrier, so a host may have just come.
+// PortUp says that a port of a LAN bridge got carrier, so a host may have just come.
 type PortUp struct{ Iface string }
 
-// Drift: something of ours was changed or removed by somebody else, or a default route came or went;
+// Drift says that something of ours was changed or removed by somebody else, or a default route came or went;
 // Apply is wanted. What is for the log: "route flushed", "table ip6 oasis6 deleted".
 type Drift struct{ What string }
 
