@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// nft is the nftables socket. It is opened when first needed, and again after an error: answers to a
+// batch that went wrong may still be under way on the old one.
+type nft struct {
+	conn *nftables.Conn
+	in   func(func() error) error // runs in the Plane's network namespace
+}
+
+func (n *nft) open() (*nftables.Conn, error) {
+	if n.conn != nil {
+		return n.conn, nil
+	}
+	err := n.in(func() (err error) {
+		n.conn, err = nftables.New(nftables.AsLasting())
+		return err
+	})
+	return n.conn, err
+}
+
+func (n *nft) Close() error {
+	if n.conn == nil {
+		return nil
+	}
+	c := n.conn
+	n.conn = nil
+	return c.CloseLasting()
+}
+
+// explain names the usual cause behind the kernel's number.
+func (n *nft) explain(what string, err error) error {
+	_ = n.Close() // see nft
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL),
+		errors.Is(err, unix.EAFNOSUPPORT):
+		return fmt.Errorf("table ip6 %s: %s: %w: does this kernel have nf_tables with IPv6, nft_ct and nft_reject_ipv6?", tableName, what, err)
+	}
+	return fmt.Errorf("table ip6 %s: %s: %w", tableName, what, err)
+}
+
+// read compares the table in the kernel with the wanted one; want may be nil.
+func (n *nft) read(want *ruleset) (tableState, error) {
+	c, err := n.open()
+	if err != nil {
+		return tableState{}, n.explain("open", err)
+	}
+	t, err := n.find(c)
+	if err != nil {
+		return tableState{}, n.explain("read", err)
+	}
+	if t == nil {
+		return tableState{}, nil
+	}
+	state := tableState{present: true}
+	if want == nil {
+		return state, nil
+	}
+	same, err := n.same(c, t, want)
+	if err != nil {
+		return tableState{}, n.explain("read", err)
+	}
+	if same {
+		state.sum = want.sum
+	}
+	return state, nil
+}
+
+func (n *nft) find(c *nftables.Conn) (*nftables.Table, error) {
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv6)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		if t.Name == tableName {
+			return t, nil
+		}
+	}
+	return nil, nil
+}
+
+// same goes through chains, rules and sets. Rules are known by their comments, which hold the
+// fingerprint of the whole and their number.
+func (n *nft) same(c *nftables.Conn, t *nftables.Table, want *ruleset) (bool, error) {
+	if t.Flags != 0 { // dormant
+		return false, nil
+	}
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv6)
+	if err != nil {
+		return false, err
+	}
+	seen, count := 0, 0
+	for _, ch := range chains {
+		if ch.Table.Name != tableName {
+			continue
+		}
+		count++
+		hook, ok := chainHooks()[ch.Name]
+		if !ok || ch.Hooknum == nil || *ch.Hooknum != *hook || ch.Priority == nil || *ch.Priority != *nftables.ChainPriorityFilter {
+			return false, nil
+		}
+		rules, err := c.GetRules(t, ch)
+		if err != nil {
+			return false, err
+		}
+		for _, r := range rules {
+			got, _ := userdata.GetString(r.UserData, userdata.TypeComment)
+			if seen >= len(want.rules) || want.rules[seen].chain != ch.Name || got != want.comment(seen) {
+				return false, nil
+			}
+			seen++
+		}
+	}
+	if seen != len(want.rules) || count != len(chainHooks()) {
+		return false, nil
+	}
+	return n.sameSets(c, t, want)
+}
+
+func (n *nft) sameSets(c *nftables.Conn, t *nftables.Table, want *ruleset) (bool, error) {
+	sets, err := c.GetSets(t)
+	if err != nil {
+		return false, err
+	}
+	byName := map[string]*nftables.Set{}
+	for _, s := range sets {
+		byName[s.Name] = s
+	}
+	for _, w := range want.sets {
+		s := byName[w.name]
+		if s == nil {
+			return false, nil
+		}
+		elems, err := c.GetSetElements(s)
+		if err != nil {
+			return false, err
+		}
+		if !sameElems(elems, w.elems) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func chainHooks() map[string]*nftables.ChainHook {
+	return map[string]*nftables.ChainHook{
+		chainForward: nftables.ChainHookForward,
+		chainInput:   nftables.ChainHookInput,
+	}
+}
+
+// replace puts the whole table in the place of what is there, in one transaction: no packet sees it
+// missing or half made.
+func (n *nft) replace(want *ruleset) error {
+	c, err := n.open()
+	if err != nil {
+		return n.explain("open", err)
+	}
+	t := &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv6}
+	c.AddTable(t) // so that there is one to delete
+	c.DelTable(t)
+	c.AddTable(t)
+	for _, s := range want.sets {
+		set := &nftables.Set{Table: t, Name: s.name, KeyType: s.typ, Interval: s.interval}
+		if s.typ == nftables.TypeIFName {
+			set.KeyByteOrder = binaryutil.NativeEndian // else nft prints the names as ""
+		}
+		if err := c.AddSet(set, s.elems); err != nil {
+			return n.explain("set "+s.name, err)
+		}
+	}
+	accept := nftables.ChainPolicyAccept
+	chains := map[string]*nftables.Chain{}
+	for _, name := range []string{chainForward, chainInput} {
+		chains[name] = c.AddChain(&nftables.Chain{
+			Name: name, Table: t, Type: nftables.ChainTypeFilter, Policy: &accept,
+			Hooknum: chainHooks()[name], Priority: nftables.ChainPriorityFilter,
+		})
+	}
+	for i, r := range want.rules {
+		c.AddRule(&nftables.Rule{
+			Table: t, Chain: chains[r.chain], Exprs: r.exprs,
+			UserData: userdata.AppendString(nil, userdata.TypeComment, want.comment(i)),
+		})
+	}
+	if err := c.Flush(); err != nil {
+		return n.explain("replace", err)
+	}
+	return nil
+}
+
+func (n *nft) remove() error {
+	c, err := n.open()
+	if err != nil {
+		return n.explain("open", err)
+	}
+	c.DelTable(&nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv6})
+	if err := c.Flush(); err != nil {
+		return n.explain("delete", err)
+	}
+	return nil
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"oasis6/dataplane"
+)
+
+// Options is what Open needs to know.
+type Options struct {
+	RunDir string // kernel.json lies there; made when missing
+	Log    *slog.Logger
+	BootID string // tells a kernel.json of this boot from an older one
+}
+
+// Plane is the Linux kernel of one network namespace.
+type Plane struct {
+	log   *slog.Logger
+	store store
+	ns    *netns
+	rt    *rtnl
+	conf  *sysctls
+	nft   nft
+	watch *watcher
+
+	mu       sync.Mutex // one reader or changer of the kernel at a time: Apply, or the watcher's check
+	memory   memory
+	want     dataplane.Desired
+	rules    *ruleset
+	active   bool            // between the first Apply and Restore
+	residual map[string]bool // steps that failed in the last Apply: not drift
+	closed   bool
+}
+
+var _ dataplane.Plane = (*Plane)(nil)
+
+// Open opens the sockets in the network namespace of the calling thread and stays there whatever
+// thread calls later. It changes nothing.
+func Open(o Options) (*Plane, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Plane{log: o.Log}
+	if err := p.open(); err != nil {
+		p.closeSockets()
+		return nil, fmt.Errorf("kernel data plane: %w", err)
+	}
+	p.store = store{
+		path:   filepath.Join(o.RunDir, "kernel.json"),
+		bootID: o.BootID, netns: p.ns.id(p.rt.fd()), log: o.Log,
+	}
+	p.memory = p.store.load()
+	p.nft.in = p.ns.do
+	p.watch.start()
+	return p, nil
+}
+
+func (p *Plane) open() (err error) {
+	if p.ns, err = openNetns(); err != nil {
+		return err
+	}
+	if p.rt, err = openRtnl(); err != nil {
+		return err
+	}
+	if p.conf, err = openSysctls(); err != nil {
+		return err
+	}
+	p.watch, err = openWatcher(p)
+	return err
+}
+
+func (p *Plane) closeSockets() {
+	if p.rt != nil {
+		_ = p.rt.Close()
+	}
+	if p.conf != nil {
+		_ = p.conf.Close()
+	}
+	_ = p.nft.Close()
+	if p.ns != nil {
+		_ = p.ns.Close()
+	}
+}
+
+// Close leaves everything as it is, for a successor.
+func (p *Plane) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	p.mu.Unlock()
+	p.watch.stop() // waits; its check may be about to take the lock
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeSockets()
+	return nil
+}
+
+// Events is the watcher's.
+func (p *Plane) Events() <-chan dataplane.Event { return p.watch.events }
+
+// Watch replaces the list of the last call.
+func (p *Plane) Watch(ifaces []string) error {
+	p.watch.setNames(ifaces)
+	return nil
+}
+
+// Apply is dataplane.Plane's. Missing interfaces are no error: when they come, that is an event.
+func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("kernel data plane: apply: %w", net.ErrClosed)
+	}
+	p.want, p.rules, p.active = clone(want), buildRuleset(want.Firewall), true
+	p.watch.setWanted(p.want)
+	return p.converge(ctx)
+}
+
+// Restore removes all that is ours and puts the sysctls back. If any of it fails the memory stays.
+func (p *Plane) Restore(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("kernel data plane: restore: %w", net.ErrClosed)
+	}
+	p.want, p.rules, p.active = dataplane.Desired{}, nil, false
+	p.watch.setWanted(p.want)
+	if err := p.converge(ctx); err != nil {
+		return err
+	}
+	p.memory = newMemory()
+	return p.store.remove()
+}
+
+// clone keeps the caller's slices out of what the watcher reads later.
+func clone(d dataplane.Desired) dataplane.Desired {
+	d.LANs = slices.Clone(d.LANs)
+	d.Addresses = slices.Clone(d.Addresses)
+	d.Routes = slices.Clone(d.Routes)
+	d.Firewall.LANs = slices.Clone(d.Firewall.LANs)
+	d.Firewall.Delegations = slices.Clone(d.Firewall.Delegations)
+	return d
+}
+
+// sum is the fingerprint of the wanted table, empty for none.
+func (p *Plane) sum() string {
+	if p.rules == nil {
+		return ""
+	}
+	return p.rules.sum
+}
+
+// snapshot reads what a plan for p.want needs, but for the table.
+func (p *Plane) snapshot() (*snapshot, error) {
+	s := &snapshot{conf: confMap{}}
+	var err error
+	if s.links, err = p.rt.links(); err != nil {
+		return nil, err
+	}
+	if s.addrs, err = p.rt.addrs(); err != nil {
+		return nil, err
+	}
+	for _, a := range s.addrs {
+		// The kernel itself marks ::1 and its link-local addresses, so any address tells.
+		s.marked = s.marked || a.proto != 0
+	}
+	dsts := wantedDsts(p.want)
+	if s.routes, err = p.rt.routes(func(r route) bool { return r.proto == mark || dsts[r.dst] }); err != nil {
+		return nil, err
+	}
+	for _, id := range confIDs(s.links, p.memory, p.want) {
+		if err := p.readConf(s, id); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (p *Plane) readConf(s *snapshot, id confID) error {
+	iface, ok := confScope(s, id.index)
+	if !ok {
+		return nil
+	}
+	v, ok, err := p.conf.read(iface, id.name)
+	if ok {
+		s.conf[id] = v
+	}
+	return err
+}
+
+// confScope is the directory under net.ipv6.conf.
+func confScope(s *snapshot, index int) (string, bool) {
+	switch index {
+	case confAll:
+		return "all", true
+	case confDefault:
+		return "default", true
+	}
+	l, ok := s.linkByIndex(index)
+	return l.name, ok
+}
+
+// converge makes the kernel equal to p.want. It does as much as it can.
+func (p *Plane) converge(ctx context.Context) error {
+	p.residual = map[string]bool{}
+	s, err := p.snapshot()
+	if err != nil {
+		return err
+	}
+	// A table that cannot be read counts as missing: if one is wanted, making it says why.
+	s.table, _ = p.nft.read(p.rules)
+	pl := makePlan(s, p.memory, p.want, p.sum())
+	if err := p.remember(s, pl.memory); err != nil {
+		return err
+	}
+	defer p.watch.settled()
+	return errors.Join(p.carryOut(ctx, s, pl), duplicates(s))
+}
+
+// duplicates names the addresses of ours that somebody else on the link uses already.
+func duplicates(s *snapshot) error {
+	var errs []error
+	for _, a := range s.addrs {
+		if a.proto == mark && a.flags&unix.IFA_F_DADFAILED != 0 {
+			errs = append(errs, fmt.Errorf("address %s dev %s: another node on the link uses it", a.prefix, s.ifname(a.index)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remember writes before anything is changed.
+func (p *Plane) remember(s *snapshot, m memory) error {
+	if m.equal(p.memory) {
+		return nil
+	}
+	name := func(index int) string { n, _ := confScope(s, index); return n }
+	if err := p.store.save(m, name); err != nil {
+		return fmt.Errorf("%s: %w: nothing was changed, since it could not be put back", p.store.path, err)
+	}
+	p.memory = m
+	return nil
+}
+
+// carryOut does the steps. Without the firewall in place nothing is opened.
+func (p *Plane) carryOut(ctx context.Context, s *snapshot, pl plan) error {
+	var errs []error
+	after := p.memory.clone()
+	guarded, restored := true, true
+	for _, st := range pl.steps {
+		err := ctx.Err()
+		if err == nil && st.opens && !guarded {
+			err = errors.New("not done while the firewall is not in place")
+		}
+		if err == nil {
+			err = p.do(st)
+		}
+		if err != nil {
+			p.log.Debug("kernel change failed", "what", st.String(), "err", err)
+			errs = append(errs, fmt.Errorf("%s: %w", st, err))
+			p.residual[st.String()] = true
+			guarded = guarded && st.op != setTable
+			restored = restored && !st.forget
+			continue
+		}
+		p.log.Debug("kernel changed", "what", st.String())
+		switch {
+		case st.forget:
+			delete(after.conf, st.conf)
+		case st.op == delAddr:
+			delete(after.addrs, addrID{st.addr.index, st.addr.prefix.Addr()})
+		}
+	}
+	if restored { // else what all.forwarding should have written was not
+		for _, id := range pl.forget {
+			delete(after.conf, id)
+		}
+	}
+	if err := p.remember(s, after); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// do carries out one step. What vanished meanwhile needs no change any more.
+func (p *Plane) do(st step) error {
+	var err error
+	switch st.op {
+	case setConf:
+		err = p.conf.write(st.iface, st.conf.name, st.value)
+		return ignore(err, unix.ENOENT, unix.ENODEV)
+	case setLink:
+		err = p.rt.setLink(st.link.index, st.link.mtu)
+		return ignore(err, unix.ENODEV)
+	case setTable:
+		return p.nft.replace(p.rules)
+	case delTable:
+		return p.nft.remove()
+	case putAddr:
+		return ignore(p.rt.putAddr(st.addr), unix.ENODEV)
+	case delAddr:
+		return ignore(p.rt.delAddr(st.addr), unix.ENODEV, unix.EADDRNOTAVAIL)
+	case addRoute:
+		err = ignore(p.rt.addRoute(st.route), unix.EEXIST, unix.ENODEV)
+		if errors.Is(err, unix.EINVAL) && st.route.from.IsValid() {
+			err = fmt.Errorf("%w: source-specific routes need a kernel with CONFIG_IPV6_SUBTREES", err)
+		}
+		return err
+	case delRoute:
+		return ignore(p.rt.delRoute(st.route), unix.ESRCH, unix.ENODEV)
+	}
+	return fmt.Errorf("unknown step %d", st.op)
+}
+
+func ignore(err error, but ...unix.Errno) error {
+	for _, b := range but {
+		if errors.Is(err, b) {
+			return nil
+		}
+	}
+	return err
+}
