@@ -117,6 +117,8 @@ type Plane interface {
 	Events() <-chan Event
 	// OpenND opens the Neighbor Discovery socket of a LAN interface that is up and has a link-local address.
 	OpenND(iface string) (NDConn, error)
+	// Neighbors are the hosts seen on an interface, one address for each MAC, its link-local one if known.
+	Neighbors(iface string) ([]netip.Addr, error)
 	// Restore removes everything that carries our marks and puts back what was remembered. Used when the
 	// box stops for good; leaving for a successor just closes.
 	Restore(ctx context.Context) error

@@ -19,16 +19,17 @@ import (
 
 // Plane is a fake dataplane.Plane. Unlike a real one it may be used from any goroutine.
 type Plane struct {
-	mu       sync.Mutex
-	want     dataplane.Desired
-	applies  []string
-	applyErr error
-	watched  []string
-	links    map[string]dataplane.Link
-	conns    map[string]*NDConn
-	restored bool
-	closed   bool
-	events   chan dataplane.Event
+	mu        sync.Mutex
+	want      dataplane.Desired
+	applies   []string
+	applyErr  error
+	watched   []string
+	links     map[string]dataplane.Link
+	conns     map[string]*NDConn
+	neighbors []netip.Addr
+	restored  bool
+	closed    bool
+	events    chan dataplane.Event
 }
 
 var _ dataplane.Plane = (*Plane)(nil)
@@ -99,6 +100,20 @@ func (p *Plane) OpenND(iface string) (dataplane.NDConn, error) {
 	}
 	p.conns[iface] = c
 	return c, nil
+}
+
+// Neighbors is what SetNeighbors set, on every interface.
+func (p *Plane) Neighbors(string) ([]netip.Addr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]netip.Addr(nil), p.neighbors...), nil
+}
+
+// SetNeighbors sets what Neighbors answers.
+func (p *Plane) SetNeighbors(a ...netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.neighbors = a
 }
 
 // Restore empties the plane.

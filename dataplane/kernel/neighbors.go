@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxNeighbors bounds what one answer holds: the kernel's own table is of 1024 entries by default, and
+// a hostile LAN can fill it.
+const maxNeighbors = 256
+
+// nudKnown are the states in which the kernel has heard the neighbor itself.
+const nudKnown = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE
+
+// ndmsg is the struct ndmsg that asks for all IPv6 neighbors.
+type ndmsg struct{}
+
+// Len is nl.NetlinkRequestData's.
+func (ndmsg) Len() int { return unix.SizeofNdMsg }
+
+// Serialize is nl.NetlinkRequestData's.
+func (ndmsg) Serialize() []byte {
+	b := make([]byte, unix.SizeofNdMsg)
+	b[0] = unix.AF_INET6
+	return b
+}
+
+// neighbor is one entry of the kernel's neighbor table.
+type neighbor struct {
+	index int
+	state uint16
+	ip    netip.Addr
+	mac   [6]byte
+}
+
+// Neighbors is dataplane.Plane's.
+func (p *Plane) Neighbors(iface string) ([]netip.Addr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, fmt.Errorf("kernel data plane: neighbors: %w", net.ErrClosed)
+	}
+	links, err := p.rt.links()
+	if err != nil {
+		return nil, fmt.Errorf("links: %w", err)
+	}
+	for _, l := range links {
+		if l.name == iface {
+			list, err := p.rt.neighbors(l.index)
+			if err != nil {
+				return nil, fmt.Errorf("neighbors of %s: %w", iface, err)
+			}
+			return onePerMAC(list), nil
+		}
+	}
+	return nil, nil // no interface, no neighbors
+}
+
+// neighbors reads the IPv6 neighbors of an interface.
+func (c *rtnl) neighbors(index int) (list []neighbor, err error) {
+	err = c.dump(unix.RTM_GETNEIGH, unix.RTM_NEWNEIGH, ndmsg{}, func(m []byte) {
+		if n, ok := decodeNeighbor(m); ok && n.index == index && n.state&nudKnown != 0 {
+			list = append(list, n)
+		}
+	})
+	return list, err
+}
+
+// onePerMAC prefers the link-local address of a host: an RA to it needs no other route.
+func onePerMAC(list []neighbor) []netip.Addr {
+	at := map[[6]byte]int{}
+	var out []netip.Addr
+	for _, n := range list {
+		i, ok := at[n.mac]
+		switch {
+		case !ok && len(out) < maxNeighbors:
+			at[n.mac] = len(out)
+			out = append(out, n.ip)
+		case ok && n.ip.IsLinkLocalUnicast():
+			out[i] = n.ip
+		}
+	}
+	return out
+}
+
+func decodeNeighbor(m []byte) (n neighbor, ok bool) {
+	if len(m) < unix.SizeofNdMsg || m[0] != unix.AF_INET6 {
+		return n, false
+	}
+	n.index = int(u32(m[4:]))
+	n.state = binary.NativeEndian.Uint16(m[8:])
+	haveMAC := false
+	attrs(m[unix.SizeofNdMsg:], func(typ uint16, val []byte) {
+		switch typ {
+		case unix.NDA_DST:
+			n.ip, _ = netip.AddrFromSlice(val)
+		case unix.NDA_LLADDR:
+			haveMAC = len(val) == len(n.mac)
+			copy(n.mac[:], val)
+		}
+	})
+	return n, haveMAC && n.ip.Is6() && !n.ip.IsMulticast()
+}
