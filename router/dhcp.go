@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"net/netip"
+	"time"
+
+	"oasis6/config"
+	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/client"
+	"oasis6/internal/ip6pkt"
+	"oasis6/internal/lifetime"
+	"oasis6/tun"
+	"oasis6/tun/health"
+)
+
+// dhcpHopLimit: the hub is one hop away.
+const dhcpHopLimit = 64
+
+func staticDelegation(p netip.Prefix) Delegation {
+	return Delegation{Prefix: p, Preferred: lifetime.Forever, Valid: lifetime.Forever}
+}
+
+// startDHCPv6 opens the store and makes the client, with the lease of an earlier process if there is one.
+func (r *Router) startDHCPv6(now time.Time) error {
+	r.store = &store{dir: r.opt.State, wall: r.opt.Wall, bootID: r.opt.BootID}
+	if r.cfg.Prefix.Source != config.DHCPv6 {
+		return nil
+	}
+	kept, err := r.store.load(now)
+	if err != nil {
+		r.warn("lease file unusable, starting without it", "err", err.Error())
+	}
+	duid, iaid := kept.duid, kept.iaid
+	if duid == "" {
+		duid, iaid = newDUID(r.cfg.Interface.PrivateKey.Public()), dhcpv6.DefaultIAID
+	}
+	r.store.duid, r.store.iaid = duid, iaid
+	r.client = client.New(r.clientConfig(), r.opt.Rand)
+	if kept.duid == "" { // keep the identity before anybody hears it
+		r.saveLease(now)
+	}
+	if len(kept.lease.Prefixes) > 0 {
+		r.stepClient(now, client.Restored{Lease: kept.lease})
+	}
+	return nil
+}
+
+func (r *Router) clientConfig() client.Config {
+	return client.Config{DUID: r.store.duid, IAID: r.store.iaid, Hint: r.cfg.Prefix.Hint, PointToPoint: true}
+}
+
+func (r *Router) stepClient(now time.Time, ev client.Event) {
+	if r.client == nil {
+		return
+	}
+	a := r.client.Step(now, ev)
+	if a.Persist != nil {
+		r.store.changed(now, *a.Persist)
+		if r.store.due(now) {
+			r.saveLease(now)
+		}
+	}
+	if a.Changed {
+		r.replan = true
+	}
+	src := r.opt.Tunnel.Snapshot().LinkLocal
+	for _, m := range a.Send {
+		p := ip6pkt.UDP(src, client.AllServers, dhcpv6.ClientPort, dhcpv6.ServerPort, dhcpHopLimit, m)
+		if err := r.opt.Tunnel.Send(p); err != nil {
+			r.log.Debug("DHCPv6 message not sent", "err", err)
+		}
+	}
+	r.clientWake = a.Wake
+	r.notes(a.Notes)
+}
+
+func (r *Router) saveLease(now time.Time) {
+	err := r.store.save(now)
+	if err != nil && r.store.reported == "" {
+		r.warn("state not saved: a restart may lose the prefix", "err", err.Error())
+	}
+	r.store.reported = ""
+	if err != nil {
+		r.store.reported = err.Error()
+	}
+}
+
+// onTunnel takes what the tunnel's goroutines saw.
+func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
+	switch ev := ev.(type) {
+	case tun.Received:
+		r.onControlPacket(now, ev.Packet)
+	case tun.Handshake, tun.Activity:
+		r.sampleTunnel(now)
+	case tun.MTUChanged:
+		r.info("tunnel MTU changed", "mtu", itoa(ev.MTU))
+		r.replan = true
+	case tun.EndpointChanged:
+		r.info("hub endpoint changed", "peer", addrPortString(ev.AddrPort))
+		r.stepHealth(now, health.EndpointReady{})
+	case tun.Failed:
+		r.error("tunnel device failed", "err", ev.Err.Error())
+		return joinErr(ErrTunnelFailed, ev.Err)
+	}
+	return nil
+}
+
+// onControlPacket takes a packet that the tap took out of the tunnel.
+func (r *Router) onControlPacket(now time.Time, packet []byte) {
+	u, err := ip6pkt.ParseUDP(packet)
+	if err != nil || u.Dst.Port() != dhcpv6.ClientPort {
+		return // ND from the hub and messages for a server are of no use to this box
+	}
+	r.stepClient(now, client.Received{From: u.Src.Addr(), Data: u.Payload})
+}
+
+// sampleTunnel shows the tunnel's counters to the health machine.
+func (r *Router) sampleTunnel(now time.Time) {
+	r.sample = r.opt.Tunnel.Sample()
+	r.stepHealth(now, health.Sampled{Sample: r.sample})
+}
+
+func (r *Router) stepHealth(now time.Time, ev health.Event) {
+	a := r.health.Step(now, ev)
+	r.healthWake = a.Wake
+	r.opt.Tunnel.Perform(a, r.sample)
+	r.notes(a.Notes)
+	if a.State == r.state {
+		return
+	}
+	old := r.state
+	r.state, r.stateSince, r.replan = a.State, now, true
+	switch {
+	case a.State == health.Up:
+		r.everUp, r.aliveUntilBy = true, time.Time{}
+		r.stepClient(now, client.LinkUp{})
+	case a.State == health.Down && old != health.Down:
+		r.aliveUntilBy = time.Time{}
+		r.stepClient(now, client.LinkDown{})
+	}
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"oasis6/dataplane"
+	"oasis6/internal/note"
+	"oasis6/ra"
+)
+
+// lan is one LAN: its interface as last seen, its ND socket, its sender.
+type lan struct {
+	name   string
+	link   dataplane.Link
+	sender *ra.Sender
+	wake   time.Time
+	conn   dataplane.NDConn
+	reader chan struct{} // closed when the goroutine that reads conn has ended
+	open   retry         // of opening conn
+	err    string        // why conn is not open, in words
+}
+
+// ndMessage is a message, or the end, of one LAN's socket.
+type ndMessage struct {
+	lan *lan
+	msg dataplane.ReceivedND
+	err error
+}
+
+// Final RAs are sent to LANs that the box leaves for good only.
+type ending bool
+
+const (
+	forGood      ending = true
+	forSuccessor ending = false
+)
+
+// setLANs makes r.lans follow the configuration: what stays is kept with all its state.
+func (r *Router) setLANs(now time.Time) {
+	var lans []*lan
+	for _, c := range r.cfg.LANs {
+		i := slices.IndexFunc(r.lans, func(l *lan) bool { return l.name == c.Interface })
+		if i >= 0 {
+			lans = append(lans, r.lans[i])
+			continue
+		}
+		lans = append(lans, &lan{name: c.Interface, sender: ra.NewSender(ra.Config{}, r.opt.Rand)})
+	}
+	for _, l := range r.lans {
+		if !slices.Contains(lans, l) {
+			r.endLAN(now, l, forGood)
+		}
+	}
+	r.lans = lans
+}
+
+// watched names the interfaces whose changes the loop must hear of.
+func (r *Router) watched() []string {
+	w := []string{r.cfg.Interface.Name}
+	for _, l := range r.lans {
+		w = append(w, l.name)
+	}
+	return w
+}
+
+func (r *Router) onPlane(now time.Time, ev dataplane.Event) {
+	switch ev := ev.(type) {
+	case dataplane.LinkChanged:
+		r.onLink(now, ev.Link)
+	case dataplane.PortUp:
+		for _, l := range r.lans {
+			if l.name == ev.Iface {
+				r.stepLAN(now, l, ra.PortUp{})
+			}
+		}
+	case dataplane.Drift:
+		r.info("kernel state changed by somebody else, put right", "what", ev.What)
+		r.reapply = true
+		r.apply.reset()
+	}
+}
+
+func (r *Router) onLink(now time.Time, link dataplane.Link) {
+	for _, l := range r.lans {
+		if l.name != link.Name {
+			continue
+		}
+		old := l.link
+		l.link = link
+		if was, is := lanState(old), lanState(link); was != is {
+			r.info("LAN "+is, "iface", l.name)
+		}
+		if old.Index != link.Index {
+			l.closeConn()
+		}
+		if old.Exists != link.Exists || old.MTU != link.MTU || old.Index != link.Index {
+			r.replan = true
+		}
+		l.open.reset()
+		r.serveLAN(now, l)
+	}
+}
+
+// lanState is the state of a LAN's link in words, as the status shows it.
+func lanState(l dataplane.Link) string {
+	switch {
+	case !l.Exists:
+		return "missing"
+	case !l.Up:
+		return "no carrier"
+	case !l.LinkLocal.IsValid():
+		return "no link-local"
+	}
+	return "up"
+}
+
+// serveLAN opens the socket when the link allows it and tells the sender how the link is.
+func (r *Router) serveLAN(now time.Time, l *lan) {
+	if lanState(l.link) != "up" {
+		r.stepLAN(now, l, ra.LinkDown{})
+		return
+	}
+	if l.conn == nil {
+		conn, err := r.opt.Plane.OpenND(l.name)
+		if err != nil {
+			if l.err != err.Error() {
+				r.warn("no Router Advertisements on LAN", "iface", l.name, "err", err.Error())
+			}
+			l.err = err.Error()
+			l.open.failed(now, r.opt.Rand())
+			return
+		}
+		l.err = ""
+		l.open.reset()
+		l.conn = conn
+		l.reader = make(chan struct{})
+		go r.readND(l, conn, l.reader)
+	}
+	r.stepLAN(now, l, ra.LinkUp{MAC: l.link.MAC, HasMAC: l.link.HasMAC, LinkLocal: l.link.LinkLocal})
+}
+
+// readND turns one socket into events until it is closed.
+func (r *Router) readND(l *lan, conn dataplane.NDConn, ended chan struct{}) {
+	defer close(ended)
+	for {
+		msg, err := conn.Receive()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		select {
+		case r.nd <- ndMessage{lan: l, msg: msg, err: err}:
+		case <-r.done:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (r *Router) onND(now time.Time, m ndMessage) {
+	if m.err != nil {
+		r.warn("ND socket failed, opening it again", "iface", m.lan.name, "err", m.err.Error())
+		m.lan.closeConn()
+		m.lan.err = m.err.Error()
+		m.lan.open.failed(now, r.opt.Rand())
+		return
+	}
+	r.stepLAN(now, m.lan, ra.Received{Src: m.msg.Src, HopLimit: m.msg.HopLimit, Data: m.msg.Data})
+}
+
+func (r *Router) tickLAN(now time.Time, l *lan) {
+	if !l.wake.IsZero() && !l.wake.After(now) {
+		r.stepLAN(now, l, ra.Tick{})
+	}
+	if !l.open.at.IsZero() && l.open.due(now) {
+		l.open.at = time.Time{}
+		r.serveLAN(now, l)
+	}
+}
+
+// neighbors are the hosts of a LAN that must hear at once of what cannot wait. Not to know them costs
+// them some seconds, so an error is no more than a line in the log.
+func (r *Router) neighbors(iface string) []netip.Addr {
+	ns, err := r.opt.Plane.Neighbors(iface)
+	if err != nil {
+		r.log.Debug("neighbors unknown", "iface", iface, "err", err)
+	}
+	return ns
+}
+
+func (r *Router) stepLAN(now time.Time, l *lan, ev ra.Event) {
+	a := l.sender.Step(now, ev)
+	for _, d := range a.Send {
+		if l.conn == nil {
+			break
+		}
+		if err := l.conn.Send(d.To, d.Data); err != nil {
+			r.log.Debug("RA not sent", "iface", l.name, "to", d.To, "err", err)
+		}
+	}
+	l.wake = a.Wake
+	r.notes(a.Notes, note.Attr{Key: "iface", Value: l.name})
+}
+
+// endLAN takes a LAN out of service.
+func (r *Router) endLAN(now time.Time, l *lan, e ending) {
+	r.stepLAN(now, l, ra.Stop{Final: bool(e)})
+	l.closeConn()
+}
+
+func (r *Router) closeLANs() {
+	for _, l := range r.lans {
+		l.closeConn()
+	}
+}
+
+// closeConn closes the socket; its reader ends by itself, at the latest with the loop.
+func (l *lan) closeConn() {
+	if l.conn != nil {
+		_ = l.conn.Close() // nothing can be done about a socket that does not close
+		l.conn = nil
+	}
+}

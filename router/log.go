@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"oasis6/config"
+	"oasis6/internal/note"
+)
+
+func (r *Router) info(msg string, kv ...string) {
+	r.notes([]note.Note{note.New(note.Info, msg, kv...)})
+}
+func (r *Router) warn(msg string, kv ...string) {
+	r.notes([]note.Note{note.New(note.Warn, msg, kv...)})
+}
+
+// error is for what a person must act upon.
+func (r *Router) error(msg string, kv ...string) {
+	r.notes([]note.Note{note.New(note.Error, msg, kv...)})
+}
+
+// notes turns what machines say into log records and events; extra attributes are added to each.
+func (r *Router) notes(ns []note.Note, extra ...note.Attr) {
+	for _, n := range ns {
+		n.Attrs = append(n.Attrs[:len(n.Attrs):len(n.Attrs)], extra...)
+		attrs := make([]slog.Attr, 0, len(n.Attrs))
+		for _, a := range n.Attrs {
+			attrs = append(attrs, slog.String(a.Key, a.Value))
+		}
+		r.log.LogAttrs(context.Background(), slog.Level(n.Level), n.Msg, attrs...)
+		r.events.AddNote(r.opt.Wall(), n)
+	}
+}
+
+// logPlan says what a new plan changes for the people on the LAN.
+func (r *Router) logPlan(old, next Plan) {
+	had, has := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
+	for i, plans := range [][]LANPlan{old.LANs, next.LANs} {
+		for _, l := range plans {
+			for _, s := range l.Subnets {
+				[]map[netip.Prefix]bool{had, has}[i][s.Prefix] = true
+			}
+		}
+	}
+	for _, l := range next.LANs {
+		for _, s := range l.Subnets {
+			if !had[s.Prefix] {
+				r.info("subnet on LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
+			}
+		}
+	}
+	for _, l := range old.LANs {
+		for _, s := range l.Subnets {
+			if !has[s.Prefix] {
+				r.info("subnet gone from LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
+			}
+		}
+	}
+	for _, p := range next.Problems {
+		known := false
+		for _, q := range old.Problems {
+			known = known || p == q
+		}
+		if !known {
+			r.warn("plan is incomplete", "what", p)
+		}
+	}
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func joinErr(a, b error) error { return errors.Join(a, b) }
+
+// tunnelAllowedIPs adds the link-local addresses where the file names only some destinations: the DHCPv6
+// server behind the hub may answer from another one than the hub's own.
+func tunnelAllowedIPs(cfg *config.Config) []netip.Prefix {
+	out := cfg.Peers[0].AllowedIPs
+	need := netip.MustParsePrefix("fe80::/10")
+	if cfg.Prefix.Source != config.DHCPv6 || slices.ContainsFunc(out, func(a netip.Prefix) bool {
+		return a.Bits() <= need.Bits() && a.Contains(need.Addr())
+	}) {
+		return out
+	}
+	return append(slices.Clone(out), need)
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"oasis6/config"
+	"oasis6/dataplane"
+	"oasis6/internal/lifetime"
+	"oasis6/ra"
+)
+
+// Facts is everything that Plan decides from. It is a value: the loop builds a new one for each plan.
+type Facts struct {
+	Config          *config.Config
+	TunnelLinkLocal netip.Addr
+	TunnelMTU       int
+	Endpoint        netip.Addr // of the hub, as far as it is known
+	// TunnelAlive says that packets get through, as far as anybody knows: the tunnel is up, or a
+	// successor has just taken over and has no reason yet to think it dead.
+	TunnelAlive bool
+	// Undecided says that the first handshake is still being tried. Whatever hosts were told now would have to
+	// be corrected in a moment, and the correction would have to wait for the floor between two RAs.
+	Undecided   bool
+	Delegations []Delegation
+	DNS         []netip.Addr // learned by DHCPv6
+	Search      []string     // learned by DHCPv6
+	Links       map[string]dataplane.Link
+}
+
+// Delegation is a prefix of ours, by DHCPv6 or from the configuration.
+type Delegation struct {
+	Prefix    netip.Prefix
+	Preferred lifetime.Until
+	Valid     lifetime.Until
+}
+
+// Plan is what follows from the facts: kernel state and RA content decided in one place.
+type Plan struct {
+	Desired dataplane.Desired
+	LANs    []LANPlan
+	// Wake is the next instant at which the same facts would give another plan: a lifetime ends.
+	Wake time.Time
+	// Problems say what keeps the plan from being the whole thing, in words for the operator.
+	Problems []string
+}
+
+// LANPlan is what one LAN gets.
+type LANPlan struct {
+	Iface   string
+	Silent  bool // tell hosts nothing yet
+	Content ra.Content
+	Subnets []Subnet
+}
+
+// Subnet is the /64 that one LAN gets of one delegation, with the box's own address in it.
+type Subnet struct {
+	Prefix    netip.Prefix // always /64: SLAAC needs it (RFC 4862 section 5.5.3 d, RFC 4291 section 2.5.1)
+	Address   netip.Addr   // ::1 of the subnet
+	Preferred lifetime.Until
+	Valid     lifetime.Until
+}
+
+// Metrics of our routes. Ours must lose against a more specific one of the same prefix that the kernel
+// made (256), and the unreachable route must lose against everything, so that it is only met by
+// addresses that nothing else wants (RFC 7084 WPD-5).
+const (
+	metricTunnel      = 512
+	metricUnreachable = 1<<31 - 1
+)
+
+// subnetBits is the length of a subnet prefix on a LAN.
+const subnetBits = 64
+
+// Make decides everything from the facts. It is pure: the same facts and now give the same plan.
+func Make(f Facts, now time.Time) Plan {
+	var p planner
+	p.f, p.now = f, now
+	p.tunnel()
+	p.delegations()
+	p.lans()
+	p.firewall()
+	return p.Plan
+}
+
+type planner struct {
+	Plan
+	f    Facts
+	now  time.Time
+	live []Delegation // valid ones, in the order of the facts
+}
+
+func (p *planner) problem(format string, a ...any) {
+	p.Problems = append(p.Problems, fmt.Sprintf(format, a...))
+}
+
+// until makes the plan come up again when u ends.
+func (p *planner) until(u lifetime.Until) {
+	t, ok := u.Time()
+	if !ok || u.Over(p.now) {
+		return
+	}
+	if p.Wake.IsZero() || t.Before(p.Wake) {
+		p.Wake = t
+	}
+}
+
+func (p *planner) tunnel() {
+	name := p.f.Config.Interface.Name
+	p.Desired.Forward = true
+	p.Desired.Tunnel = dataplane.Tunnel{Name: name, MTU: p.f.TunnelMTU}
+	if ll := p.f.TunnelLinkLocal; ll.IsValid() {
+		p.address(dataplane.Address{Iface: name, Prefix: netip.PrefixFrom(ll, 64), NoDAD: true})
+	}
+	for _, a := range p.f.Config.Interface.Addresses {
+		// A broker's transfer address may lie inside the prefix it routes to us: its on-link route must
+		// then not catch the LAN.
+		for _, d := range p.f.Delegations {
+			if d.Prefix.Overlaps(a) {
+				a = netip.PrefixFrom(a.Addr(), 128)
+			}
+		}
+		p.address(dataplane.Address{Iface: name, Prefix: a, NoDAD: true})
+	}
+	for _, dst := range p.tunnelDestinations() {
+		// A plain route must not swallow the tunnel's own datagrams. With an IPv6 endpoint there is another
+		// way to the IPv6 Internet, or the hub cannot be reached anyhow.
+		if !dst.Contains(p.f.Endpoint) {
+			p.route(dataplane.Route{Dst: dst, Iface: name, Metric: metricTunnel, IfNoOther: true})
+		}
+	}
+}
+
+// tunnelDestinations are the global destinations that the hub takes.
+func (p *planner) tunnelDestinations() []netip.Prefix {
+	var out []netip.Prefix
+	for _, peer := range p.f.Config.Peers {
+		for _, a := range peer.AllowedIPs {
+			if a.Addr().Is6() && !a.Addr().IsLinkLocalUnicast() && !a.Addr().IsMulticast() {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// leadsToInternet says whether the hub takes all destinations, as ::/0 or as its two halves.
+func (p *planner) leadsToInternet() bool {
+	var lo, hi bool
+	for _, d := range p.tunnelDestinations() {
+		switch {
+		case d.Bits() == 0:
+			return true
+		case d == netip.MustParsePrefix("::/1"):
+			lo = true
+		case d == netip.MustParsePrefix("8000::/1"):
+			hi = true
+		}
+	}
+	return lo && hi
+}
+
+func (p *planner) delegations() {
+	name := p.f.Config.Interface.Name
+	for _, d := range p.f.Delegations {
+		if d.Valid.Over(p.now) {
+			continue
+		}
+		p.live = append(p.live, d)
+		p.until(d.Preferred)
+		p.until(d.Valid)
+		p.route(dataplane.Route{Kind: dataplane.Unreachable, Dst: d.Prefix, Metric: metricUnreachable})
+		for _, dst := range p.tunnelDestinations() {
+			p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
+		}
+	}
+}
+
+func (p *planner) lans() {
+	internet := p.leadsToInternet()
+	if !internet {
+		p.problem("AllowedIPs of the hub do not cover ::/0: hosts get no default route")
+	}
+	for _, lan := range p.f.Config.LANs {
+		p.Desired.LANs = append(p.Desired.LANs, lan.Interface)
+		lp := LANPlan{Iface: lan.Interface, Silent: p.f.Undecided}
+		for _, d := range p.live {
+			if s, ok := p.subnet(lan, d); ok {
+				lp.Subnets = append(lp.Subnets, s)
+			}
+		}
+		preferred := false
+		for _, s := range lp.Subnets {
+			over := s.Preferred.Over(p.now)
+			preferred = preferred || !over
+			p.address(dataplane.Address{Iface: lan.Interface, Prefix: netip.PrefixFrom(s.Address, subnetBits), Deprecated: over})
+			lp.Content.Prefixes = append(lp.Content.Prefixes, ra.Prefix{
+				Prefix: s.Prefix, OnLink: true, Autonomous: true, Preferred: s.Preferred, Valid: s.Valid,
+			})
+		}
+		lp.Content.DefaultRouter = internet && preferred && p.f.TunnelAlive
+		lp.Content.Preference = preference(lan.Preference)
+		lp.Content.LinkMTU = p.linkMTU(lan.Interface)
+		lp.Content.RDNSS = p.rdnss(lan, lp.Subnets)
+		lp.Content.DNSSL = p.dnssl(lan)
+		p.LANs = append(p.LANs, lp)
+	}
+}
+
+// subnet cuts the LAN's /64 out of a delegation.
+func (p *planner) subnet(lan config.LAN, d Delegation) (Subnet, bool) {
+	bits := d.Prefix.Bits()
+	if bits > subnetBits {
+		p.problem("prefix %s is too long for LAN %s: hosts need a /64, ask the hub for /64 or shorter ([Prefix] Hint)", d.Prefix, lan.Interface)
+		return Subnet{}, false
+	}
+	if n := subnetBits - bits; n < 64 && lan.Subnet>>n != 0 {
+		p.problem("prefix %s has no subnet %x for LAN %s: ask the hub for a shorter prefix, or choose a smaller Subnet", d.Prefix, lan.Subnet, lan.Interface)
+		return Subnet{}, false
+	}
+	a := d.Prefix.Masked().Addr().As16()
+	for i := range 8 { // the subnet number is the low end of the upper 64 bits
+		a[7-i] |= byte(lan.Subnet >> (8 * i))
+	}
+	prefix := netip.PrefixFrom(netip.AddrFrom16(a), subnetBits)
+	a[15] = 1
+	return Subnet{Prefix: prefix, Address: netip.AddrFrom16(a), Preferred: d.Preferred, Valid: d.Valid}, true
+}
+
+func preference(s string) ra.Preference {
+	switch s {
+	case "high":
+		return ra.High
+	case "low":
+		return ra.Low
+	}
+	return ra.Medium
+}
+
+// linkMTU is what hosts are told: the tunnel is the only way out, so its MTU saves them path MTU discovery.
+func (p *planner) linkMTU(iface string) uint32 {
+	mtu := p.f.TunnelMTU
+	if l := p.f.Links[iface]; l.MTU != 0 && l.MTU < mtu {
+		mtu = l.MTU
+	}
+	return uint32(max(mtu, 0))
+}
+
+func (p *planner) rdnss(lan config.LAN, subnets []Subnet) []netip.Addr {
+	switch lan.RDNSSMode {
+	case config.RDNSSOff:
+		return nil
+	case config.RDNSSAddresses:
+		return lan.RDNSS
+	case config.RDNSSSelf:
+		var out []netip.Addr
+		for _, s := range subnets {
+			if !s.Preferred.Over(p.now) {
+				out = append(out, s.Address)
+			}
+		}
+		return out
+	}
+	if dns := p.f.Config.Interface.DNS; len(dns) > 0 {
+		return dns
+	}
+	return p.f.DNS
+}
+
+func (p *planner) dnssl(lan config.LAN) []string {
+	if len(lan.DNSSL) > 0 {
+		return lan.DNSSL
+	}
+	if lan.RDNSSMode == config.RDNSSOff {
+		return nil
+	}
+	if s := p.f.Config.Interface.Search; len(s) > 0 {
+		return s
+	}
+	return p.f.Search
+}
+
+func (p *planner) firewall() {
+	fw := dataplane.Firewall{
+		Tunnel: p.f.Config.Interface.Name,
+		LANs:   p.Desired.LANs,
+		Open:   p.f.Config.Router.FirewallOpen,
+	}
+	for _, d := range p.live {
+		fw.Delegations = append(fw.Delegations, d.Prefix)
+	}
+	p.Desired.Firewall = fw
+}
+
+func (p *planner) address(a dataplane.Address) {
+	if !slices.ContainsFunc(p.Desired.Addresses, func(b dataplane.Address) bool { return b.Iface == a.Iface && b.Prefix == a.Prefix }) {
+		p.Desired.Addresses = append(p.Desired.Addresses, a)
+	}
+}
+
+func (p *planner) route(r dataplane.Route) {
+	if !slices.Contains(p.Desired.Routes, r) {
+		p.Desired.Routes = append(p.Desired.Routes, r)
+	}
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"oasis6/config"
+	"oasis6/dataplane"
+	"oasis6/internal/lifetime"
+)
+
+var t0 = time.Unix(1000, 0).UTC()
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+
+// boxConfig is a box with one LAN at a hub that takes everything.
+func boxConfig() *config.Config {
+	return &config.Config{
+		Interface: config.Interface{Name: "oasis0"},
+		Peers:     []config.Peer{{AllowedIPs: []netip.Prefix{prefix("::/0")}}},
+		LANs:      []config.LAN{{Interface: "br-lan"}},
+	}
+}
+
+func boxFacts(delegations ...string) Facts {
+	f := Facts{Config: boxConfig(), TunnelLinkLocal: addr("fe80::a"), TunnelMTU: 1420, TunnelAlive: true}
+	for _, d := range delegations {
+		f.Delegations = append(f.Delegations, Delegation{
+			Prefix: prefix(d), Preferred: lifetime.At(t0.Add(45 * time.Minute)), Valid: lifetime.At(t0.Add(90 * time.Minute)),
+		})
+	}
+	return f
+}
+
+func hasRoute(p Plan, want dataplane.Route) bool { return slices.Contains(p.Desired.Routes, want) }
+
+func TestMakeWithoutPrefixAdvertisesNothing(t *testing.T) {
+	p := Make(boxFacts(), t0)
+	if c := p.LANs[0].Content; c.DefaultRouter || len(c.Prefixes) != 0 {
+		t.Errorf("content = %+v, want no prefix and no default router", c)
+	}
+	if len(p.Desired.Firewall.Delegations) != 0 || p.Desired.Firewall.Tunnel != "oasis0" {
+		t.Errorf("firewall = %+v, want the tunnel closed for every source", p.Desired.Firewall)
+	}
+	if !p.Wake.IsZero() {
+		t.Errorf("wake = %v, want none", p.Wake)
+	}
+}
+
+// "L-4: An IPv6 CE router MUST NOT advertise itself as a default router with a Router Lifetime greater
+// than zero whenever all of its configured and delegated prefixes are in the deprecated state or its
+// upstream is not usable."
+func TestRFC7084_L4_DefaultRouterOnlyWithPrefixAndTunnel(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:990a::/64")
+	edge := t0.Add(45 * time.Minute)
+	for _, tc := range []struct {
+		name  string
+		alive bool
+		now   time.Time
+		want  bool
+	}{
+		{"prefix preferred, tunnel alive", true, t0, true},
+		{"tunnel dead", false, t0, false},
+		{"just before the preferred lifetime ends", true, edge.Add(-1), true},
+		{"at its end", true, edge, false},
+		{"at the end of the valid lifetime", true, t0.Add(90 * time.Minute), false},
+	} {
+		f.TunnelAlive = tc.alive
+		if got := Make(f, tc.now).LANs[0].Content.DefaultRouter; got != tc.want {
+			t.Errorf("%s: DefaultRouter = %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// "WPD-5: ... MUST assign the unassigned prefixes to a null next hop; ICMPv6 Destination Unreachable
+// SHOULD be sent."
+func TestRFC7084_WPD5_UnassignedPartIsUnreachable(t *testing.T) {
+	for _, d := range []string{"2001:db8:ebbd:9900::/56", "2001:db8:ebbd:990a::/64"} {
+		p := Make(boxFacts(d), t0)
+		want := dataplane.Route{Kind: dataplane.Unreachable, Dst: prefix(d), Metric: metricUnreachable}
+		if !hasRoute(p, want) {
+			t.Errorf("%s: routes %v lack %v", d, p.Desired.Routes, want)
+		}
+	}
+}
+
+func TestMakeRoutesAreSourceSpecific(t *testing.T) {
+	p := Make(boxFacts("2001:db8:ebbd:990a::/64"), t0)
+	from := dataplane.Route{Dst: prefix("::/0"), From: prefix("2001:db8:ebbd:990a::/64"), Iface: "oasis0", Metric: metricTunnel}
+	plain := dataplane.Route{Dst: prefix("::/0"), Iface: "oasis0", Metric: metricTunnel, IfNoOther: true}
+	if !hasRoute(p, from) || !hasRoute(p, plain) {
+		t.Errorf("routes = %v, want %v and %v", p.Desired.Routes, from, plain)
+	}
+}
+
+// The tunnel's own datagrams must not go into the tunnel.
+func TestMakeKeepsAnIPv6EndpointOutOfTheTunnel(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:990a::/64")
+	for _, tc := range []struct {
+		endpoint string
+		plain    bool
+	}{{"198.51.100.2", true}, {"2001:db8:1::2", false}} {
+		f.Endpoint = addr(tc.endpoint)
+		p := Make(f, t0)
+		plain := slices.ContainsFunc(p.Desired.Routes, func(r dataplane.Route) bool { return r.IfNoOther })
+		from := slices.ContainsFunc(p.Desired.Routes, func(r dataplane.Route) bool { return r.From.IsValid() })
+		if plain != tc.plain || !from {
+			t.Errorf("endpoint %s: plain default %v, want %v; source-specific one %v, want true", tc.endpoint, plain, tc.plain, from)
+		}
+	}
+}
+
+func TestMakeHalvesAreADefault(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:990a::/64")
+	f.Config.Peers[0].AllowedIPs = []netip.Prefix{prefix("::/1"), prefix("8000::/1"), prefix("fe80::/64")}
+	p := Make(f, t0)
+	if !p.LANs[0].Content.DefaultRouter || len(p.Problems) != 0 {
+		t.Errorf("DefaultRouter = %v, problems %q", p.LANs[0].Content.DefaultRouter, p.Problems)
+	}
+	f.Config.Peers[0].AllowedIPs = f.Config.Peers[0].AllowedIPs[:1]
+	p = Make(f, t0)
+	if p.LANs[0].Content.DefaultRouter || len(p.Problems) != 1 {
+		t.Errorf("half a default: DefaultRouter = %v, problems %q", p.LANs[0].Content.DefaultRouter, p.Problems)
+	}
+}
+
+func TestMakeSubnets(t *testing.T) {
+	for _, tc := range []struct {
+		delegation string
+		subnet     uint64
+		want       string // address/64, or part of the problem
+	}{
+		{"2001:db8:ebbd:990a::/64", 0, "2001:db8:ebbd:990a::1/64"},
+		{"2001:db8:ebbd:9900::/56", 0xa, "2001:db8:ebbd:990a::1/64"},
+		{"2001:db8:ebbd:9900::/56", 0xff, "2001:db8:ebbd:99ff::1/64"},
+		{"2001:db8:ebbd:9900::/56", 0x100, "has no subnet 100"},
+		{"2001:db8:ebbd:990a::/63", 1, "2001:db8:ebbd:990b::1/64"},
+		{"2001:db8:ebbd:990a::/64", 1, "has no subnet 1"},
+		{"2001:db8:ebbd:990a:ff00::/72", 0, "too long"},
+		{"2001:db8::/32", 0xdeadbeef, "2001:db8:dead:beef::1/64"},
+	} {
+		f := boxFacts(tc.delegation)
+		f.Config.LANs[0].Subnet = tc.subnet
+		p := Make(f, t0)
+		var got string
+		for _, s := range p.LANs[0].Subnets {
+			got += netip.PrefixFrom(s.Address, s.Prefix.Bits()).String()
+		}
+		got += strings.Join(p.Problems, "; ")
+		if !strings.Contains(got, tc.want) {
+			t.Errorf("%s subnet %x: got %q, want %q", tc.delegation, tc.subnet, got, tc.want)
+		}
+	}
+}
+
+func TestMakeWakesAtEachEnd(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:990a::/64")
+	preferred, valid := t0.Add(45*time.Minute), t0.Add(90*time.Minute)
+	for _, tc := range []struct{ now, want time.Time }{{t0, preferred}, {preferred, valid}, {valid, time.Time{}}} {
+		if got := Make(f, tc.now).Wake; !got.Equal(tc.want) {
+			t.Errorf("at %v: wake %v, want %v", tc.now, got, tc.want)
+		}
+	}
+}
+
+func TestMakeTransferAddressInsideTheDelegation(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:9900::/56")
+	f.Config.Interface.Addresses = []netip.Prefix{prefix("2001:db8:ebbd:9900::2/64"), prefix("2001:db8:1::2/64")}
+	p := Make(f, t0)
+	want := []string{"fe80::a/64", "2001:db8:ebbd:9900::2/128", "2001:db8:1::2/64", "2001:db8:ebbd:9900::1/64"}
+	var got []string
+	for _, a := range p.Desired.Addresses {
+		got = append(got, a.Prefix.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("addresses = %v, want %v", got, want)
+	}
+}
+
+func TestMakeRDNSS(t *testing.T) {
+	configured, learned, own := addr("2001:db8:1::53"), addr("2001:db8:2::53"), addr("2001:db8:ebbd:990a::1")
+	for _, tc := range []struct {
+		name string
+		mode config.RDNSSMode
+		dns  []netip.Addr // [Interface] DNS
+		want []netip.Addr
+	}{
+		{"auto, configured", config.RDNSSAuto, []netip.Addr{configured}, []netip.Addr{configured}},
+		{"auto, learned", config.RDNSSAuto, nil, []netip.Addr{learned}},
+		{"self", config.RDNSSSelf, nil, []netip.Addr{own}},
+		{"off", config.RDNSSOff, []netip.Addr{configured}, nil},
+	} {
+		f := boxFacts("2001:db8:ebbd:990a::/64")
+		f.DNS = []netip.Addr{learned}
+		f.Config.Interface.DNS, f.Config.LANs[0].RDNSSMode = tc.dns, tc.mode
+		if got := Make(f, t0).LANs[0].Content.RDNSS; !slices.Equal(got, tc.want) {
+			t.Errorf("%s: RDNSS = %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+// The LAN's own MTU is smaller than the tunnel's on some links; hosts must not be told more than it carries.
+func TestMakeLinkMTU(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:990a::/64")
+	f.Links = map[string]dataplane.Link{"br-lan": {MTU: 1500}}
+	if got := Make(f, t0).LANs[0].Content.LinkMTU; got != 1420 {
+		t.Errorf("LinkMTU = %d, want the tunnel's 1420", got)
+	}
+	f.Links = map[string]dataplane.Link{"br-lan": {MTU: 1400}}
+	if got := Make(f, t0).LANs[0].Content.LinkMTU; got != 1400 {
+		t.Errorf("LinkMTU = %d, want the LAN's 1400", got)
+	}
+}

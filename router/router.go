@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"oasis6/config"
+	"oasis6/dataplane"
+	"oasis6/dhcpv6/client"
+	"oasis6/ra"
+	"oasis6/status"
+	"oasis6/tun"
+	"oasis6/tun/health"
+)
+
+// Tunnel is what the loop needs of the WireGuard tunnel. Methods are called from the loop only;
+// none of them blocks on the network.
+type Tunnel interface {
+	Events() <-chan tun.Event
+	// Send takes a whole IPv6 packet for the hub; the packet belongs to the tunnel afterwards.
+	Send(packet []byte) error
+	Sample() health.Sample
+	// Perform carries out what the health machine decided from a sample.
+	Perform(health.Actions, health.Sample)
+	Reconfigure(tun.Config) error
+	Snapshot() tun.Snapshot
+}
+
+// Clock is the boot clock with its one timer. C may deliver a value too many, never one too few.
+type Clock interface {
+	Now() time.Time
+	Set(at time.Time) error // the zero Time stops the timer
+	C() <-chan struct{}
+}
+
+// Command is what an operator asks of a running box.
+type Command uint8
+
+const (
+	Reload Command = iota // SIGHUP
+	Stop                  // SIGTERM: for good, everything is put back
+	Leave                 // SIGUSR2: a successor follows
+)
+
+// Options is everything a Router is made of. All fields but Reload and Commands are required.
+type Options struct {
+	Config  *config.Config
+	Tunnel  Tunnel
+	Plane   dataplane.Plane
+	Clock   Clock
+	Rand    func() float64 // uniform in [0,1), used by the loop's goroutine only
+	Wall    func() time.Time
+	BootID  string
+	State   string // folder of lease.json
+	Log     *slog.Logger
+	Version string
+	// Takeover: a predecessor of this boot left its kernel state behind, so the LAN is in service now
+	// and must not be told otherwise before the tunnel has been tried.
+	Takeover bool
+	Reload   func() (*config.Config, error)
+	Commands <-chan Command
+}
+
+// Router is the loop and all state it owns. Only Run's goroutine touches the fields.
+type Router struct {
+	opt     Options
+	cfg     *config.Config
+	log     *slog.Logger
+	started time.Time
+	events  status.EventLog
+
+	health       *health.Machine
+	sample       health.Sample // the last one
+	healthWake   time.Time
+	state        health.State
+	stateSince   time.Time
+	everUp       bool
+	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
+
+	client     *client.Client // nil with a static prefix
+	clientWake time.Time
+	store      *store
+	lans       []*lan
+	nd         chan ndMessage
+	queries    chan chan status.Snapshot
+	done       chan struct{}
+
+	plan     Plan
+	replan   bool // facts changed
+	reapply  bool // the kernel may differ from what was applied
+	apply    retry
+	applyErr error
+	reloads  string // why the last reload was refused; empty: it was not
+}
+
+// takeoverGrace is how long a successor trusts that the tunnel of its predecessor still works: the
+// health machine says Down within 15 s if it does not.
+const takeoverGrace = 20 * time.Second
+
+// New makes the machines. Nothing is sent and nothing in the kernel changes before Run.
+func New(opt Options) (*Router, error) {
+	r := &Router{
+		opt: opt, cfg: opt.Config, log: opt.Log,
+		nd:      make(chan ndMessage, 64),
+		queries: make(chan chan status.Snapshot),
+		done:    make(chan struct{}),
+		health:  health.New(opt.Rand),
+	}
+	now := opt.Clock.Now()
+	r.started, r.stateSince = now, now
+	if opt.Takeover {
+		r.aliveUntilBy = now.Add(takeoverGrace)
+	}
+	if err := r.startDHCPv6(now); err != nil {
+		return nil, err
+	}
+	r.setLANs(now)
+	return r, nil
+}
+
+// ErrTunnelFailed ends Run when the WireGuard device died under it.
+var ErrTunnelFailed = errors.New("tunnel device failed")
+
+// Run is the loop. It returns nil after Stop or Leave (or the end of ctx, which counts as Stop), and an
+// error when the box cannot go on; kernel state then stays, so that nothing leaks past the tunnel.
+func (r *Router) Run(ctx context.Context) error {
+	defer close(r.done)
+	defer r.closeLANs()
+	if err := r.opt.Plane.Watch(r.watched()); err != nil {
+		return fmt.Errorf("watch interfaces: %w", err)
+	}
+	now := r.opt.Clock.Now()
+	r.sampleTunnel(now)
+	r.replan = true
+	for {
+		if err := r.settle(ctx, now); err != nil {
+			return err
+		}
+		select {
+		case <-r.opt.Clock.C():
+			now = r.opt.Clock.Now()
+			r.tick(now)
+		case ev := <-r.opt.Tunnel.Events():
+			now = r.opt.Clock.Now()
+			if err := r.onTunnel(now, ev); err != nil {
+				return err
+			}
+		case ev := <-r.opt.Plane.Events():
+			now = r.opt.Clock.Now()
+			r.onPlane(now, ev)
+		case m := <-r.nd:
+			now = r.opt.Clock.Now()
+			r.onND(now, m)
+		case q := <-r.queries:
+			now = r.opt.Clock.Now()
+			q <- r.snapshot(now)
+		case c := <-r.opt.Commands:
+			now = r.opt.Clock.Now()
+			if r.onCommand(ctx, now, c) {
+				return nil
+			}
+		case <-ctx.Done():
+			r.stop(context.WithoutCancel(ctx), r.opt.Clock.Now())
+			return nil
+		}
+	}
+}
+
+// settle makes the plan true after an event and arms the timer for the next deadline.
+func (r *Router) settle(ctx context.Context, now time.Time) error {
+	if r.replan {
+		r.replan = false
+		r.makePlan(now)
+	}
+	if r.reapply && r.apply.due(now) {
+		r.applyPlan(ctx, now)
+	}
+	if err := r.opt.Clock.Set(r.nextWake()); err != nil {
+		return fmt.Errorf("boot-clock timer: %w", err)
+	}
+	return nil
+}
+
+func (r *Router) nextWake() time.Time {
+	var next time.Time
+	soonest := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	soonest(r.healthWake)
+	soonest(r.clientWake)
+	soonest(r.plan.Wake)
+	soonest(r.store.wake)
+	soonest(r.aliveUntilBy)
+	if r.reapply {
+		soonest(r.apply.at)
+	}
+	for _, l := range r.lans {
+		soonest(l.wake)
+		soonest(l.open.at)
+	}
+	return next
+}
+
+// tick gives every machine whose deadline has come its Tick.
+func (r *Router) tick(now time.Time) {
+	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
+	if due(r.healthWake) {
+		r.sampleTunnel(now)
+	}
+	if due(r.clientWake) {
+		r.stepClient(now, client.Tick{})
+	}
+	if due(r.plan.Wake) {
+		r.replan = true
+	}
+	if due(r.aliveUntilBy) {
+		r.aliveUntilBy = time.Time{}
+		r.replan = true
+	}
+	if due(r.store.wake) {
+		r.saveLease(now)
+	}
+	for _, l := range r.lans {
+		r.tickLAN(now, l)
+	}
+}
+
+// facts gathers what Make decides from.
+func (r *Router) facts() Facts {
+	snap := r.opt.Tunnel.Snapshot()
+	f := Facts{
+		Config:          r.cfg,
+		TunnelLinkLocal: snap.LinkLocal,
+		TunnelMTU:       snap.MTU,
+		Endpoint:        snap.Endpoint.Addr().Unmap(),
+		TunnelAlive:     r.state == health.Up || (r.state != health.Down && !r.aliveUntilBy.IsZero()),
+		Links:           map[string]dataplane.Link{},
+	}
+	f.Undecided = r.state == health.Connecting && !f.TunnelAlive
+	for _, l := range r.lans {
+		f.Links[l.name] = l.link
+	}
+	if r.client == nil {
+		f.Delegations = []Delegation{staticDelegation(r.cfg.Prefix.Static)}
+		return f
+	}
+	lease := r.client.Lease()
+	f.DNS, f.Search = lease.DNS, lease.Search
+	for _, p := range lease.Prefixes {
+		f.Delegations = append(f.Delegations, Delegation{Prefix: p.Prefix, Preferred: p.Preferred, Valid: p.Valid})
+	}
+	return f
+}
+
+func (r *Router) makePlan(now time.Time) {
+	old := r.plan
+	r.plan = Make(r.facts(), now)
+	r.logPlan(old, r.plan)
+	r.reapply = true
+	r.apply.reset()
+}
+
+// applyPlan makes the kernel equal to the plan, then tells the LANs: no host hears of what does not stand yet.
+func (r *Router) applyPlan(ctx context.Context, now time.Time) {
+	err := r.opt.Plane.Apply(ctx, r.plan.Desired)
+	if err == nil {
+		if r.applyErr != nil {
+			r.info("kernel state applied again")
+		}
+		r.reapply, r.applyErr = false, nil
+		r.apply.reset()
+		for i, l := range r.lans {
+			if p := r.plan.LANs[i]; !p.Silent {
+				r.stepLAN(now, l, ra.SetContent{Content: p.Content, Neighbors: r.neighbors(l.name)})
+			}
+		}
+		return
+	}
+	if r.applyErr == nil || r.applyErr.Error() != err.Error() {
+		r.warn("kernel refuses what the box needs", "err", err.Error())
+	}
+	r.applyErr = err
+	r.apply.failed(now, r.opt.Rand())
+}
+
+// onCommand carries out a command; true ends the loop.
+func (r *Router) onCommand(ctx context.Context, now time.Time, c Command) bool {
+	switch c {
+	case Reload:
+		r.reload(now)
+		return false
+	case Leave:
+		r.leave(now)
+	case Stop:
+		r.stop(ctx, now)
+	}
+	return true
+}
+
+// Snapshot asks the loop for the present status.
+func (r *Router) Snapshot(ctx context.Context) (status.Snapshot, error) {
+	q := make(chan status.Snapshot, 1)
+	select {
+	case r.queries <- q:
+		return <-q, nil
+	case <-r.done:
+		return status.Snapshot{}, errors.New("the box is stopping")
+	case <-ctx.Done():
+		return status.Snapshot{}, ctx.Err()
+	}
+}
+
+// retry is the backoff of an I/O fault: 1 s doubling to 30 s, with jitter so that a herd spreads out.
+type retry struct {
+	at    time.Time // no attempt before; zero: at once
+	delay time.Duration
+}
+
+const (
+	retryMin = time.Second
+	retryMax = 30 * time.Second
+)
+
+func (b *retry) due(now time.Time) bool { return b.at.IsZero() || !b.at.After(now) }
+
+func (b *retry) reset() { *b = retry{} }
+
+func (b *retry) failed(now time.Time, rand float64) {
+	b.delay = min(max(2*b.delay, retryMin), retryMax)
+	b.at = now.Add(b.delay + time.Duration(rand*float64(b.delay)/4))
+}
+
+func addrPortString(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"fmt"
+	"time"
+
+	"oasis6/dhcpv6/client"
+	"oasis6/status"
+	"oasis6/tun/health"
+)
+
+// Patience before the summary stops saying "starting" and begins to say what is wrong.
+const (
+	handshakePatience = 10 * time.Second
+	prefixPatience    = 10 * time.Second // a few Solicits
+)
+
+// snapshot describes the box for `oasis6 status`.
+func (r *Router) snapshot(now time.Time) status.Snapshot {
+	s := status.Snapshot{
+		Version: r.opt.Version, Role: "run",
+		UptimeS:  status.Seconds(now.Sub(r.started)),
+		Tunnel:   r.tunnelStatus(now),
+		Prefixes: r.prefixStatus(now),
+		DHCPv6:   r.dhcpStatus(now),
+		LANs:     r.lanStatus(now),
+		Sites:    []status.Site{},
+		Events:   r.events.Events(),
+	}
+	s.Problems = r.problems(now)
+	s.Summary, s.Ready = r.summary(now, s.Problems)
+	return s
+}
+
+func (r *Router) tunnelStatus(now time.Time) status.Tunnel {
+	t := r.opt.Tunnel.Snapshot()
+	p := status.Peer{
+		PublicKey: t.Peer.String(), Endpoint: addrPortString(t.Endpoint), Carrier: "udp",
+		HandshakeAgeS: status.Never, RxBytes: t.RxBytes, TxBytes: t.TxBytes,
+	}
+	if len(r.cfg.Peers) > 0 {
+		p.Name = r.cfg.Peers[0].Name
+	}
+	if !t.HandshakeAt.IsZero() {
+		p.HandshakeAgeS = status.Seconds(now.Sub(t.HandshakeAt))
+	}
+	return status.Tunnel{
+		Interface: t.Interface, PublicKey: t.PublicKey.String(), LinkLocal: t.LinkLocal.String(), MTU: t.MTU,
+		State: r.state.String(), Peers: []status.Peer{p},
+	}
+}
+
+func (r *Router) prefixStatus(now time.Time) []status.Prefix {
+	out := []status.Prefix{}
+	if r.client == nil {
+		return append(out, status.Prefix{
+			Prefix: r.cfg.Prefix.Static.String(), Source: "static", State: "static", PreferredS: status.Never, ValidS: status.Never, T1S: status.Never, T2S: status.Never,
+		})
+	}
+	st := r.client.Status()
+	for _, p := range st.Lease.Prefixes {
+		if p.Valid.Over(now) {
+			continue
+		}
+		state := st.State.String()
+		if p.Preferred.Over(now) {
+			state = "stale"
+		} else if st.State == client.Stopped {
+			state = client.Bound.String() // the tunnel is away, the lease is not
+		}
+		out = append(out, status.Prefix{
+			Prefix: p.Prefix.String(), Source: "dhcpv6", State: state, Server: st.Lease.Server.String(),
+			PreferredS: status.Remaining(p.Preferred, now), ValidS: status.Remaining(p.Valid, now),
+			T1S: status.Remaining(st.Lease.T1, now), T2S: status.Remaining(st.Lease.T2, now),
+		})
+	}
+	return out
+}
+
+func (r *Router) dhcpStatus(now time.Time) *status.DHCPv6 {
+	if r.client == nil {
+		return nil
+	}
+	st := r.client.Status()
+	d := &status.DHCPv6{
+		State: st.State.String(), DUID: r.store.duid.String(), IAID: uint32(r.store.iaid),
+		Next: st.Next, NextS: status.Never, LastError: st.LastError, Sent: st.Sent, Received: st.Received, Dropped: st.Dropped,
+	}
+	if !st.NextAt.IsZero() {
+		d.NextS = status.Seconds(max(st.NextAt.Sub(now), 0))
+	}
+	return d
+}
+
+func (r *Router) lanStatus(now time.Time) []status.LAN {
+	out := []status.LAN{}
+	for i, l := range r.lans {
+		told, stats := l.sender.Announced(now), l.sender.Stats()
+		s := status.LAN{
+			Interface: l.name, State: lanState(l.link), Prefixes: []status.LANPrefix{},
+			RouterLifetimeS: float64(told.RouterLifetime), RDNSS: []string{}, DNSSL: []string{}, MTU: int(told.LinkMTU),
+			RASent: stats.Sent, RSReceived: stats.RSReceived, Dropped: stats.Dropped, Hosts: []status.Host{},
+		}
+		for _, p := range told.Prefixes {
+			lp := status.LANPrefix{
+				Prefix: p.Prefix.String(), PreferredS: status.Seconds(p.Preferred), ValidS: status.Seconds(p.Valid), Stale: p.Stale,
+			}
+			for _, sub := range r.planLAN(i).Subnets {
+				if sub.Prefix == p.Prefix {
+					lp.Address = sub.Address.String()
+				}
+			}
+			s.Prefixes = append(s.Prefixes, lp)
+		}
+		for _, a := range told.RDNSS {
+			s.RDNSS = append(s.RDNSS, a.String())
+		}
+		s.DNSSL = append(s.DNSSL, told.DNSSL...)
+		out = append(out, s)
+	}
+	return out
+}
+
+func (r *Router) planLAN(i int) LANPlan {
+	if i < len(r.plan.LANs) {
+		return r.plan.LANs[i]
+	}
+	return LANPlan{}
+}
+
+// problems lists what is wrong, the cause before its consequences.
+func (r *Router) problems(now time.Time) []string {
+	ps := []string{}
+	add := func(format string, a ...any) { ps = append(ps, fmt.Sprintf(format, a...)) }
+	r.tunnelProblems(now, add)
+	if r.state == health.Up && r.client != nil && len(r.plan.Desired.Firewall.Delegations) == 0 {
+		r.dhcpProblem(now, add)
+	}
+	ps = append(ps, r.plan.Problems...)
+	for _, l := range r.lans {
+		switch state := lanState(l.link); {
+		case state == "missing":
+			add("LAN %s does not exist: waiting for it; create the bridge, or correct [LAN] Interface", l.name)
+		case state == "no carrier":
+			add("LAN %s has no carrier: is it up, and is a cable or a port in it?", l.name)
+		case state == "no link-local":
+			add("LAN %s has no link-local address yet: it comes when a port of the bridge is up, unless IPv6 is disabled on it", l.name)
+		case l.err != "":
+			add("no Router Advertisements on LAN %s: %s", l.name, l.err)
+		}
+	}
+	if r.applyErr != nil {
+		add("the kernel refuses what the box needs: %v", r.applyErr)
+	}
+	if r.reloads != "" {
+		add("last reload refused: %s", r.reloads)
+	}
+	if r.store.reported != "" {
+		add("state cannot be saved: %s", r.store.reported)
+	}
+	return ps
+}
+
+func (r *Router) tunnelProblems(now time.Time, add func(string, ...any)) {
+	t := r.opt.Tunnel.Snapshot()
+	hub := t.EndpointName
+	if a := addrPortString(t.Endpoint); a != "" && a != hub {
+		hub = fmt.Sprintf("%s (%s)", hub, a)
+	}
+	since := now.Sub(r.stateSince).Round(time.Second)
+	switch {
+	case t.ResolveError != "" && !t.Endpoint.IsValid():
+		add("the hub's name cannot be resolved: %s", t.ResolveError)
+	case r.state == health.Up:
+	case r.everUp:
+		add("no answer from hub %s for %s: trying every 5 s", hub, since)
+	case now.Sub(r.started) > handshakePatience:
+		add("hub %s has never answered: check Endpoint, both public keys, the clock (%s) and that UDP gets through", hub, r.opt.Wall().UTC().Format("2006-01-02 15:04 MST"))
+	}
+}
+
+func (r *Router) dhcpProblem(now time.Time, add func(string, ...any)) {
+	st := r.client.Status()
+	switch {
+	case st.Received == 0 && now.Sub(r.stateSince) > prefixPatience:
+		add("the hub does not answer DHCPv6 (%d messages sent): is a server running on the hub's end of the tunnel, and does the hub have %s/128 in this site's allowed-ips?",
+			st.Sent, r.opt.Tunnel.Snapshot().LinkLocal)
+	case st.Received > 0 && st.LastError != "":
+		add("no prefix: %s", st.LastError)
+	}
+}
+
+// summary is the one line that says whether IPv6 works, and why not.
+func (r *Router) summary(now time.Time, problems []string) (string, bool) {
+	var working string
+	for i, l := range r.lans {
+		for _, s := range r.planLAN(i).Subnets {
+			if working == "" && lanState(l.link) == "up" && l.err == "" && !s.Preferred.Over(now) && r.planLAN(i).Content.DefaultRouter {
+				working = fmt.Sprintf("%s on %s", s.Prefix, l.name)
+			}
+		}
+	}
+	first := func(alternative string) string {
+		if len(problems) > 0 {
+			return problems[0]
+		}
+		return alternative
+	}
+	switch {
+	case working != "" && r.state == health.Up && r.applyErr == nil && len(problems) == 0:
+		return "up: " + working, true
+	case working != "" && r.state == health.Up && r.applyErr == nil:
+		return "degraded: " + problems[0], true
+	case r.state == health.Up && len(problems) > 0:
+		return "degraded: " + problems[0], false
+	case r.state == health.Up:
+		return "starting: tunnel is up, asking the hub for a prefix", false
+	case r.everUp || r.state == health.Down:
+		return "down: " + first("the tunnel is dead"), false
+	}
+	return "starting: " + first("waiting for the hub's first answer"), false
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"context"
+	"time"
+
+	"oasis6/config"
+	"oasis6/dhcpv6/client"
+	"oasis6/tun"
+)
+
+// restoreTimeout bounds putting the kernel back: the whole stop must fit into 3 s.
+const restoreTimeout = 2 * time.Second
+
+// stop leaves for good: hosts are told first, then everything of ours goes.
+func (r *Router) stop(ctx context.Context, now time.Time) {
+	for _, l := range r.lans {
+		r.endLAN(now, l, forGood)
+	}
+	r.stepClient(now, client.Stop{})
+	r.saveLease(now)
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	if err := r.opt.Plane.Restore(ctx); err != nil {
+		r.error("kernel not wholly put back", "err", err.Error())
+	}
+}
+
+// leave hands over to a successor: the LAN notices nothing.
+func (r *Router) leave(now time.Time) {
+	for _, l := range r.lans {
+		r.endLAN(now, l, forSuccessor)
+	}
+	r.stepClient(now, client.Stop{})
+	r.saveLease(now)
+}
+
+// reload takes a new configuration over, or refuses it whole and keeps the old one.
+func (r *Router) reload(now time.Time) {
+	r.reloads = ""
+	cfg, err := r.opt.Reload()
+	if err == nil {
+		err = r.take(now, cfg)
+	}
+	if err != nil {
+		r.reloads = err.Error()
+		r.error("configuration not reloaded, the old one goes on", "err", err.Error())
+		return
+	}
+	r.info("configuration reloaded")
+}
+
+func (r *Router) take(now time.Time, cfg *config.Config) error {
+	if cfg.Prefix.Source != r.cfg.Prefix.Source {
+		return errRestart("[Prefix] Source")
+	}
+	if cfg.Interface.Name != r.cfg.Interface.Name {
+		return errRestart("[Interface] Name")
+	}
+	if err := r.opt.Tunnel.Reconfigure(TunnelConfig(cfg)); err != nil {
+		return err
+	}
+	r.cfg = cfg
+	r.setLANs(now)
+	if err := r.opt.Plane.Watch(r.watched()); err != nil {
+		return err
+	}
+	if r.client != nil {
+		r.stepClient(now, client.Reconfigured{Config: r.clientConfig()})
+	}
+	r.replan = true
+	return nil
+}
+
+type errRestart string
+
+func (e errRestart) Error() string {
+	return string(e) + " cannot change while running: restart the box"
+}
+
+// TunnelConfig is the tunnel's part of a configuration.
+func TunnelConfig(cfg *config.Config) tun.Config {
+	i := cfg.Interface
+	t := tun.Config{
+		Name: i.Name, PrivateKey: i.PrivateKey, ListenPort: i.ListenPort, FwMark: i.FwMark,
+		MTU: i.MTU, LinkLocal: i.LinkLocal,
+	}
+	if !t.LinkLocal.IsValid() {
+		t.LinkLocal = i.PrivateKey.Public().LinkLocal()
+	}
+	if len(cfg.Peers) == 0 {
+		return t
+	}
+	p := cfg.Peers[0]
+	t.Peer = tun.Peer{
+		Public: p.PublicKey, Preshared: p.PresharedKey, Endpoint: p.Endpoint,
+		AllowedIPs: tunnelAllowedIPs(cfg), Keepalive: p.Keepalive, LinkLocal: p.LinkLocal,
+	}
+	if !t.Peer.LinkLocal.IsValid() {
+		t.Peer.LinkLocal = p.PublicKey.LinkLocal()
+	}
+	return t
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/client"
+	"oasis6/internal/wgkey"
+)
+
+// store is lease.json: identity and lease of the DHCPv6 client.
+//
+// Flash wears out, so a Reply that only renews lifetimes is written at most once per saveInterval;
+// anything else, and the end of the process, is written at once.
+type store struct {
+	dir    string
+	wall   func() time.Time
+	bootID string
+
+	duid dhcpv6.DUID
+	iaid dhcpv6.IAID
+
+	lease    client.Lease
+	onDisk   client.Lease // as of the last save
+	saved    time.Time    // zero: never
+	wake     time.Time    // of a save put off; zero: none
+	reported string       // last failure, so that it is logged once
+}
+
+// saveInterval bounds the age of the lifetimes on disk. With the lifetimes of RFC 9096 (90 min valid)
+// it leaves half an hour of valid lifetime even after a kill -9 at the worst moment.
+const saveInterval = time.Hour
+
+// kept is what an earlier process left.
+type kept struct {
+	lease client.Lease
+	duid  dhcpv6.DUID
+	iaid  dhcpv6.IAID
+}
+
+func (s *store) path() string { return filepath.Join(s.dir, "lease.json") }
+
+// load reads the file. A missing one is no error; a damaged one is set aside as lease.json.bad.
+func (s *store) load(now time.Time) (kept, error) {
+	data, err := os.ReadFile(s.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return kept{}, nil
+	}
+	if err != nil {
+		return kept{}, err
+	}
+	lease, duid, iaid, _, err := client.DecodeLease(data, now, s.wall(), s.bootID)
+	if err != nil {
+		bad := s.path() + ".bad"
+		if rerr := os.Rename(s.path(), bad); rerr != nil {
+			return kept{}, errors.Join(err, rerr)
+		}
+		return kept{}, fmt.Errorf("%s is damaged and now called %s: %w", s.path(), bad, err)
+	}
+	s.lease, s.onDisk, s.saved = lease, lease, now
+	return kept{lease: lease, duid: duid, iaid: iaid}, nil
+}
+
+// changed takes a new lease over and decides when it goes to disk.
+func (s *store) changed(now time.Time, l client.Lease) {
+	s.lease = l
+	at := s.saved.Add(saveInterval)
+	if s.saved.IsZero() || !sameButLifetimes(l, s.onDisk) || at.Before(now) {
+		at = now
+	}
+	s.wake = at
+}
+
+func (s *store) due(now time.Time) bool { return !s.wake.IsZero() && !s.wake.After(now) }
+
+// save writes the file atomically. After a failure the next attempt is a saveInterval away, or comes
+// with the next change.
+func (s *store) save(now time.Time) error {
+	s.wake = time.Time{}
+	if s.duid == "" {
+		return nil // static prefix: there is nothing to keep
+	}
+	data, err := client.EncodeLease(s.lease, s.duid, s.iaid, now, s.wall(), s.bootID)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(s.path(), data, 0o600); err != nil {
+		s.wake = now.Add(saveInterval)
+		return err
+	}
+	s.onDisk, s.saved = s.lease, now
+	return nil
+}
+
+// sameButLifetimes says whether two leases differ in nothing but their times.
+func sameButLifetimes(a, b client.Lease) bool {
+	if a.Server != b.Server || len(a.Prefixes) != len(b.Prefixes) || len(a.DNS) != len(b.DNS) || len(a.Search) != len(b.Search) {
+		return false
+	}
+	for i := range a.Prefixes {
+		if a.Prefixes[i].Prefix != b.Prefixes[i].Prefix {
+			return false
+		}
+	}
+	for i := range a.DNS {
+		if a.DNS[i] != b.DNS[i] {
+			return false
+		}
+	}
+	for i := range a.Search {
+		if a.Search[i] != b.Search[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// newDUID makes the identity of a box that has none: random, so that cloned cards differ; from the
+// public key if there is no randomness worth the name, so that it is at least the same every time.
+func newDUID(key wgkey.Public) dhcpv6.DUID {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return dhcpv6.DUIDFromPublicKey(key)
+	}
+	return dhcpv6.NewDUIDUUID(b)
+}
