@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"slices"
+
+	"oasis6/router"
 )
 
 // topic groups the commands in the help.
@@ -35,7 +37,8 @@ type action func(ctx context.Context, e env, args []string) error
 // commands is the tree, in the order of the help.
 func commands() []command {
 	return []command{
-		checkCommand(nil),
+		runCommand(),
+		checkCommand(router.Preview),
 		statusCommand(),
 		importCommand(),
 		genkeyCommand(),
