@@ -47,6 +47,29 @@ func TestManyChangesMakeFewAdvertisements(t *testing.T) {
 	}
 }
 
+// Each part of the content is news by itself.
+func TestAnyChangeIsTold(t *testing.T) {
+	base := content(forever(prefixA))
+	for name, change := range map[string]func(*Content){
+		"server":     func(c *Content) { c.RDNSS = []netip.Addr{dns2} },
+		"domain":     func(c *Content) { c.DNSSL = []string{"lan.example"} },
+		"MTU":        func(c *Content) { c.LinkMTU = 1420 },
+		"M":          func(c *Content) { c.Managed = true },
+		"O":          func(c *Content) { c.OtherConfig = true },
+		"preference": func(c *Content) { c.Preference = Low },
+		"router":     func(c *Content) { c.DefaultRouter = false },
+		"L":          func(c *Content) { c.Prefixes = []Prefix{forever(prefixA)}; c.Prefixes[0].OnLink = false },
+		"A":          func(c *Content) { c.Prefixes = []Prefix{forever(prefixA)}; c.Prefixes[0].Autonomous = false },
+	} {
+		w := startWorld(t, half, base)
+		c := base
+		change(&c)
+		if got := w.at(100*time.Second, SetContent{Content: c}); len(got) != 1 {
+			t.Errorf("%s: sent %v", name, got)
+		}
+	}
+}
+
 func TestSameContentDoesNothing(t *testing.T) {
 	c := content(forever(prefixA))
 	c.DNSSL = []string{"Lan.Example."}
@@ -406,6 +429,20 @@ func TestGivenWaitsForTheFloor(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
 	w.at(5*time.Second, rsFrom(hostA))
 	wantSent(t, w.at(17*time.Second, SetContent{Content: content(forever(prefixA), forever(prefixB))}))
+	wantSent(t, w.until(20*time.Second), "19s ff02::1")
+}
+
+// The multicast said "router", unicast took it back behind the floor, and now it is true again: what the
+// last multicast said is what is so, yet hosts were told otherwise since.
+func TestBackBehindTheSameFloorIsToldAtOnce(t *testing.T) {
+	up := content(forever(prefixA))
+	down := up
+	down.DefaultRouter = false
+	w := startWorld(t, half, up)
+	w.at(5*time.Second, rsFrom(hostA))
+	w.until(16 * time.Second)
+	wantSent(t, w.at(17*time.Second, SetContent{Content: down}), "17s fe80::a")
+	wantSent(t, w.at(18*time.Second, SetContent{Content: up}), "18s fe80::a")
 	wantSent(t, w.until(20*time.Second), "19s ff02::1")
 }
 

@@ -198,7 +198,9 @@ func TestSecondSolicitationIsAnsweredToAll(t *testing.T) {
 	w.at(100*time.Second, rsFrom(hostA))
 	w.at(104*time.Second, rsFrom(hostA))
 	wantSent(t, w.until(105*time.Second), "1m44.25s ff02::1")
-	w.at(120*time.Second, rsFrom(hostA)) // 10 s have passed: unicast again
+	w.at(108*time.Second, rsFrom(hostA)) // the last answer went to all
+	wantSent(t, w.until(109*time.Second), "1m48.25s fe80::a")
+	w.at(120*time.Second, rsFrom(hostA)) // 10 s have passed
 	wantSent(t, w.until(121*time.Second), "2m0.25s fe80::a")
 }
 
@@ -269,8 +271,8 @@ func TestHostBucket(t *testing.T) {
 	for i, c := range []struct {
 		at time.Duration
 		ok bool
-	}{{0, true}, {0, true}, {0, true}, {0, false}, {9999 * time.Millisecond, false}, {10 * time.Second, true},
-		{10 * time.Second, false}, {1000 * time.Second, true}, {1000 * time.Second, true}, {1000 * time.Second, true},
+	}{{0, true}, {0, true}, {0, true}, {0, false}, {9999 * time.Millisecond, false}, {15 * time.Second, true},
+		{15 * time.Second, false}, {20 * time.Second, true}, {20 * time.Second, false}, {1000 * time.Second, true}, {1000 * time.Second, true}, {1000 * time.Second, true},
 		{1000 * time.Second, false}} {
 		if got := e.take(boot.Add(c.at)); got != c.ok {
 			t.Errorf("take %d at %v = %v, want %v", i, c.at, got, c.ok)

@@ -327,7 +327,6 @@ func (s *Sender) send(now time.Time, last bool, to []netip.Addr, a *Actions) {
 		a.Notes = append(a.Notes, note.New(note.Error, "router advertisement not sent", "err", err.Error()))
 		return
 	}
-	multicast := to[0] == AllNodes
 	for _, addr := range to {
 		for _, data := range parts {
 			a.Send = append(a.Send, Datagram{To: addr, Data: data})
@@ -335,10 +334,10 @@ func (s *Sender) send(now time.Time, last bool, to []netip.Addr, a *Actions) {
 	}
 	n := uint64(len(to)) * uint64(len(parts))
 	s.sent += n
-	if multicast {
+	if to[0] == AllNodes {
 		s.multicast += n
 	}
-	s.record(now, m, multicast)
+	s.record(now, m)
 }
 
 // random is uniform in [0,d).

@@ -35,14 +35,13 @@ func serverKey(a netip.Addr) key { return key{kind: kindServer, prefix: netip.Pr
 
 // entry is what hosts were told of one thing. It comes into being with the first RA that carries
 // it; from then on the thing is in every RA, if it is no longer true with lifetime 0 (RFC 9096
-// section 3.5), until no host can hold it and one multicast has said so.
+// section 3.5), until no host can hold it.
 type entry struct {
 	key
 	onLink, autonomous bool      // of a prefix: as last told, kept when it is withdrawn
 	preferred, valid   time.Time // the ends as the last RA gave them; zero when it withdrew
 	hold               time.Time // the latest end that any RA gave: a host may hold it until then
 	live               bool      // the last RA that somebody got had a lifetime for it
-	withdrawn          bool      // a multicast has withdrawn it since
 }
 
 // table is everything ever advertised that a host may still hold, in the order of first telling.
@@ -71,18 +70,17 @@ func (t *table) tell(now time.Time, k key, preferred, valid uint32, onLink, auto
 	if e.hold.Before(e.valid) {
 		e.hold = e.valid
 	}
-	e.live, e.withdrawn = true, false
+	e.live = true
 }
 
 // withdraw notes that hosts got lifetime 0 for e.
-func (e *entry) withdraw(multicast bool) {
+func (e *entry) withdraw() {
 	e.preferred, e.valid, e.live = time.Time{}, time.Time{}, false
-	e.withdrawn = e.withdrawn || multicast
 }
 
-// prune forgets what no host can hold any more and what a multicast has withdrawn.
+// prune forgets what was withdrawn and no host can hold any more.
 func (t *table) prune(now time.Time) {
-	*t = slices.DeleteFunc(*t, func(e entry) bool { return !e.live && e.withdrawn && !e.hold.After(now) })
+	*t = slices.DeleteFunc(*t, func(e entry) bool { return !e.live && !e.hold.After(now) })
 }
 
 // limit keeps at most maxStale entries of each kind that are not in tr; those that hosts forget
@@ -185,12 +183,12 @@ func appendDNS(opts []Option, lifetime uint32, servers []netip.Addr, domains []s
 }
 
 // record notes in the table what the RA m, sent now, has told.
-func (s *Sender) record(now time.Time, m RouterAdvertisement, multicast bool) {
+func (s *Sender) record(now time.Time, m RouterAdvertisement) {
 	tell := func(k key, preferred, valid uint32, onLink, autonomous bool) {
 		if valid > 0 {
 			s.told.tell(now, k, preferred, valid, onLink, autonomous)
 		} else if e := s.told.find(k); e != nil {
-			e.withdraw(multicast)
+			e.withdraw()
 		}
 	}
 	for _, o := range m.Options {
