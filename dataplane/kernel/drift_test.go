@@ -54,7 +54,7 @@ func TestDriftIsSeenAndCured(t *testing.T) {
 		})
 	}
 	w.t = t
-	w.h1.Run("ping", "-c1", "-W2", testFarAddr)
+	w.pingFromH1(testFarAddr)
 }
 
 // state is all of ours, without counters.
@@ -224,7 +224,7 @@ func TestMissingLANIsNoErrorAndComesLater(t *testing.T) {
 	if !l.Bridge || !l.HasMAC || l.Index == 0 || l.MTU != 1500 {
 		t.Errorf("late LAN: %+v", l)
 	}
-	w.h1.Run("ping", "-c1", "-W3", "2001:db8:ebbd:990a::1")
+	w.pingFromH1("2001:db8:ebbd:990a::1")
 	w.restore()
 	w.box.Run("ip", "link", "del", "oasis0")
 	// A bridge that came while forwarding was on has the values it would have had without us.

@@ -54,6 +54,23 @@ func serve(t *testing.T, n *netlab.Node, addr string) {
 	}
 }
 
+// pingFromFar waits for an answer: a new bridge port may take a moment.
+func (w *world) pingFromFar(to string) {
+	w.t.Helper()
+	w.far.WaitFor(6*time.Second, "answer from "+to, func() bool {
+		_, err := w.far.Try("ping", "-c1", "-W1", "-I", testFarAddr, to)
+		return err == nil
+	})
+}
+
+func (w *world) pingFromH1(to string) {
+	w.t.Helper()
+	w.h1.WaitFor(6*time.Second, "answer from "+to, func() bool {
+		_, err := w.h1.Try("ping", "-c1", "-W1", to)
+		return err == nil
+	})
+}
+
 func (w *world) counter(rule string) string {
 	for _, l := range strings.Split(w.box.Run("nft", "list", "table", "ip6", tableName), "\n") {
 		if strings.Contains(l, rule) {
@@ -63,8 +80,7 @@ func (w *world) counter(rule string) string {
 	return "no rule " + rule
 }
 
-// "IPv6 packets with a source address not from a delegated prefix MUST NOT leave" in our words:
-// RFC 7084 S-2 (BCP 38), L-14; and RFC 6092 REC-50, S-3 for what comes in.
+// RFC 7084 S-2 (BCP 38): what leaves has a source of ours; and S-3: what comes in is filtered.
 func TestRFC7084_S2_FirewallWithRealPackets(t *testing.T) {
 	w := newWorld(t)
 	w.open()
@@ -75,24 +91,17 @@ func TestRFC7084_S2_FirewallWithRealPackets(t *testing.T) {
 	})
 	serve(t, w.h1, "[::]:80")
 	serve(t, w.far, "["+testFarAddr+"]:80")
-	serve(t, w.box, "[::]:22")
 	far := "[" + testFarAddr + "]:80"
 	if err := dial(w.h1, far); err != nil {
 		t.Errorf("TCP out: %v", err)
 	}
-	w.far.Run("ping", "-c1", "-W2", "-I", testFarAddr, testHostAddr) // RFC 4890: echo passes
+	w.pingFromFar(testHostAddr) // RFC 4890: echo passes
 	w.far.Run("ip", "-6", "route", "replace", "2001:db8:ebbd::/48", "dev", "oasis0", "src", testFarAddr)
 	if err := dial(w.far, "["+testHostAddr+"]:80"); err == nil {
 		t.Error("TCP in: connected through a closed firewall")
 	}
 	if got := w.counter("unsolicited"); strings.Contains(got, "packets 0 ") {
 		t.Errorf("not counted: %s", got)
-	}
-	if err := dial(w.far, "[2001:db8:ebbd:990a::1]:22"); err == nil {
-		t.Error("the box's own service is open to the tunnel")
-	}
-	if err := dial(w.h1, "[2001:db8:ebbd:990a::1]:22"); err != nil {
-		t.Errorf("the box's service is closed to the LAN: %v", err)
 	}
 	open := w.desired()
 	open.Firewall.Open = true
@@ -102,8 +111,8 @@ func TestRFC7084_S2_FirewallWithRealPackets(t *testing.T) {
 	}
 }
 
-// "a delegation that is not valid any more: code 5" (RFC 7084 L-14), and the same for a source that
-// never was ours; nothing reaches the far side.
+// RFC 7084 L-14: a source from a delegation that is not valid any more gets code 5, and so does one
+// that never was ours.
 func TestRFC7084_L14_ForeignSourceGetsCode5(t *testing.T) {
 	w := newWorld(t)
 	w.open()
@@ -171,6 +180,44 @@ func (w *world) code(n *netlab.Node, src string) int {
 		w.t.Fatal(err)
 	}
 	return code
+}
+
+// "By DEFAULT, subscriber-managed residential gateways MUST NOT offer management application services
+// to the exterior network." (RFC 6092 REC-50)
+func TestRFC6092_REC50_NoServiceOutside(t *testing.T) {
+	w := newWorld(t)
+	w.open()
+	w.apply(w.desired())
+	serve(t, w.box, "[::]:22")
+	const box = "[2001:db8:ebbd:990a::1]:22"
+	w.far.Run("ip", "-6", "neigh", "replace", "2001:db8:ebbd:990a::1", "lladdr", w.mac("oasis0"), "dev", "oasis0")
+	w.far.Run("ip", "-6", "route", "replace", "2001:db8:ebbd::/48", "dev", "oasis0", "src", testFarAddr)
+	w.pingFromFar("2001:db8:ebbd:990a::1") // reachable as such
+	if err := dial(w.far, box); err == nil {
+		t.Error("the box's own service is open to the tunnel")
+	}
+	if got := w.counter("no services outside"); strings.Contains(got, "packets 0 ") {
+		t.Errorf("not counted: %s", got)
+	}
+	if err := dial(w.h1, box); err != nil {
+		t.Errorf("the box's service is closed to the LAN: %v", err)
+	}
+}
+
+// RFC 6092 REC-5: what comes from outside with a source of the inside is forged.
+func TestRFC6092_REC5_OurSourceFromOutside(t *testing.T) {
+	w := newWorld(t)
+	w.open()
+	w.apply(w.desired())
+	const spoofed = "2001:db8:ebbd:990a::66"
+	w.far.Run("ip", "-6", "address", "add", spoofed+"/128", "dev", "lo", "nodad")
+	w.pingFromFar(testHostAddr)
+	if out, err := w.far.Try("ping", "-c1", "-W1", "-I", spoofed, testHostAddr); err == nil {
+		t.Errorf("answered: %s", out)
+	}
+	if got := w.counter("our own source"); strings.Contains(got, "packets 0 ") {
+		t.Errorf("not counted: %s", got)
+	}
 }
 
 // RFC 4890 section 4.3.1: Packet Too Big must not be dropped, or path MTU discovery fails.

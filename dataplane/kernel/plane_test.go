@@ -34,7 +34,7 @@ func TestApplyMakesTheWorldAndRestoreUnmakesIt(t *testing.T) {
 	if got := w.box.Run("ip", "-6", "-br", "address", "show", "dev", "oasis0"); strings.Count(got, "fe80:") != 1 || !strings.Contains(got, "fe80::1/64") {
 		t.Errorf("oasis0 has other link-local addresses than ours: %s", got)
 	}
-	w.h1.Run("ping", "-c1", "-W2", testFarAddr)
+	w.pingFromH1(testFarAddr)
 	w.quiet(200 * time.Millisecond)
 	w.mustBe("IPv4", w.ipv4(), w.beforeIPv4)
 
