@@ -129,7 +129,8 @@ func TestPackageComments(t *testing.T) {
 		if !strings.HasPrefix(d[0], want) {
 			t.Errorf("%s: the package comment does not begin with %q: %.40q", dir, want, d[0])
 		}
-		if name != "main" && !strings.Contains(d[0], "Start at ") && !strings.Contains(d[0], "start at ") {
+		words := strings.ToLower(strings.Join(strings.Fields(d[0]), " "))
+		if name != "main" && !strings.Contains(words, "start at ") {
 			t.Errorf("%s: the package comment names no entry point (Start at ...)", dir)
 		}
 		if len(d[0]) < 100 {

@@ -37,7 +37,7 @@ type test struct {
 }
 
 var (
-	levels   = []string{"MUST", "SHOULD", "MAY", "-"}
+	levels   = []string{"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "-"}
 	statuses = []string{"done", "partial", "planned", "n/a", "deviates"}
 	rowID    = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$`)
 	// requirement is a test's name that claims a requirement: an RFC's, or one of a list whose ids
