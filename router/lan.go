@@ -96,8 +96,8 @@ func (r *Router) onLink(now time.Time, link dataplane.Link) {
 		if was, is := lanState(old), lanState(link); was != is {
 			r.info("LAN "+is, "iface", l.name)
 		}
-		if old.Index != link.Index {
-			l.closeConn()
+		if old.Index != link.Index || old.LinkLocal != link.LinkLocal {
+			l.closeConn() // it belongs to the interface and the source address of before
 		}
 		if old.Exists != link.Exists || old.MTU != link.MTU || old.Index != link.Index {
 			r.replan = true

@@ -113,6 +113,9 @@ func (w *World) Settle() {
 		n.WaitFor(10*time.Second, "no link-local address past DAD on "+iface, func() bool {
 			return len(n.addresses(iface, netip.Addr.IsLinkLocalUnicast)) > 0
 		})
+		n.WaitFor(10*time.Second, "addresses still in DAD", func() bool {
+			return n.Run("ip", "-6", "-o", "addr", "show", "tentative") == ""
+		})
 	}
 }
 

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+
+package e2e
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"oasis6/internal/netlab"
+	"oasis6/status"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m) }
+
+// Waits of the tests. They are bounds against hanging, not measurements.
+const (
+	soon   = 5 * time.Second  // something local
+	enough = 20 * time.Second // DAD, retransmissions, a busy machine
+)
+
+var delegated = netip.MustParsePrefix("2001:db8:ebbd:9900::/56")
+
+// box is one world with the box in it.
+type box struct {
+	*testing.T
+	*netlab.World
+	bin  string
+	proc *netlab.Proc
+}
+
+// newBox makes a world whose R2 and box are not started.
+func newBox(t *testing.T, c netlab.WorldConfig) *box {
+	t.Helper()
+	t.Parallel()
+	b := &box{T: t, World: netlab.NewWorld(t, c), bin: netlab.Build(t, netlab.BoxPackage)}
+	b.Settle() // snapshots are of a machine at rest
+	return b
+}
+
+func (b *box) start(extra ...string) {
+	b.Helper()
+	b.proc = b.StartBox(b.bin, extra...)
+}
+
+// up starts everything and waits until h1 has IPv6.
+func (b *box) up() {
+	b.Helper()
+	b.StartR2()
+	b.start()
+	b.waitOnline(b.H1)
+}
+
+// online says whether a host has a GUA out of the delegated pool, a default route and an echo reply.
+func (b *box) online(h *netlab.Node) bool {
+	return b.HostHasGUA(h, delegated) && b.HostDefaultRoute(h).IsValid() && h.Ping(netlab.WWWv6) == nil
+}
+
+func (b *box) waitOnline(h *netlab.Node) {
+	b.Helper()
+	if !netlab.Poll(enough, func() bool { return b.online(h) }) {
+		b.Fatalf("%s is not on IPv6: GUAs %v, default route %v\n%s", h.Name, h.GUAs("eth0"), b.HostDefaultRoute(h), b.text())
+	}
+}
+
+func (b *box) statusErr() (status.Snapshot, error) {
+	b.Helper()
+	var s status.Snapshot
+	out, err := b.R1.Try(b.BoxArgs(b.bin, "status", "--json")...)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(out), &s)
+}
+
+func (b *box) status() status.Snapshot {
+	b.Helper()
+	s, err := b.statusErr()
+	if err != nil {
+		b.Fatalf("status: %v", err)
+	}
+	return s
+}
+
+// text is the status as an operator reads it, for failure texts.
+func (b *box) text() string {
+	out, err := b.R1.Try(b.BoxArgs(b.bin, "status")...)
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+// waitSummary waits until the summary begins with the one text and contains the other.
+func (b *box) waitSummary(begin, contains string) {
+	b.Helper()
+	b.waitSummaryFor(enough, begin, contains)
+}
+
+func (b *box) waitSummaryFor(d time.Duration, begin, contains string) {
+	b.Helper()
+	var last string
+	if !netlab.Poll(d, func() bool {
+		s, err := b.statusErr()
+		last = s.Summary
+		return err == nil && strings.HasPrefix(s.Summary, begin) && strings.Contains(s.Summary, contains)
+	}) {
+		b.Fatalf("summary = %q, want %q … %q\n%s", last, begin, contains, b.text())
+	}
+}
+
+func (b *box) wantNoDefaultRoute(h *netlab.Node) {
+	b.Helper()
+	if via := b.HostDefaultRoute(h); via.IsValid() {
+		b.Errorf("%s has a default route via %s, want none", h.Name, via)
+	}
+}
+
+// stop ends the box with SIGTERM and checks how.
+func (b *box) stop() {
+	b.Helper()
+	begin := time.Now()
+	if code := b.proc.Stop(syscall.SIGTERM); code != 0 {
+		b.Errorf("exit code after SIGTERM = %d, want 0\n%s", code, b.proc.Output())
+	}
+	if d := time.Since(begin); d > 3*time.Second {
+		b.Errorf("SIGTERM took %v, want at most 3s", d)
+	}
+}
+
+func (b *box) lease() string {
+	data, err := os.ReadFile(b.BoxState() + "/lease.json")
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}

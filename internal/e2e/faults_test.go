@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+
+package e2e
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"oasis6/internal/netlab"
+)
+
+func TestLANBridgeAppearsLater(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.R1.Run("ip", "link", "del", "br-lan")
+	b.StartR2()
+	b.start()
+	b.waitSummary("degraded: ", "br-lan does not exist")
+	b.R1.Bridge("br-lan", "lan1", "lan2")
+	b.waitOnline(b.H1)
+}
+
+func TestLANLinkDownAndUp(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	ras := b.H1.WatchRA("eth0")
+	b.R1.Run("ip", "link", "set", "br-lan", "down")
+	b.waitSummary("degraded: ", "no carrier")
+	b.R1.Run("ip", "link", "set", "br-lan", "up")
+	b.waitOnline(b.H1)
+	for _, r := range ras.All() {
+		if p := r.Prefix(delegated); p != nil && p.ValidLifetime == 0 {
+			t.Errorf("a lost carrier made the prefix stale: RA at %v", r.At)
+		}
+	}
+	b.waitSummary("up: ", "")
+}
+
+// "If another program flushes our table, routes or addresses, they are back within 1 s."
+func TestFlushedByOthers(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	rules := func() string { return counters.ReplaceAllString(b.R1.Run("nft", "list", "table", "ip6", "oasis6"), "") }
+	routes := func() string { return ownRoutes(b) }
+	wantRules, wantRoutes := rules(), routes()
+	haveRoutes := func() bool { // a flush may make us own routes that were the kernel's
+		now := routes()
+		for line := range strings.Lines(wantRoutes) {
+			if !strings.Contains(now, line) {
+				return false
+			}
+		}
+		return true
+	}
+	for _, tc := range []struct {
+		name string
+		args []string
+	}{
+		{"routes of oasis0", []string{"ip", "-6", "route", "flush", "dev", "oasis0"}},
+		{"all unreachable routes", []string{"ip", "-6", "route", "flush", "type", "unreachable"}},
+		{"all main routes", []string{"ip", "-6", "route", "flush", "table", "main"}},
+		{"ruleset", []string{"nft", "flush", "ruleset"}},
+		{"LAN address", []string{"ip", "-6", "addr", "flush", "dev", "br-lan", "scope", "global"}},
+		{"forwarding", []string{"sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=0"}},
+	} {
+		b.R1.Run(tc.args...)
+		begin := time.Now()
+		ok := netlab.Poll(3*time.Second, func() bool {
+			table, err := b.R1.Try("nft", "list", "table", "ip6", "oasis6")
+			return err == nil && counters.ReplaceAllString(table, "") == wantRules && haveRoutes() &&
+				b.R1.SysctlGet("net.ipv6.conf.all.forwarding") == "1" &&
+				strings.Contains(b.R1.Run("ip", "-6", "addr", "show", "dev", "br-lan"), "::1/64")
+		})
+		if d := time.Since(begin); !ok || d > time.Second {
+			t.Errorf("%s flushed: back %v after %v, want within 1s\nroutes %s\nwant %s", tc.name, ok, d, routes(), wantRoutes)
+		}
+		if !netlab.Poll(soon, func() bool { return b.H1.Ping(netlab.WWWv6) == nil }) {
+			t.Errorf("%s flushed: h1 has no IPv6\n%s", tc.name, b.text())
+		}
+	}
+}
+
+var counters = regexp.MustCompile(`packets \d+ bytes \d+`)
+
+// ownRoutes are the routes with our protocol.
+func ownRoutes(b *box) string { return b.R1.Run("ip", "-6", "route", "show", "proto", "66") }
+
+func TestTwoStartsAtOnce(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	out, err := b.R1.Try(b.BoxArgs(b.bin, "run")...)
+	if err == nil || !strings.Contains(err.Error(), "another oasis6 is running") {
+		t.Errorf("second start: %q, %v: want a refusal that says why", out, err)
+	}
+	if !b.online(b.H1) {
+		t.Errorf("the refused start harmed the first box\n%s", b.text())
+	}
+}
+
+// SIGTERM: "hosts lose the default route within 1 s; kernel state byte-identical to before the start".
+func TestSIGTERMPutsEverythingBack(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	before6, before4 := b.R1.Snapshot6(), b.R1.Snapshot4()
+	b.up()
+	begin := time.Now()
+	b.stop()
+	if !netlab.Poll(2*time.Second, func() bool { return !b.HostDefaultRoute(b.H1).IsValid() }) || time.Since(begin) > 2*time.Second {
+		t.Errorf("h1 has a default route via %v %v after SIGTERM", b.HostDefaultRoute(b.H1), time.Since(begin))
+	}
+	b.wantState("stopped", before6, before4)
+}
+
+func (b *box) wantState(when, before6, before4 string) {
+	b.Helper()
+	if after := b.R1.Snapshot6(); after != before6 {
+		b.Errorf("%s: IPv6 state differs:\n%s", when, netlab.Diff(before6, after))
+	}
+	if after := b.R1.Snapshot4(); after != before4 {
+		b.Errorf("%s: IPv4 state differs:\n%s", when, netlab.Diff(before4, after))
+	}
+}
+
+func TestKilledStartedStopped(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	before6, before4 := b.R1.Snapshot6(), b.R1.Snapshot4()
+	b.up()
+	ping := b.pinging()
+	b.proc.Kill()
+	b.start()
+	b.waitSummary("up: ", "")
+	b.waitOnline(b.H1)
+	b.reportLoss("kill -9 and start", ping)
+	if got := b.H1.GUAs("eth0"); len(got) != 1 {
+		t.Errorf("h1 has %v after a restart, want the one address it had", got)
+	}
+	b.stop()
+	b.wantState("after kill -9, start, SIGTERM", before6, before4)
+}
+
+// A successor takes over: "LAN never loses its addresses; forwarding gap ≤ 1 s".
+func TestSIGUSR2AndSuccessor(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	ras := b.H1.WatchRA("eth0")
+	monitor := b.R1.Start("ip", "-6", "monitor", "address")
+	ping := b.pinging()
+	lease := b.lease()
+	b.proc.Signal(syscall.SIGUSR2)
+	if code := b.proc.WaitTimeout(soon); code != 0 {
+		t.Errorf("exit code after SIGUSR2 = %d, want 0\n%s", code, b.proc.Output())
+	}
+	b.start()
+	b.waitSummary("up: ", "")
+	time.Sleep(time.Second) // the ping must see the new box
+	b.reportLoss("SIGUSR2 and successor", ping)
+	for _, r := range ras.All() {
+		if r.Msg.RouterLifetime == 0 {
+			t.Error("an RA with router lifetime 0 was sent for a restart")
+		}
+	}
+	for line := range strings.Lines(monitor.Output()) {
+		if strings.HasPrefix(line, "Deleted") && strings.Contains(line, "br-lan") && strings.Contains(line, "global") {
+			t.Errorf("the LAN lost an address: %s", line)
+		}
+	}
+	if !strings.Contains(lease, "duid") {
+		t.Errorf("lease.json = %s", lease)
+	}
+}
+
+const pingInterval = 20 * time.Millisecond
+
+// pinging starts a ping from h1 that counts.
+func (b *box) pinging() *netlab.Proc {
+	b.Helper()
+	p := b.H1.Start("ping", "-n", "-i", "0.02", netlab.WWWv6)
+	if !p.WaitOutput(soon, "icmp_seq=3 ") {
+		b.Fatalf("ping does not run: %s", p.Output())
+	}
+	return p
+}
+
+// reportLoss ends a ping, prints how long packets were lost, and fails beyond 1 s.
+func (b *box) reportLoss(what string, p *netlab.Proc) {
+	b.Helper()
+	p.Stop(syscall.SIGINT)
+	m := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`).FindStringSubmatch(p.Output())
+	if m == nil {
+		b.Fatalf("no statistics from ping: %s", p.Output())
+	}
+	sent, _ := strconv.Atoi(m[1])
+	got, _ := strconv.Atoi(m[2])
+	lost := time.Duration(sent-got) * pingInterval
+	b.Logf("%s: %d of %d echo requests lost, %v", what, sent-got, sent, lost)
+	if lost > time.Second {
+		b.Errorf("%s: %v of forwarding lost, want at most 1s", what, lost)
+	}
+}
+
+func TestSIGHUP(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	ping := b.pinging()
+	addrs := b.H1.GUAs("eth0")
+	b.WriteBoxConfig(b.BoxConfig("Nonsense = 1"))
+	b.proc.Signal(syscall.SIGHUP)
+	if !netlab.Poll(soon, func() bool { return strings.Contains(strings.Join(b.status().Problems, " "), "reload refused") }) {
+		t.Errorf("a bad reload is not reported: %q", b.status().Problems)
+	}
+	dns := b.H1.WatchDNS()
+	b.WriteBoxConfig(b.BoxConfig("RDNSS = 2001:db8:0:6::54"))
+	b.proc.Signal(syscall.SIGHUP)
+	if _, err := dns.First(soon+soon, func(o netlab.DNSOption) bool {
+		return o.Lifetime > 0 && len(o.Servers) == 1 && o.Servers[0].String() == "2001:db8:0:6::54"
+	}); err != nil {
+		t.Errorf("new RDNSS at the host: %v", err)
+	}
+	if _, err := dns.First(soon, func(o netlab.DNSOption) bool {
+		return o.Lifetime == 0 && len(o.Servers) == 1 && o.Servers[0].String() == netlab.DNSv6
+	}); err != nil {
+		t.Errorf("withdrawal of the old RDNSS: %v", err)
+	}
+	b.reportLoss("SIGHUP", ping)
+	if got := b.H1.GUAs("eth0"); len(got) != len(addrs) || got[0] != addrs[0] {
+		t.Errorf("addresses of h1 = %v, before %v", got, addrs)
+	}
+}
+
+func TestKeyFileReadableByOthers(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.R1.WriteFile(b.R1.Path("oasis6.conf"), b.BoxConfig(), 0o644)
+	p := b.R1.Start(b.bin, "run", "-c", b.R1.Path("oasis6.conf"), "--state", b.BoxState(), "--run", b.BoxRun())
+	if code := p.WaitTimeout(soon); code != 2 || !strings.Contains(p.Output(), "chmod") {
+		t.Errorf("exit code %d, output %q: want 2 and the chmod command", code, p.Output())
+	}
+}
+
+func TestUnknownKey(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.WriteBoxConfig(b.BoxConfig("Subnett = 1"))
+	b.start()
+	if code := b.proc.WaitTimeout(soon); code != 2 || !strings.Contains(b.proc.Output(), "Subnet") {
+		t.Errorf("exit code %d, output %q: want 2 and the nearest key", code, b.proc.Output())
+	}
+}
