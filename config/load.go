@@ -140,7 +140,10 @@ func (l *loader) missingKey(line int, path string) (wgkey.Private, error) {
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 		return wgkey.Private{}, fmt.Errorf("%s: the folder does not exist: mkdir -m 700 %s", path, shellWord(folder))
 	}
-	if _, err := os.Lstat(path); err == nil {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return readKeyFile(path) // another start has just made it
+		}
 		return wgkey.Private{}, fmt.Errorf("%s is a symbolic link to nowhere: remove it", path)
 	}
 	if !l.createKey || len(l.errors) > 0 {

@@ -171,8 +171,10 @@ func (n *nft) replace(want *ruleset) error {
 	c.AddTable(t) // so that there is one to delete
 	c.DelTable(t)
 	c.AddTable(t)
-	for _, s := range want.sets {
-		set := &nftables.Set{Table: t, Name: s.name, KeyType: s.typ, Interval: s.interval}
+	for i, s := range want.sets {
+		// The ID need only be unique in the transaction. Left to the library it comes from a variable
+		// that all connections share without a lock.
+		set := &nftables.Set{Table: t, ID: uint32(i + 1), Name: s.name, KeyType: s.typ, Interval: s.interval}
 		if s.typ == nftables.TypeIFName {
 			set.KeyByteOrder = binaryutil.NativeEndian // else nft prints the names as ""
 		}
