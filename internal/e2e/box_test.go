@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/internal/jsonschema"
 	"oasis6/internal/netlab"
 	"oasis6/status"
 )
@@ -29,15 +30,20 @@ var delegated = netip.MustParsePrefix("2001:db8:ebbd:9900::/56")
 type box struct {
 	*testing.T
 	*netlab.World
-	bin  string
-	proc *netlab.Proc
+	bin    string
+	proc   *netlab.Proc
+	schema *jsonschema.Schema // every status of every test is held against it
 }
 
 // newBox makes a world whose R2 and box are not started.
 func newBox(t *testing.T, c netlab.WorldConfig) *box {
 	t.Helper()
 	t.Parallel()
-	b := &box{T: t, World: netlab.NewWorld(t, c), bin: netlab.Build(t, netlab.BoxPackage)}
+	schema, err := jsonschema.Read("../../docs/status.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &box{T: t, World: netlab.NewWorld(t, c), bin: netlab.Build(t, netlab.BoxPackage), schema: schema}
 	b.Settle() // snapshots are of a machine at rest
 	return b
 }
@@ -73,6 +79,9 @@ func (b *box) statusErr() (status.Snapshot, error) {
 	out, err := b.R1.Try(b.BoxArgs(b.bin, "status", "--json")...)
 	if err != nil {
 		return s, err
+	}
+	if bad := b.schema.Validate([]byte(out)); len(bad) > 0 {
+		b.Errorf("status --json does not follow docs/status.schema.json: %q", bad)
 	}
 	return s, json.Unmarshal([]byte(out), &s)
 }

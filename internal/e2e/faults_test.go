@@ -106,9 +106,12 @@ func TestSIGTERMPutsEverythingBack(t *testing.T) {
 	before6, before4 := b.R1.Snapshot6(), b.R1.Snapshot4()
 	b.up()
 	begin := time.Now()
-	b.stop()
-	if !netlab.Poll(2*time.Second, func() bool { return !b.HostDefaultRoute(b.H1).IsValid() }) || time.Since(begin) > 2*time.Second {
-		t.Errorf("h1 has a default route via %v %v after SIGTERM", b.HostDefaultRoute(b.H1), time.Since(begin))
+	b.proc.Signal(syscall.SIGTERM)
+	if !netlab.Poll(soon, func() bool { return !b.HostDefaultRoute(b.H1).IsValid() }) || time.Since(begin) > time.Second {
+		t.Errorf("h1 lost its default route %v after SIGTERM (it is now via %v), want at most 1s", time.Since(begin), b.HostDefaultRoute(b.H1))
+	}
+	if code := b.proc.WaitTimeout(soon); code != 0 || time.Since(begin) > 3*time.Second {
+		t.Errorf("exit code %d %v after SIGTERM, want 0 within 3s\n%s", code, time.Since(begin), b.proc.Output())
 	}
 	b.wantState("stopped", before6, before4)
 }
