@@ -17,6 +17,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/ra"
 	"oasis6/status"
 	"oasis6/tun"
 )
@@ -362,4 +363,32 @@ func TestPreviewNamesTheExample(t *testing.T) {
 			t.Errorf("Preview lacks %q:\n%s", want, text)
 		}
 	}
+}
+
+// A host that took the first multicast never solicits; the kernel knows it all the same.
+func TestNeighborsHearOfADeadTunnelAtOnce(t *testing.T) {
+	neighbor := netip.MustParseAddr("fe80::200:5eff:fe00:5302")
+	run(t, delegated, nil, func(b *boxTest) {
+		b.plane.SetNeighbors(neighbor)
+		b.after(time.Minute)
+		b.newRAs("br-lan")
+		nd := b.plane.ND("br-lan")
+		b.plane.Push(dataplane.PortUp{Iface: "br-lan"}) // a multicast now, so that the floor holds
+		b.hub.answer(false)
+		var told []netip.Addr
+		for range 450 {
+			b.after(100 * time.Millisecond)
+			for len(nd.Out) > 0 {
+				s := <-nd.Out
+				m, _, _ := ra.ParseRA(netip.MustParseAddr(lanLL), 255, s.Data)
+				if m.RouterLifetime == 0 {
+					told = append(told, s.To)
+				}
+			}
+			b.plane.Push(dataplane.PortUp{Iface: "br-lan"})
+		}
+		if len(told) < 2 || told[0] != neighbor || told[1] != ra.AllNodes {
+			t.Errorf("told of router lifetime 0: %v, want first %s, then all", told, neighbor)
+		}
+	})
 }

@@ -3,10 +3,14 @@
 package e2e
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mdlayher/ndp"
 
 	"oasis6/internal/netlab"
 )
@@ -111,4 +115,32 @@ func TestStaticPrefix(t *testing.T) {
 func TestFourMessages(t *testing.T) {
 	b := newBox(t, netlab.WorldConfig{NoRapid: true})
 	b.up()
+}
+
+// The tunnel's MTU is that of the path less 80, and hosts are told.
+func TestMTUFollowsThePath(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.R1.Run("ip", "link", "set", "wan0", "mtu", "1450")
+	ras := b.H1.WatchRA("eth0")
+	b.up()
+	mtu := func(want int) {
+		t.Helper()
+		if _, err := ras.First(time.Minute, func(r netlab.RA) bool {
+			return slices.ContainsFunc(r.Msg.Options, func(o ndp.Option) bool {
+				m, ok := o.(*ndp.MTU)
+				return ok && m.MTU == uint32(want)
+			})
+		}); err != nil {
+			t.Errorf("RA with MTU %d: %v\n%s", want, err, b.text())
+		}
+		if out := b.R1.Run("ip", "link", "show", "oasis0"); !strings.Contains(out, fmt.Sprintf("mtu %d ", want)) {
+			t.Errorf("oasis0 has not MTU %d: %s", want, out)
+		}
+	}
+	mtu(1370)
+	b.R1.Run("ip", "link", "set", "wan0", "mtu", "1400") // seen by the next measurement, every 30 s
+	mtu(1320)
+	if _, err := b.H1.Try("ping", "-n", "-c1", "-W2", "-M", "do", "-s", "1272", netlab.WWWv6); err != nil {
+		t.Errorf("a packet of 1320 octets: %v", err)
+	}
 }
