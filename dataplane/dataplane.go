@@ -71,7 +71,10 @@ type Firewall struct {
 	Tunnel      string         // the outside; empty: no table
 	LANs        []string       // the inside
 	Delegations []netip.Prefix // the only sources that may leave by the tunnel (BCP 38)
-	Open        bool           // let the outside begin flows to the inside
+	// Stale are prefixes that hosts may still hold but that are ours no longer: nothing from them leaves the LANs, it
+	// is answered with ICMPv6 unreachable code 5 (RFC 7084 L-14).
+	Stale []netip.Prefix
+	Open  bool // let the outside begin flows to the inside
 }
 
 // Link is what we need to know of an interface.

@@ -55,6 +55,9 @@ const (
 type Config struct {
 	MinInterval time.Duration // MinRtrAdvInterval, default 450 s
 	MaxInterval time.Duration // MaxRtrAdvInterval, default 600 s
+	// Resumed says that a predecessor advertised on this LAN a moment ago: hosts may hold us as default
+	// router, so the first content is told, and the end, even if there is no prefix to speak of.
+	Resumed bool
 }
 
 // Check says what is wrong with the intervals (RFC 4861 section 6.2.1). NewSender takes the

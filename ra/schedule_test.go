@@ -51,16 +51,16 @@ func TestRFC4861_6_2_1_IntervalRules(t *testing.T) {
 		ok       bool
 		use      Config
 	}{
-		{0, 0, true, Config{450 * time.Second, 600 * time.Second}},
-		{0, 4 * time.Second, true, Config{3 * time.Second, 4 * time.Second}},
-		{0, 3 * time.Second, false, Config{3 * time.Second, 4 * time.Second}},
-		{0, 1800 * time.Second, true, Config{1350 * time.Second, 1800 * time.Second}},
-		{0, 1801 * time.Second, false, Config{1350 * time.Second, 1800 * time.Second}},
-		{2 * time.Second, 600 * time.Second, false, Config{3 * time.Second, 600 * time.Second}},
-		{451 * time.Second, 0, false, Config{450 * time.Second, 600 * time.Second}},
-		{3 * time.Second, 0, true, Config{3 * time.Second, 600 * time.Second}},
+		{0, 0, true, Config{MinInterval: 450 * time.Second, MaxInterval: 600 * time.Second}},
+		{0, 4 * time.Second, true, Config{MinInterval: 3 * time.Second, MaxInterval: 4 * time.Second}},
+		{0, 3 * time.Second, false, Config{MinInterval: 3 * time.Second, MaxInterval: 4 * time.Second}},
+		{0, 1800 * time.Second, true, Config{MinInterval: 1350 * time.Second, MaxInterval: 1800 * time.Second}},
+		{0, 1801 * time.Second, false, Config{MinInterval: 1350 * time.Second, MaxInterval: 1800 * time.Second}},
+		{2 * time.Second, 600 * time.Second, false, Config{MinInterval: 3 * time.Second, MaxInterval: 600 * time.Second}},
+		{451 * time.Second, 0, false, Config{MinInterval: 450 * time.Second, MaxInterval: 600 * time.Second}},
+		{3 * time.Second, 0, true, Config{MinInterval: 3 * time.Second, MaxInterval: 600 * time.Second}},
 	} {
-		cfg := Config{c.min, c.max}
+		cfg := Config{MinInterval: c.min, MaxInterval: c.max}
 		if err := cfg.Check(); (err == nil) != c.ok {
 			t.Errorf("Config{%v, %v}.Check() = %v", c.min, c.max, err)
 		}

@@ -97,7 +97,7 @@ func (s *store) save(now time.Time) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.path(), data, 0o600); err != nil {
+	if err := renameio.WriteFile(s.path(), data, 0o600, renameio.WithTempDir(s.dir)); err != nil {
 		s.wake = now.Add(saveInterval)
 		return err
 	}

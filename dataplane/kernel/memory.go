@@ -141,7 +141,18 @@ func (s store) save(m memory, name func(index int) string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return renameio.WriteFile(s.path, append(b, '\n'), 0o600, renameio.WithTempDir(dir))
+	err = renameio.WriteFile(s.path, append(b, '\n'), 0o600, renameio.WithTempDir(dir))
+	return withoutTempName(err)
+}
+
+// withoutTempName leaves the random name of the temporary file out of an error: the same fault must
+// give the same text, or it is logged anew each time.
+func withoutTempName(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return fmt.Errorf("%s: %w", pe.Op, pe.Err)
+	}
+	return err
 }
 
 func (s store) remove() error {

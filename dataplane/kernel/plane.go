@@ -41,6 +41,8 @@ type Plane struct {
 	active   bool            // between the first Apply and Restore
 	residual map[string]bool // steps that failed in the last Apply: not drift
 	closed   bool
+	tookOver bool
+	owner    *net.UnixListener // keeps another box out of the network namespace
 }
 
 var _ dataplane.Plane = (*Plane)(nil)
@@ -61,12 +63,29 @@ func Open(o Options) (*Plane, error) {
 		bootID: o.BootID, netns: p.ns.id(p.rt.fd()), log: o.Log,
 	}
 	p.memory = p.store.load()
+	p.tookOver = len(p.memory.conf) > 0
 	p.nft.in = p.ns.do
 	p.watch.start()
 	return p, nil
 }
 
+// ErrInUse says that another box has this network namespace.
+var ErrInUse = errors.New("another oasis6 is running in this network namespace")
+
+// own takes a name that exists once in each network namespace and goes with the process: an abstract
+// socket. Two boxes with files of their own would else undo each other's work for ever.
+func (p *Plane) own() (err error) {
+	p.owner, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: "@oasis6-kernel"})
+	if errors.Is(err, unix.EADDRINUSE) {
+		return ErrInUse
+	}
+	return err
+}
+
 func (p *Plane) open() (err error) {
+	if err := p.own(); err != nil {
+		return err
+	}
 	if p.ns, err = openNetns(); err != nil {
 		return err
 	}
@@ -88,10 +107,16 @@ func (p *Plane) closeSockets() {
 		_ = p.conf.Close()
 	}
 	_ = p.nft.Close()
+	if p.owner != nil {
+		_ = p.owner.Close()
+	}
 	if p.ns != nil {
 		_ = p.ns.Close()
 	}
 }
+
+// TookOver says that a predecessor of this boot and network namespace left its kernel state to us.
+func (p *Plane) TookOver() bool { return p.tookOver }
 
 // Close leaves everything as it is, for a successor.
 func (p *Plane) Close() error {
@@ -224,22 +249,27 @@ func (p *Plane) converge(ctx context.Context) error {
 	// A table that cannot be read counts as missing: if one is wanted, making it says why.
 	s.table, _ = p.nft.read(p.rules)
 	pl := makePlan(s, p.memory, p.want, p.sum())
-	if err := p.remember(s, pl.memory); err != nil {
+	if err := p.remember(s, pl.memory); err != nil && p.active {
 		return err
 	}
+	// When everything is put back, a memory that cannot be written is no reason not to use it.
 	defer p.watch.settled()
-	return errors.Join(p.carryOut(ctx, s, pl), duplicates(s))
+	err = p.carryOut(ctx, s, pl)
+	dups := duplicates(s)
+	for _, d := range dups {
+		p.residual[d.Error()] = true
+	}
+	return errors.Join(err, errors.Join(dups...))
 }
 
 // duplicates names the addresses of ours that somebody else on the link uses already.
-func duplicates(s *snapshot) error {
-	var errs []error
+func duplicates(s *snapshot) (errs []error) {
 	for _, a := range s.addrs {
 		if a.proto == mark && a.flags&unix.IFA_F_DADFAILED != 0 {
 			errs = append(errs, fmt.Errorf("address %s dev %s: another node on the link uses it", a.prefix, s.ifname(a.index)))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // remember writes before anything is changed.

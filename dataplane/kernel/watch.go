@@ -312,11 +312,11 @@ func (w *watcher) check() time.Duration {
 	w.look, w.lookTable, w.lost, w.fresh = false, false, false, false
 	names := append(slices.Clone(w.names), w.wanted...)
 	w.mu.Unlock()
-	s, steps, err := w.p.difference(table)
+	s, drifts, err := w.p.difference(table)
 	wait := gap
 	var what string
 	if err == nil && w.p.active {
-		what, wait = w.news(steps, lost)
+		what, wait = w.news(drifts, lost)
 	}
 	w.p.mu.Unlock()
 	if err != nil {
@@ -336,15 +336,13 @@ func (w *watcher) check() time.Duration {
 }
 
 // news is the text of a Drift, empty if there is none or it was told already.
-func (w *watcher) news(steps []step, lost bool) (string, time.Duration) {
+func (w *watcher) news(drifts []string, lost bool) (string, time.Duration) {
 	const most = 3 // the log line shall be readable
 	var parts []string
 	if lost {
 		parts = append(parts, "kernel events lost")
 	}
-	for _, st := range steps {
-		parts = append(parts, st.drift)
-	}
+	parts = append(parts, drifts...)
 	if len(parts) > most {
 		parts = append(parts[:most], fmt.Sprintf("and %d more", len(parts)-most))
 	}
@@ -390,9 +388,9 @@ func (w *watcher) linkNews(s *snapshot, names []string, all bool) []dataplane.Ev
 	return out
 }
 
-// difference is what Apply would do now, without what it could not do the last time.
-func (p *Plane) difference(table bool) (*snapshot, []step, error) {
-	s, err := p.snapshot()
+// difference says what Apply would find wrong now, without what it could not mend the last time.
+func (p *Plane) difference(table bool) (s *snapshot, drifts []string, err error) {
+	s, err = p.snapshot()
 	if err != nil || !p.active {
 		return s, nil, err
 	}
@@ -400,13 +398,17 @@ func (p *Plane) difference(table bool) (*snapshot, []step, error) {
 	if table {
 		s.table, _ = p.nft.read(p.rules) // unreadable is as good as missing
 	}
-	var steps []step
 	for _, st := range makePlan(s, p.memory, p.want, p.sum()).steps {
 		if !p.residual[st.String()] {
-			steps = append(steps, st)
+			drifts = append(drifts, st.drift)
 		}
 	}
-	return s, steps, nil
+	for _, d := range duplicates(s) {
+		if !p.residual[d.Error()] {
+			drifts = append(drifts, d.Error())
+		}
+	}
+	return s, drifts, nil
 }
 
 // wantedDsts are the destinations whose routes matter: ours, and others' to the same.
