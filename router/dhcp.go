@@ -100,6 +100,7 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 	case tun.EndpointChanged:
 		r.info("hub endpoint changed", "peer", addrPortString(ev.AddrPort))
 		r.stepHealth(now, health.EndpointReady{})
+		r.replan = true
 	case tun.Failed:
 		r.error("tunnel device failed", "err", ev.Err.Error())
 		return joinErr(ErrTunnelFailed, ev.Err)

@@ -316,3 +316,7 @@ func (b *boxTest) leaseFile() string {
 	}
 	return string(data)
 }
+
+func endpointChanged(s string) tun.Event {
+	return tun.EndpointChanged{AddrPort: netip.MustParseAddrPort(s)}
+}

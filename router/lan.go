@@ -4,6 +4,7 @@ package router
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -24,13 +25,15 @@ type lan struct {
 	reader chan struct{} // closed when the goroutine that reads conn has ended
 	open   retry         // of opening conn
 	err    string        // why conn is not open, in words
+	told   ra.Content    // what the sender has
 }
 
 // ndMessage is a message, or the end, of one LAN's socket.
 type ndMessage struct {
-	lan *lan
-	msg dataplane.ReceivedND
-	err error
+	lan  *lan
+	conn dataplane.NDConn
+	msg  dataplane.ReceivedND
+	err  error
 }
 
 // Final RAs are sent to LANs that the box leaves for good only.
@@ -50,11 +53,11 @@ func (r *Router) setLANs(now time.Time) {
 			lans = append(lans, r.lans[i])
 			continue
 		}
-		lans = append(lans, &lan{name: c.Interface, sender: ra.NewSender(ra.Config{}, r.opt.Rand)})
+		lans = append(lans, &lan{name: c.Interface, sender: ra.NewSender(ra.Config{Resumed: r.resuming}, r.opt.Rand)})
 	}
 	for _, l := range r.lans {
 		if !slices.Contains(lans, l) {
-			r.endLAN(now, l, forGood)
+			r.dropLAN(now, l)
 		}
 	}
 	r.lans = lans
@@ -69,9 +72,12 @@ func (r *Router) watched() []string {
 	return w
 }
 
-func (r *Router) onPlane(now time.Time, ev dataplane.Event) {
+func (r *Router) onPlane(now time.Time, ev dataplane.Event) error {
 	switch ev := ev.(type) {
 	case dataplane.LinkChanged:
+		if ev.Link.Name == r.cfg.Interface.Name {
+			return r.onTunnelLink(ev.Link)
+		}
 		r.onLink(now, ev.Link)
 	case dataplane.PortUp:
 		for _, l := range r.lans {
@@ -80,10 +86,59 @@ func (r *Router) onPlane(now time.Time, ev dataplane.Event) {
 			}
 		}
 	case dataplane.Drift:
-		r.info("kernel state changed by somebody else, put right", "what", ev.What)
+		if r.applied && r.drift.count(now) {
+			r.info("kernel state changed by somebody else, put right", "what", ev.What)
+		}
 		r.reapply = true
 		r.apply.reset()
 	}
+	return nil
+}
+
+// onTunnelLink ends the box when its interface was renamed or removed: a new start makes a new one.
+func (r *Router) onTunnelLink(link dataplane.Link) error {
+	was := r.tunLink
+	r.tunLink = link
+	if was.Exists && !link.Exists {
+		return fmt.Errorf("%w: somebody renamed or removed interface %s", ErrTunnelFailed, link.Name)
+	}
+	return nil
+}
+
+// driftMeter counts how often others change what is ours. Once in a while is put right without a word too
+// many; all the time is a fight that a person must end.
+type driftMeter struct {
+	n    int
+	last time.Time
+}
+
+const (
+	driftLogged = 3                // of a series are logged one by one
+	driftFight  = 5                // make it a fight
+	driftQuiet  = 30 * time.Second // ends a series
+)
+
+// count takes one more and says whether it is worth a log line.
+func (d *driftMeter) count(now time.Time) bool {
+	d.forget(now)
+	d.n++
+	d.last = now
+	return d.n <= driftLogged || d.n == driftFight || d.n%1000 == 0
+}
+
+func (d *driftMeter) forget(now time.Time) {
+	if d.n > 0 && now.Sub(d.last) >= driftQuiet {
+		*d = driftMeter{}
+	}
+}
+
+func (d *driftMeter) fight() bool { return d.n >= driftFight }
+
+func (d *driftMeter) wake() time.Time {
+	if d.n == 0 {
+		return time.Time{}
+	}
+	return d.last.Add(driftQuiet)
 }
 
 func (r *Router) onLink(now time.Time, link dataplane.Link) {
@@ -154,7 +209,7 @@ func (r *Router) readND(l *lan, conn dataplane.NDConn, ended chan struct{}) {
 			return
 		}
 		select {
-		case r.nd <- ndMessage{lan: l, msg: msg, err: err}:
+		case r.nd <- ndMessage{lan: l, conn: conn, msg: msg, err: err}:
 		case <-r.done:
 			return
 		}
@@ -165,6 +220,9 @@ func (r *Router) readND(l *lan, conn dataplane.NDConn, ended chan struct{}) {
 }
 
 func (r *Router) onND(now time.Time, m ndMessage) {
+	if m.conn != m.lan.conn {
+		return // the last word of a socket that was replaced
+	}
 	if m.err != nil {
 		r.warn("ND socket failed, opening it again", "iface", m.lan.name, "err", m.err.Error())
 		m.lan.closeConn()
@@ -183,6 +241,19 @@ func (r *Router) tickLAN(now time.Time, l *lan) {
 		l.open.at = time.Time{}
 		r.serveLAN(now, l)
 	}
+}
+
+// tellLAN gives the sender what is true after an Apply.
+func (r *Router) tellLAN(now time.Time, l *lan, p LANPlan, applyErr error) {
+	if p.Silent {
+		return
+	}
+	c := p.Content
+	if applyErr != nil {
+		c = withdrawOnly(l.told, c)
+	}
+	l.told = c
+	r.stepLAN(now, l, ra.SetContent{Content: c, Neighbors: r.neighbors(l.name)})
 }
 
 // neighbors are the hosts of a LAN that must hear at once of what cannot wait. Not to know them costs
@@ -207,6 +278,12 @@ func (r *Router) stepLAN(now time.Time, l *lan, ev ra.Event) {
 	}
 	l.wake = a.Wake
 	r.notes(a.Notes, note.Attr{Key: "iface", Value: l.name})
+}
+
+// dropLAN takes a LAN out of service while the box goes on: its prefixes die with it.
+func (r *Router) dropLAN(now time.Time, l *lan) {
+	r.stepLAN(now, l, ra.SetContent{Neighbors: r.neighbors(l.name)})
+	r.endLAN(now, l, forGood)
 }
 
 // endLAN takes a LAN out of service.

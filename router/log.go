@@ -41,37 +41,31 @@ func (r *Router) notes(ns []note.Note, extra ...note.Attr) {
 
 // logPlan says what a new plan changes for the people on the LAN.
 func (r *Router) logPlan(old, next Plan) {
-	had, has := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
-	for i, plans := range [][]LANPlan{old.LANs, next.LANs} {
-		for _, l := range plans {
-			for _, s := range l.Subnets {
-				[]map[netip.Prefix]bool{had, has}[i][s.Prefix] = true
-			}
-		}
-	}
 	for _, l := range next.LANs {
 		for _, s := range l.Subnets {
-			if !had[s.Prefix] {
+			if !old.has(l.Iface, s.Prefix) {
 				r.info("subnet on LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
 			}
 		}
 	}
 	for _, l := range old.LANs {
 		for _, s := range l.Subnets {
-			if !has[s.Prefix] {
+			if !next.has(l.Iface, s.Prefix) {
 				r.info("subnet gone from LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
 			}
 		}
 	}
 	for _, p := range next.Problems {
-		known := false
-		for _, q := range old.Problems {
-			known = known || p == q
-		}
-		if !known {
+		if !slices.Contains(old.Problems, p) {
 			r.warn("plan is incomplete", "what", p)
 		}
 	}
+}
+
+func (p Plan) has(iface string, prefix netip.Prefix) bool {
+	return slices.ContainsFunc(p.LANs, func(l LANPlan) bool {
+		return l.Iface == iface && slices.ContainsFunc(l.Subnets, func(s Subnet) bool { return s.Prefix == prefix })
+	})
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -30,6 +30,14 @@ type Facts struct {
 	DNS         []netip.Addr // learned by DHCPv6
 	Search      []string     // learned by DHCPv6
 	Links       map[string]dataplane.Link
+	// Told are the prefixes that hosts of a LAN may hold, by interface, whether or not they are still ours.
+	Told map[string][]Told
+}
+
+// Told is a prefix that was advertised, and until when a host may hold it.
+type Told struct {
+	Prefix netip.Prefix
+	Held   lifetime.Until
 }
 
 // Delegation is a prefix of ours, by DHCPv6 or from the configuration.
@@ -70,6 +78,7 @@ type Subnet struct {
 // addresses that nothing else wants (RFC 7084 WPD-5).
 const (
 	metricTunnel      = 512
+	metricStale       = 1024
 	metricUnreachable = 1<<31 - 1
 )
 
@@ -84,6 +93,7 @@ func Make(f Facts, now time.Time) Plan {
 	p.delegations()
 	p.lans()
 	p.firewall()
+	p.stale()
 	return p.Plan
 }
 
@@ -117,12 +127,10 @@ func (p *planner) tunnel() {
 		p.address(dataplane.Address{Iface: name, Prefix: netip.PrefixFrom(ll, 64), NoDAD: true})
 	}
 	for _, a := range p.f.Config.Interface.Addresses {
-		// A broker's transfer address may lie inside the prefix it routes to us: its on-link route must
-		// then not catch the LAN.
-		for _, d := range p.f.Delegations {
-			if d.Prefix.Overlaps(a) {
-				a = netip.PrefixFrom(a.Addr(), 128)
-			}
+		// A broker's transfer address may lie inside the prefix it routes to us, or claim a whole network: its
+		// on-link route must then not catch what is elsewhere.
+		if a.Bits() < subnetBits || slices.ContainsFunc(p.f.Delegations, func(d Delegation) bool { return d.Prefix.Overlaps(a) }) {
+			a = netip.PrefixFrom(a.Addr(), 128)
 		}
 		p.address(dataplane.Address{Iface: name, Prefix: a, NoDAD: true})
 	}
@@ -135,12 +143,20 @@ func (p *planner) tunnel() {
 	}
 }
 
-// tunnelDestinations are the global destinations that the hub takes.
+// globalUnicast is all that is handed out of the IPv6 Internet (RFC 4291 section 2.4).
+var globalUnicast = netip.MustParsePrefix("2000::/3")
+
+// tunnelDestinations are the global destinations that the hub takes. A hub that takes all global unicast, as
+// ::/0, as halves or as 2000::/3, is the default: the kernel prefers a longer plain route to a native
+// default, and does not fall back from a source-specific route to a plain one but at ::/0.
 func (p *planner) tunnelDestinations() []netip.Prefix {
 	var out []netip.Prefix
 	for _, peer := range p.f.Config.Peers {
 		for _, a := range peer.AllowedIPs {
-			if a.Addr().Is6() && !a.Addr().IsLinkLocalUnicast() && !a.Addr().IsMulticast() {
+			switch {
+			case covers(a, globalUnicast):
+				return []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+			case a.Addr().Is6() && !a.Addr().IsLinkLocalUnicast() && !a.Addr().IsMulticast():
 				out = append(out, a)
 			}
 		}
@@ -148,21 +164,14 @@ func (p *planner) tunnelDestinations() []netip.Prefix {
 	return out
 }
 
-// leadsToInternet says whether the hub takes all destinations, as ::/0 or as its two halves.
+// leadsToInternet says whether the hub takes all global destinations.
 func (p *planner) leadsToInternet() bool {
-	var lo, hi bool
-	for _, d := range p.tunnelDestinations() {
-		switch {
-		case d.Bits() == 0:
-			return true
-		case d == netip.MustParsePrefix("::/1"):
-			lo = true
-		case d == netip.MustParsePrefix("8000::/1"):
-			hi = true
-		}
-	}
-	return lo && hi
+	d := p.tunnelDestinations()
+	return len(d) == 1 && d[0].Bits() == 0
 }
+
+// covers says whether a contains all of b.
+func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
 
 func (p *planner) delegations() {
 	name := p.f.Config.Interface.Name
@@ -294,6 +303,48 @@ func (p *planner) firewall() {
 		fw.Delegations = append(fw.Delegations, d.Prefix)
 	}
 	p.Desired.Firewall = fw
+}
+
+// stale answers for prefixes that hosts may still hold but that are ours no longer: what comes from them is
+// refused with a reason that the hosts understand (RFC 7084 L-14), and the answer finds its way back.
+func (p *planner) stale() {
+	for i, l := range p.LANs {
+		for _, told := range p.f.Told[l.Iface] {
+			if told.Held.Over(p.now) || slices.ContainsFunc(p.LANs[i].Subnets, func(s Subnet) bool { return s.Prefix == told.Prefix }) {
+				continue
+			}
+			p.until(told.Held)
+			if slices.ContainsFunc(p.live, func(d Delegation) bool { return d.Prefix.Overlaps(told.Prefix) }) {
+				continue // ours again, on another LAN or unassigned
+			}
+			if !slices.Contains(p.Desired.Firewall.Stale, told.Prefix) {
+				p.Desired.Firewall.Stale = append(p.Desired.Firewall.Stale, told.Prefix)
+				p.route(dataplane.Route{Dst: told.Prefix, Iface: l.Iface, Metric: metricStale})
+			}
+		}
+	}
+}
+
+// withdrawOnly is next without what a LAN was not told before: the content while the kernel refuses the plan.
+// What is gone must be told all the same, or hosts go on sending into nothing.
+func withdrawOnly(told, next ra.Content) ra.Content {
+	next.DefaultRouter = next.DefaultRouter && told.DefaultRouter
+	next.Prefixes = keep(next.Prefixes, func(x ra.Prefix) bool {
+		return slices.ContainsFunc(told.Prefixes, func(y ra.Prefix) bool { return x.Prefix == y.Prefix })
+	})
+	next.RDNSS = keep(next.RDNSS, func(x netip.Addr) bool { return slices.Contains(told.RDNSS, x) })
+	next.DNSSL = keep(next.DNSSL, func(x string) bool { return slices.Contains(told.DNSSL, x) })
+	return next
+}
+
+// keep is the elements of list for which ok holds, in a new slice.
+func keep[T any](list []T, ok func(T) bool) (out []T) {
+	for _, x := range list {
+		if ok(x) {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 func (p *planner) address(a dataplane.Address) {

@@ -3,6 +3,7 @@
 package router
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"oasis6/config"
 	"oasis6/dataplane"
 	"oasis6/internal/lifetime"
+	"oasis6/ra"
 )
 
 var t0 = time.Unix(1000, 0).UTC()
@@ -116,17 +118,72 @@ func TestMakeKeepsAnIPv6EndpointOutOfTheTunnel(t *testing.T) {
 	}
 }
 
-func TestMakeHalvesAreADefault(t *testing.T) {
-	f := boxFacts("2001:db8:ebbd:990a::/64")
-	f.Config.Peers[0].AllowedIPs = []netip.Prefix{prefix("::/1"), prefix("8000::/1"), prefix("fe80::/64")}
-	p := Make(f, t0)
-	if !p.LANs[0].Content.DefaultRouter || len(p.Problems) != 0 {
-		t.Errorf("DefaultRouter = %v, problems %q", p.LANs[0].Content.DefaultRouter, p.Problems)
+// A native default must win against the tunnel for the box's own packets, however the file spells "all".
+func TestMakeFoldsWhatIsTheDefault(t *testing.T) {
+	for _, tc := range []struct {
+		allowed []string
+		want    string // destinations
+		is      bool
+	}{
+		{[]string{"::/0"}, "[::/0]", true},
+		{[]string{"::/1", "8000::/1", "fe80::/64"}, "[::/0]", true},
+		{[]string{"2000::/3"}, "[::/0]", true},
+		{[]string{"8000::/1"}, "[8000::/1]", false},
+		{[]string{"2001:db8::/32", "fe80::/64"}, "[2001:db8::/32]", false},
+	} {
+		f := boxFacts("2001:db8:ebbd:990a::/64")
+		f.Config.Peers[0].AllowedIPs = nil
+		for _, a := range tc.allowed {
+			f.Config.Peers[0].AllowedIPs = append(f.Config.Peers[0].AllowedIPs, prefix(a))
+		}
+		p := Make(f, t0)
+		var got []netip.Prefix
+		for _, r := range p.Desired.Routes {
+			if r.From.IsValid() {
+				got = append(got, r.Dst)
+			}
+		}
+		if fmt.Sprint(got) != tc.want || p.LANs[0].Content.DefaultRouter != tc.is || (len(p.Problems) == 0) != tc.is {
+			t.Errorf("%v: destinations %v, default router %v, problems %q; want %s, %v", tc.allowed, got, p.LANs[0].Content.DefaultRouter, p.Problems, tc.want, tc.is)
+		}
 	}
-	f.Config.Peers[0].AllowedIPs = f.Config.Peers[0].AllowedIPs[:1]
-	p = Make(f, t0)
-	if p.LANs[0].Content.DefaultRouter || len(p.Problems) != 1 {
-		t.Errorf("half a default: DefaultRouter = %v, problems %q", p.LANs[0].Content.DefaultRouter, p.Problems)
+}
+
+// "L-14: ... ICMPv6 Destination Unreachable, code 5" for packets from a prefix that is gone: for as long as a
+// host may hold it, and the answer has a route.
+func TestRFC7084_L14_StalePrefixIsAnswered(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:990a::/64")
+	held := t0.Add(time.Hour)
+	f.Told = map[string][]Told{"br-lan": {
+		{prefix("2001:db8:ebbd:990a::/64"), lifetime.At(held)},
+		{prefix("2001:db8:ebbd:990b::/64"), lifetime.At(held)},
+	}}
+	onLink := dataplane.Route{Dst: prefix("2001:db8:ebbd:990b::/64"), Iface: "br-lan", Metric: metricStale}
+	for _, tc := range []struct {
+		now  time.Time
+		want int
+	}{{t0, 1}, {held.Add(-1), 1}, {held, 0}} {
+		p := Make(f, tc.now)
+		if got := p.Desired.Firewall.Stale; len(got) != tc.want || hasRoute(p, onLink) != (tc.want == 1) {
+			t.Errorf("at %v: stale %v, route %v", tc.now, got, hasRoute(p, onLink))
+		}
+	}
+	if p := Make(f, t0.Add(46*time.Minute)); !p.Wake.Equal(held) {
+		t.Errorf("wake %v, want when no host holds it: %v", p.Wake, held)
+	}
+}
+
+func TestWithdrawOnlyAddsNothing(t *testing.T) {
+	a, b := ra.Prefix{Prefix: prefix("2001:db8:0:a::/64")}, ra.Prefix{Prefix: prefix("2001:db8:0:b::/64")}
+	told := ra.Content{DefaultRouter: true, Prefixes: []ra.Prefix{a}, RDNSS: []netip.Addr{addr("2001:db8::53")}, DNSSL: []string{"a.example"}}
+	next := ra.Content{DefaultRouter: true, Prefixes: []ra.Prefix{b}, RDNSS: []netip.Addr{addr("2001:db8::54")}, DNSSL: []string{"a.example", "b.example"}}
+	got := withdrawOnly(told, next)
+	if !got.DefaultRouter || len(got.Prefixes) != 0 || len(got.RDNSS) != 0 || !slices.Equal(got.DNSSL, []string{"a.example"}) {
+		t.Errorf("withdrawOnly = %+v", got)
+	}
+	next.DefaultRouter = false
+	if withdrawOnly(told, next).DefaultRouter || withdrawOnly(ra.Content{}, told).DefaultRouter {
+		t.Error("the default router role is given where it was not, or kept where it is gone")
 	}
 }
 

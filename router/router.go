@@ -13,7 +13,7 @@ import (
 	"oasis6/config"
 	"oasis6/dataplane"
 	"oasis6/dhcpv6/client"
-	"oasis6/ra"
+	"oasis6/internal/lifetime"
 	"oasis6/status"
 	"oasis6/tun"
 	"oasis6/tun/health"
@@ -87,6 +87,7 @@ type Router struct {
 	clientWake time.Time
 	store      *store
 	lans       []*lan
+	resuming   bool // LANs made now were served by a predecessor
 	nd         chan ndMessage
 	queries    chan chan status.Snapshot
 	done       chan struct{}
@@ -96,7 +97,10 @@ type Router struct {
 	reapply  bool // the kernel may differ from what was applied
 	apply    retry
 	applyErr error
-	reloads  string // why the last reload was refused; empty: it was not
+	applied  bool // once at least
+	drift    driftMeter
+	tunLink  dataplane.Link // the tunnel's interface as last seen
+	reloads  string         // why the last reload was refused; empty: it was not
 }
 
 // takeoverGrace is how long a successor trusts that the tunnel of its predecessor still works: the
@@ -120,15 +124,18 @@ func New(opt Options) (*Router, error) {
 	if err := r.startDHCPv6(now); err != nil {
 		return nil, err
 	}
+	r.resuming = opt.Takeover
 	r.setLANs(now)
+	r.resuming = false
 	return r, nil
 }
 
 // ErrTunnelFailed ends Run when the WireGuard device died under it.
 var ErrTunnelFailed = errors.New("tunnel device failed")
 
-// Run is the loop. It returns nil after Stop or Leave (or the end of ctx, which counts as Stop), and an
-// error when the box cannot go on; kernel state then stays, so that nothing leaks past the tunnel.
+// Run is the loop. It returns nil after Stop or Leave (or the end of ctx, which counts as Stop). An error says
+// that the kernel was not wholly put back, or that the box cannot go on; kernel state then stays, so that
+// nothing leaks past the tunnel.
 func (r *Router) Run(ctx context.Context) error {
 	defer close(r.done)
 	defer r.closeLANs()
@@ -153,7 +160,9 @@ func (r *Router) Run(ctx context.Context) error {
 			}
 		case ev := <-r.opt.Plane.Events():
 			now = r.opt.Clock.Now()
-			r.onPlane(now, ev)
+			if err := r.onPlane(now, ev); err != nil {
+				return err
+			}
 		case m := <-r.nd:
 			now = r.opt.Clock.Now()
 			r.onND(now, m)
@@ -162,12 +171,11 @@ func (r *Router) Run(ctx context.Context) error {
 			q <- r.snapshot(now)
 		case c := <-r.opt.Commands:
 			now = r.opt.Clock.Now()
-			if r.onCommand(ctx, now, c) {
-				return nil
+			if done, err := r.onCommand(ctx, now, c); done {
+				return err
 			}
 		case <-ctx.Done():
-			r.stop(context.WithoutCancel(ctx), r.opt.Clock.Now())
-			return nil
+			return r.stop(context.WithoutCancel(ctx), r.opt.Clock.Now())
 		}
 	}
 }
@@ -199,6 +207,7 @@ func (r *Router) nextWake() time.Time {
 	soonest(r.plan.Wake)
 	soonest(r.store.wake)
 	soonest(r.aliveUntilBy)
+	soonest(r.drift.wake())
 	if r.reapply {
 		soonest(r.apply.at)
 	}
@@ -225,6 +234,7 @@ func (r *Router) tick(now time.Time) {
 		r.aliveUntilBy = time.Time{}
 		r.replan = true
 	}
+	r.drift.forget(now)
 	if due(r.store.wake) {
 		r.saveLease(now)
 	}
@@ -234,17 +244,27 @@ func (r *Router) tick(now time.Time) {
 }
 
 // facts gathers what Make decides from.
-func (r *Router) facts() Facts {
+func (r *Router) facts(now time.Time) (f Facts) {
 	snap := r.opt.Tunnel.Snapshot()
-	f := Facts{
+	f = Facts{
 		Config:          r.cfg,
 		TunnelLinkLocal: snap.LinkLocal,
 		TunnelMTU:       snap.MTU,
 		Endpoint:        snap.Endpoint.Addr().Unmap(),
 		TunnelAlive:     r.state == health.Up || (r.state != health.Down && !r.aliveUntilBy.IsZero()),
 		Links:           map[string]dataplane.Link{},
+		Told:            map[string][]Told{},
 	}
-	f.Undecided = r.state == health.Connecting && !f.TunnelAlive
+	for _, l := range r.lans {
+		for _, p := range l.sender.Announced(now).Prefixes {
+			f.Told[l.name] = append(f.Told[l.name], Told{p.Prefix, lifetime.At(now.Add(p.Held))})
+		}
+	}
+	defer func() {
+		// After a takeover, having no prefix yet is no news for the LAN either.
+		trying := r.state == health.Connecting || !r.aliveUntilBy.IsZero()
+		f.Undecided = trying && (!f.TunnelAlive || len(f.Delegations) == 0)
+	}()
 	for _, l := range r.lans {
 		f.Links[l.name] = l.link
 	}
@@ -262,26 +282,25 @@ func (r *Router) facts() Facts {
 
 func (r *Router) makePlan(now time.Time) {
 	old := r.plan
-	r.plan = Make(r.facts(), now)
+	r.plan = Make(r.facts(now), now)
 	r.logPlan(old, r.plan)
 	r.reapply = true
 	r.apply.reset()
 }
 
-// applyPlan makes the kernel equal to the plan, then tells the LANs: no host hears of what does not stand yet.
+// applyPlan makes the kernel equal to the plan, then tells the LANs: no host hears of what does not stand
+// yet, but of what is gone in any case.
 func (r *Router) applyPlan(ctx context.Context, now time.Time) {
 	err := r.opt.Plane.Apply(ctx, r.plan.Desired)
+	for i, l := range r.lans {
+		r.tellLAN(now, l, r.plan.LANs[i], err)
+	}
 	if err == nil {
 		if r.applyErr != nil {
 			r.info("kernel state applied again")
 		}
-		r.reapply, r.applyErr = false, nil
+		r.reapply, r.applyErr, r.applied = false, nil, true
 		r.apply.reset()
-		for i, l := range r.lans {
-			if p := r.plan.LANs[i]; !p.Silent {
-				r.stepLAN(now, l, ra.SetContent{Content: p.Content, Neighbors: r.neighbors(l.name)})
-			}
-		}
 		return
 	}
 	if r.applyErr == nil || r.applyErr.Error() != err.Error() {
@@ -291,18 +310,17 @@ func (r *Router) applyPlan(ctx context.Context, now time.Time) {
 	r.apply.failed(now, r.opt.Rand())
 }
 
-// onCommand carries out a command; true ends the loop.
-func (r *Router) onCommand(ctx context.Context, now time.Time, c Command) bool {
+// onCommand carries out a command; done ends the loop with err.
+func (r *Router) onCommand(ctx context.Context, now time.Time, c Command) (done bool, err error) {
 	switch c {
 	case Reload:
 		r.reload(now)
-		return false
+		return false, nil
 	case Leave:
 		r.leave(now)
-	case Stop:
-		r.stop(ctx, now)
+		return true, nil
 	}
-	return true
+	return true, r.stop(ctx, now)
 }
 
 // Snapshot asks the loop for the present status.

@@ -4,6 +4,7 @@ package router
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"oasis6/dhcpv6/client"
@@ -152,7 +153,10 @@ func (r *Router) problems(now time.Time) []string {
 		}
 	}
 	if r.applyErr != nil {
-		add("the kernel refuses what the box needs: %v", r.applyErr)
+		add("the kernel refuses what the box needs: %s", oneLine(r.applyErr))
+	}
+	if r.drift.fight() {
+		add("another program keeps changing the kernel state of this box (%d times): see the events for what, and stop it", r.drift.n)
 	}
 	if r.reloads != "" {
 		add("last reload refused: %s", r.reloads)
@@ -162,6 +166,9 @@ func (r *Router) problems(now time.Time) []string {
 	}
 	return ps
 }
+
+// oneLine joins the lines of a joined error.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func (r *Router) tunnelProblems(now time.Time, add func(string, ...any)) {
 	t := r.opt.Tunnel.Snapshot()
@@ -174,6 +181,8 @@ func (r *Router) tunnelProblems(now time.Time, add func(string, ...any)) {
 	case t.ResolveError != "" && !t.Endpoint.IsValid():
 		add("the hub's name cannot be resolved: %s", t.ResolveError)
 	case r.state == health.Up:
+	case t.SendError != "":
+		add("datagrams to hub %s do not leave: %s", hub, t.SendError)
 	case r.everUp:
 		add("no answer from hub %s for %s: trying every 5 s", hub, since)
 	case now.Sub(r.started) > handshakePatience:
@@ -202,23 +211,22 @@ func (r *Router) summary(now time.Time, problems []string) (string, bool) {
 			}
 		}
 	}
-	first := func(alternative string) string {
-		if len(problems) > 0 {
-			return problems[0]
-		}
+	cause := func(alternative string) string {
+		r.tunnelProblems(now, func(format string, a ...any) { alternative = fmt.Sprintf(format, a...) })
 		return alternative
 	}
+	works := working != "" && r.state == health.Up && r.applyErr == nil && !r.drift.fight()
 	switch {
-	case working != "" && r.state == health.Up && r.applyErr == nil && len(problems) == 0:
+	case works && len(problems) == 0:
 		return "up: " + working, true
-	case working != "" && r.state == health.Up && r.applyErr == nil:
+	case works:
 		return "degraded: " + problems[0], true
 	case r.state == health.Up && len(problems) > 0:
 		return "degraded: " + problems[0], false
 	case r.state == health.Up:
 		return "starting: tunnel is up, asking the hub for a prefix", false
 	case r.everUp || r.state == health.Down:
-		return "down: " + first("the tunnel is dead"), false
+		return "down: " + cause("the tunnel is dead"), false
 	}
-	return "starting: " + first("waiting for the hub's first answer"), false
+	return "starting: " + cause("waiting for the hub's first answer"), false
 }

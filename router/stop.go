@@ -4,18 +4,20 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"oasis6/config"
 	"oasis6/dhcpv6/client"
 	"oasis6/tun"
+	"oasis6/tun/health"
 )
 
 // restoreTimeout bounds putting the kernel back: the whole stop must fit into 3 s.
 const restoreTimeout = 2 * time.Second
 
 // stop leaves for good: hosts are told first, then everything of ours goes.
-func (r *Router) stop(ctx context.Context, now time.Time) {
+func (r *Router) stop(ctx context.Context, now time.Time) error {
 	for _, l := range r.lans {
 		r.endLAN(now, l, forGood)
 	}
@@ -24,8 +26,9 @@ func (r *Router) stop(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	if err := r.opt.Plane.Restore(ctx); err != nil {
-		r.error("kernel not wholly put back", "err", err.Error())
+		return fmt.Errorf("kernel not wholly put back: %w", err)
 	}
+	return nil
 }
 
 // leave hands over to a successor: the LAN notices nothing.
@@ -62,6 +65,9 @@ func (r *Router) take(now time.Time, cfg *config.Config) error {
 	if err := r.opt.Tunnel.Reconfigure(TunnelConfig(cfg)); err != nil {
 		return err
 	}
+	if cfg.Peers[0].PublicKey != r.cfg.Peers[0].PublicKey {
+		r.newHub(now)
+	}
 	r.cfg = cfg
 	r.setLANs(now)
 	if err := r.opt.Plane.Watch(r.watched()); err != nil {
@@ -72,6 +78,16 @@ func (r *Router) take(now time.Time, cfg *config.Config) error {
 	}
 	r.replan = true
 	return nil
+}
+
+// newHub forgets how the old hub was: the new one has the time of a takeover to answer, and then is asked
+// whether it knows the lease.
+func (r *Router) newHub(now time.Time) {
+	r.health = health.New(r.opt.Rand)
+	r.state, r.stateSince, r.everUp = health.Connecting, now, false
+	r.aliveUntilBy = now.Add(takeoverGrace)
+	r.stepClient(now, client.LinkDown{})
+	r.sampleTunnel(now)
 }
 
 type errRestart string

@@ -35,11 +35,20 @@ type store struct {
 	saved    time.Time    // zero: never
 	wake     time.Time    // of a save put off; zero: none
 	reported string       // last failure, so that it is logged once
+	budget   int          // saves at once that are left
+	refilled time.Time
 }
 
 // saveInterval bounds the age of the lifetimes on disk. With the lifetimes of RFC 9096 (90 min valid)
 // it leaves half an hour of valid lifetime even after a kill -9 at the worst moment.
 const saveInterval = time.Hour
+
+// A server whose leases come and go by the second must not wear the flash out: so many changes are
+// written at once, and then one for each refill.
+const (
+	saveBurst  = 10
+	saveRefill = 5 * time.Minute
+)
 
 // kept is what an earlier process left.
 type kept struct {
@@ -75,10 +84,29 @@ func (s *store) load(now time.Time) (kept, error) {
 func (s *store) changed(now time.Time, l client.Lease) {
 	s.lease = l
 	at := s.saved.Add(saveInterval)
-	if s.saved.IsZero() || !sameButLifetimes(l, s.onDisk) || at.Before(now) {
+	switch {
+	case at.Before(now):
 		at = now
+	case s.saved.IsZero() || !sameButLifetimes(l, s.onDisk):
+		at = s.atOnce(now)
 	}
-	s.wake = at
+	if s.wake.IsZero() || at.Before(s.wake) {
+		s.wake = at
+	}
+}
+
+// atOnce is now as long as the budget lasts, else when there will be some again.
+func (s *store) atOnce(now time.Time) time.Time {
+	if n := now.Sub(s.refilled) / saveRefill; s.refilled.IsZero() || n >= saveBurst {
+		s.budget, s.refilled = saveBurst, now
+	} else if n > 0 {
+		s.budget, s.refilled = min(saveBurst, s.budget+int(n)), s.refilled.Add(n*saveRefill)
+	}
+	if s.budget == 0 {
+		return s.refilled.Add(saveRefill)
+	}
+	s.budget--
+	return now
 }
 
 func (s *store) due(now time.Time) bool { return !s.wake.IsZero() && !s.wake.After(now) }

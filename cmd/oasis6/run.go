@@ -6,12 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -47,11 +45,14 @@ A second box with the same --run folder is refused.`,
 					return err
 				}
 				b.log = lo.logger(e.stderr)
-				cfg, err := b.load()
+				// First of all: a signal during the start must not kill the box, or be lost.
+				commands, done := b.signals()
+				defer done()
+				cfg, err := b.load(config.CreateKey)
 				if err != nil {
 					return err
 				}
-				return b.serve(cfg)
+				return b.serve(cfg, commands)
 			}
 		},
 	}
@@ -66,9 +67,9 @@ type daemon struct {
 	log    *slog.Logger
 }
 
-// load reads the configuration, the key file created if it is missing, and logs its notices.
-func (b *daemon) load() (*config.Config, error) {
-	cfg, notices, err := config.Load(b.config, config.CreateKey, config.RequireLAN, config.OnlyLAN(b.lan))
+// load reads the configuration and logs its notices.
+func (b *daemon) load(opts ...config.Option) (*config.Config, error) {
+	cfg, notices, err := config.Load(b.config, append(opts, config.RequireLAN, config.OnlyLAN(b.lan))...)
 	for _, n := range notices {
 		b.log.Info("configuration", "notice", n.String())
 	}
@@ -76,7 +77,7 @@ func (b *daemon) load() (*config.Config, error) {
 }
 
 // serve runs the box until it is told to stop.
-func (b *daemon) serve(cfg *config.Config) (err error) {
+func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err error) {
 	// The socket comes first: its lock is what keeps a second box from touching anything.
 	var r *router.Router
 	ready := make(chan struct{})
@@ -97,12 +98,6 @@ func (b *daemon) serve(cfg *config.Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, srv.Close()) }()
 
-	commands := make(chan router.Command, 4)
-	stopSignals := b.signals(commands)
-	defer stopSignals()
-
-	_, statErr := os.Stat(filepath.Join(b.run, "kernel.json"))
-	takeover := !errors.Is(statErr, fs.ErrNotExist)
 	bootID := bootclock.BootID()
 	plane, err := kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
 	if err != nil {
@@ -123,7 +118,9 @@ func (b *daemon) serve(cfg *config.Config) (err error) {
 	r, err = router.New(router.Options{
 		Config: cfg, Tunnel: tunnel, Plane: plane, Clock: bootTimer{timer},
 		Rand: rand.Float64, Wall: time.Now, BootID: bootID, State: b.state, Log: b.log,
-		Version: buildVersion(), Takeover: takeover, Reload: b.load, Commands: commands,
+		Version: buildVersion(), Takeover: plane.TookOver(), Commands: commands,
+		// A reload makes no key: a key file that has gone is a mistake, and a new identity would hide it.
+		Reload: func() (*config.Config, error) { return b.load() },
 	})
 	if err != nil {
 		return err
@@ -132,42 +129,54 @@ func (b *daemon) serve(cfg *config.Config) (err error) {
 	return r.Run(context.Background())
 }
 
-// signals turns signals into commands until the returned function is called.
-func (b *daemon) signals(commands chan<- router.Command) (stop func()) {
-	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
-	done := make(chan struct{})
-	ended := make(chan struct{})
+// signals turns signals into commands until the returned function is called. A command that ends the box
+// is never lost behind reloads: those that wait count as one, and the end goes first.
+func (b *daemon) signals() (commands <-chan router.Command, stop func()) {
+	end, hup := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
+	signal.Notify(hup, syscall.SIGHUP)
+	out := make(chan router.Command)
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
+			var next router.Command
 			select {
-			case s := <-ch:
-				b.log.Info("signal", "what", s.String())
-				select {
-				case commands <- commandOf(s):
-				case <-done:
-					return
-				}
+			case s := <-end:
+				next = b.ending(s)
+			case <-hup:
+				b.log.Info("signal", "what", "hangup: read the configuration again")
+				next = router.Reload
 			case <-done:
 				return
 			}
+			for waiting := true; waiting; {
+				select {
+				case out <- next:
+					waiting = false
+				case s := <-end:
+					next = b.ending(s)
+				case <-done:
+					return
+				}
+			}
 		}
 	}()
-	return func() {
-		signal.Stop(ch)
+	return out, func() {
+		signal.Stop(end)
+		signal.Stop(hup)
 		close(done)
 		<-ended
 	}
 }
 
-func commandOf(s os.Signal) router.Command {
-	switch s {
-	case syscall.SIGHUP:
-		return router.Reload
-	case syscall.SIGUSR2:
+// ending is what a signal that ends the box asks for.
+func (b *daemon) ending(s os.Signal) router.Command {
+	if s == syscall.SIGUSR2 {
+		b.log.Info("signal", "what", s.String()+": leave for a successor")
 		return router.Leave
 	}
+	b.log.Info("signal", "what", s.String()+": stop for good")
 	return router.Stop
 }
 

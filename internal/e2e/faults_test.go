@@ -249,3 +249,64 @@ func TestUnknownKey(t *testing.T) {
 		t.Errorf("exit code %d, output %q: want 2 and the nearest key", code, b.proc.Output())
 	}
 }
+
+// A storm of reloads must not swallow the order to stop.
+func TestSIGTERMAfterManySIGHUPs(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	for range 50 {
+		b.proc.Signal(syscall.SIGHUP)
+	}
+	b.stop()
+}
+
+// A signal in the first moments is a signal.
+func TestSignalsDuringTheStart(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.StartR2()
+	before := b.R1.Snapshot6()
+	for _, after := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 60 * time.Millisecond} {
+		b.start()
+		time.Sleep(after) // where the start is then does not matter
+		if !b.proc.WaitOutput(0, "") || !b.proc.Running() {
+			t.Fatalf("the box ended by itself: %s", b.proc.Output())
+		}
+		if after > 0 { // before its first instruction the process is Go's runtime, which the signal ends
+			b.proc.Signal(syscall.SIGHUP)
+		}
+		b.proc.Signal(syscall.SIGTERM)
+		b.proc.WaitTimeout(soon)
+		if diff := netlab.Diff(before, b.R1.Snapshot6()); diff != "" {
+			t.Errorf("SIGTERM %v after the start leaves\n%s", after, diff)
+		}
+	}
+}
+
+// Two boxes with folders of their own would undo each other's work for ever.
+func TestSecondBoxWithItsOwnFolders(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	text := strings.Replace(b.BoxConfig(), "[Interface]\n", "[Interface]\nName = oasis1\n", 1)
+	b.R1.WriteFile(b.R1.Path("second.conf"), text, 0o600)
+	_, err := b.R1.Try(b.bin, "run", "-c", b.R1.Path("second.conf"), "--state", b.R1.Path("state2"), "--run", b.R1.Path("run2"))
+	if err == nil || !strings.Contains(err.Error(), "another oasis6 is running in this network namespace") {
+		t.Errorf("second box: %v, want a refusal", err)
+	}
+	if !b.online(b.H1) {
+		t.Errorf("the refused box harmed the first\n%s", b.text())
+	}
+}
+
+// A host that takes the box's address makes the kernel refuse it; the LAN must still hear of a dead tunnel.
+func TestDuplicateAddressThenDeadTunnel(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	own := b.status().LANs[0].Prefixes[0].Address
+	b.H2.Addr("eth0", own+"/128")
+	b.R1.Run("ip", "-6", "addr", "del", own+"/64", "dev", "br-lan") // put back at once, and then its DAD fails
+	b.waitSummary("degraded: ", "another node on the link uses it")
+	b.CutTunnel()
+	if !netlab.Poll(50*time.Second, func() bool { return !b.HostDefaultRoute(b.H1).IsValid() }) {
+		t.Errorf("h1 still has its default route\n%s", b.text())
+	}
+}
