@@ -187,6 +187,15 @@ func TestTextKeepsTheTerminalWhole(t *testing.T) {
 	}
 }
 
+// The kernel may refuse several things at once: joined errors are separated by line ends.
+func TestTextShowsJoinedErrorsAsAList(t *testing.T) {
+	s := empty()
+	s.Summary = "degraded: the kernel refuses what the box needs: one\ntwo"
+	if got, want := Text(s), "degraded: the kernel refuses what the box needs: one; two\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("Text() begins with %q, want %q", got[:min(len(got), 80)], want)
+	}
+}
+
 func TestTextShowsTheLastEventsOnly(t *testing.T) {
 	s := empty()
 	for i := range 30 {

@@ -131,10 +131,13 @@ func (p *printer) lan(l LAN) {
 		p.field("prefix", fmt.Sprintf("%s, %s%s", x.Prefix, lifetimes(x.PreferredS, x.ValidS), stale))
 		p.field("address", x.Address)
 	}
-	if l.RouterLifetimeS == 0 {
-		p.field("default router", "no, hosts are told not to use this box")
-	} else {
+	switch {
+	case l.RouterLifetimeS != 0:
 		p.field("default router", "for "+duration(l.RouterLifetimeS))
+	case l.RASent == 0:
+		p.field("default router", "no, hosts have been told nothing yet")
+	default:
+		p.field("default router", "no, hosts are told not to use this box")
 	}
 	p.field("dns servers", strings.Join(l.RDNSS, ", "))
 	p.field("search domains", strings.Join(l.DNSSL, ", "))
@@ -170,8 +173,9 @@ func (p *printer) events(events []Event) {
 }
 
 // clean replaces what could move a terminal's cursor or change its colours: names of search
-// domains and the like come from hosts we do not know.
+// domains and the like come from hosts we do not know. Several errors joined into one are a list.
 func clean(s string) string {
+	s = strings.ReplaceAll(s, "\n", "; ")
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return '?'
