@@ -77,7 +77,7 @@ func report(e env, name string, err error) int {
 		return exitDone
 	case errors.As(err, &usage):
 		fmt.Fprintf(e.stderr, "%s%s\n", prefix, usage.text)
-		fmt.Fprintf(e.stderr, "usage: %s\n", strings.TrimSpace("oasis6 help "+name))
+		fmt.Fprintf(e.stderr, "see: %s\n", strings.TrimSpace("oasis6 help "+name))
 		return exitUsage
 	case errors.As(err, &config):
 		fmt.Fprintln(e.stderr, strings.TrimRight(config.Error(), "\n"))
