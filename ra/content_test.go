@@ -419,8 +419,8 @@ func TestTakenAwayIsToldAtOnce(t *testing.T) {
 		w.at(60*time.Second, PortUp{})
 		w.at(60*time.Second+100*time.Millisecond, SetContent{Content: base})
 		w.at(60*time.Second+200*time.Millisecond, rsFrom(hostA))
-		wantSent(t, w.until(61*time.Second), "1m0.45s fe80::a")
-		wantSent(t, w.step(SetContent{Content: c}), "1m1s fe80::a", "1m1s fe80::b")
+		wantSent(t, w.until(61500*time.Millisecond), "1m0.45s fe80::a")
+		wantSent(t, w.step(SetContent{Content: c}), "1m1.5s fe80::a", "1m1.5s fe80::b")
 	}
 }
 
@@ -515,8 +515,8 @@ func TestNeighborsAreToldAtOnce(t *testing.T) {
 	c := base
 	c.DefaultRouter = false
 	neighbors := []netip.Addr{hostB, hostA, hostB, AllNodes, netip.IPv6Unspecified()}
-	wantSent(t, w.step(SetContent{Content: c, Neighbors: neighbors}), "17s fe80::a", "17s fe80::b")
+	wantSent(t, w.step(SetContent{Content: c, Neighbors: neighbors}), "17s fe80::b", "17s fe80::a")
 	// They are not remembered: the next who are told are those whom the next event names.
-	w.until(17500 * time.Millisecond)
-	wantSent(t, w.step(SetContent{Content: base}), "17.5s fe80::a")
+	w.until(18 * time.Second)
+	wantSent(t, w.step(SetContent{Content: base}), "18s fe80::a")
 }

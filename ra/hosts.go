@@ -10,10 +10,17 @@ import (
 // Bounds against a LAN that solicits too much. A host that starts sends three RS at 4 s intervals
 // (RFC 4861 section 10) and later fewer (RFC 7559): the burst lets all of them through.
 const (
-	maxHosts      = 256 // 27 kB; a home or a school floor has fewer
-	answerBurst   = 3
-	answerRefill  = 10 * time.Second
-	maxAnswers    = 64               // unicast answers waiting; a multicast is cheaper for more
+	maxHosts     = 256 // 27 kB; a home or a school floor has fewer
+	answerBurst  = 3
+	answerRefill = 10 * time.Second
+	maxAnswers   = 64 // unicast answers waiting; a multicast is cheaper for more
+	// All sources together, for their addresses cost a forger nothing: a school floor that wakes up at once is
+	// served from the burst, and ten a second are less work than one video stream. For more there is the multicast.
+	solicitedBurst  = 64
+	solicitedRefill = 100 * time.Millisecond
+	// tellEvery at most all that we know of are told by unicast. A LAN of maxHosts whose uplink flaps costs as many
+	// packets a second, and the multicast at the floor is never more than 3 s away.
+	tellEvery     = time.Second
 	askAgainLimit = 10 * time.Second // a second RS within it means that the unicast answer got lost
 )
 
@@ -22,8 +29,7 @@ type host struct {
 	addr     netip.Addr // link-local
 	heard    time.Time
 	answered time.Time // last unicast answer to a solicitation, also one that still waits
-	refilled time.Time
-	tokens   int
+	bucket   bucket
 }
 
 type hosts []host
@@ -41,7 +47,7 @@ func (h *hosts) heard(now time.Time, addr netip.Addr) *host {
 			oldest = i
 		}
 	}
-	e := host{addr: addr, heard: now, refilled: now, tokens: answerBurst}
+	e := host{addr: addr, heard: now, bucket: newBucket(now, answerBurst, answerRefill)}
 	if len(*h) < maxHosts {
 		*h = append(*h, e)
 		return &(*h)[len(*h)-1]
@@ -50,16 +56,27 @@ func (h *hosts) heard(now time.Time, addr netip.Addr) *host {
 	return &(*h)[oldest]
 }
 
-// take says whether the host may have one more answer.
-func (e *host) take(now time.Time) bool {
-	if n := now.Sub(e.refilled) / answerRefill; n > 0 {
-		e.tokens = int(min(answerBurst, n+time.Duration(e.tokens)))
-		e.refilled = e.refilled.Add(n * answerRefill)
+// bucket gives burst tokens at once and one more for each refill.
+type bucket struct {
+	burst, tokens int
+	refill        time.Duration
+	refilled      time.Time
+}
+
+func newBucket(now time.Time, burst int, refill time.Duration) bucket {
+	return bucket{burst: burst, tokens: burst, refill: refill, refilled: now}
+}
+
+// take says whether there may be one more.
+func (b *bucket) take(now time.Time) bool {
+	if n := now.Sub(b.refilled) / b.refill; n > 0 {
+		b.tokens = int(min(time.Duration(b.burst), n+time.Duration(b.tokens)))
+		b.refilled = b.refilled.Add(n * b.refill)
 	}
-	if e.tokens == 0 {
+	if b.tokens == 0 {
 		return false
 	}
-	e.tokens--
+	b.tokens--
 	return true
 }
 

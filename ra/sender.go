@@ -60,6 +60,8 @@ type Sender struct {
 	initial   int       // multicasts yet to come at the short interval
 	answers   []answer
 	hosts     hosts
+	solicited bucket       // of unicast answers, all hosts together
+	toldAt    time.Time    // last round of tellHosts
 	neighbors []netip.Addr // of the SetContent in work
 	routers   []netip.Addr // others, already noted
 
@@ -194,22 +196,30 @@ func (s *Sender) review(now time.Time, a *Actions) {
 	}
 }
 
-// tellHosts sends the RA of now to everybody we know of: all who ever solicited, those who wait for an
-// answer included, and the neighbors.
+// tellHosts sends the RA of now to everybody we know of: the neighbors, and all who ever solicited. The
+// neighbors come first, since forged solicitations fill the other list. Who is left out, by number or
+// because the last round was just now, hears the multicast that review has put at the floor.
 func (s *Sender) tellHosts(now time.Time, a *Actions) {
-	to := make([]netip.Addr, 0, len(s.hosts)+len(s.neighbors))
-	for _, h := range s.hosts {
-		to = append(to, h.addr)
+	if !s.toldAt.IsZero() && now.Sub(s.toldAt) < tellEvery {
+		return
+	}
+	to := make([]netip.Addr, 0, min(maxHosts, len(s.hosts)+len(s.neighbors)))
+	add := func(addr netip.Addr) {
+		if len(to) < maxHosts && addr.Is6() && !addr.IsMulticast() && !addr.IsUnspecified() && !slices.Contains(to, addr) {
+			to = append(to, addr)
+		}
 	}
 	for _, n := range s.neighbors {
-		if len(to) < maxHosts && n.Is6() && !n.IsMulticast() && !n.IsUnspecified() && !slices.Contains(to, n) {
-			to = append(to, n)
-		}
+		add(n)
+	}
+	for _, h := range s.hosts {
+		add(h.addr)
 	}
 	if len(to) == 0 {
 		return
 	}
-	s.answers = nil
+	s.toldAt = now
+	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool { return slices.Contains(to, w.to) })
 	s.send(now, false, to, a)
 }
 
@@ -390,11 +400,11 @@ func (s *Sender) receiveRS(now time.Time, src netip.Addr, ev Received) DropReaso
 	if slices.ContainsFunc(s.answers, func(w answer) bool { return w.to == src }) {
 		return Accepted // one answer to several solicitations, "relative to the first"
 	}
-	if !h.take(now) {
+	if !h.bucket.take(now) {
 		return RateLimited
 	}
 	lost := !h.answered.IsZero() && now.Sub(h.answered) < askAgainLimit
-	if lost || len(s.answers) == maxAnswers {
+	if lost || len(s.answers) == maxAnswers || !s.takeSolicited(now) {
 		h.answered = time.Time{}
 		s.answerAll(now, delay)
 		return Accepted
@@ -402,6 +412,14 @@ func (s *Sender) receiveRS(now time.Time, src netip.Addr, ev Received) DropReaso
 	h.answered = now.Add(delay)
 	s.answers = append(s.answers, answer{to: src, at: h.answered})
 	return Accepted
+}
+
+// takeSolicited says whether one more unicast answer may be sent to anybody.
+func (s *Sender) takeSolicited(now time.Time) bool {
+	if s.solicited.burst == 0 {
+		s.solicited = newBucket(now, solicitedBurst, solicitedRefill)
+	}
+	return s.solicited.take(now)
 }
 
 // answerAll schedules a solicited multicast after its random delay, which counts from the floor if
