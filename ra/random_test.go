@@ -67,12 +67,19 @@ var pauses = []time.Duration{0, time.Millisecond, 100 * time.Millisecond, 900 * 
 // play runs one random history; what must hold at every RA is checked by the model. At the end, with
 // the link up and nothing new, hosts must have heard what is true.
 func play(t failer, c choices, seed uint64, steps int) {
-	w := newWorld(t, Config{}, seeded(seed))
+	w := newWorld(t, Config{Resumed: seed%2 == 1}, seeded(seed))
+	given := false
 	for range steps {
-		w.at(w.now+pauses[c.pick(len(pauses))], randomEvent(c, boot.Add(w.now)))
+		ev := randomEvent(c, boot.Add(w.now))
+		_, isContent := ev.(SetContent)
+		given = given || isContent
+		w.at(w.now+pauses[c.pick(len(pauses))], ev)
 	}
 	w.step(linkUp)
 	w.until(w.now + 10*time.Second)
+	if resumed := seed%2 == 1; resumed && given != w.s.spoken {
+		t.Fatalf("resumed: content given is %v, spoken is %v", given, w.s.spoken)
+	}
 	if w.s.spoken {
 		want, said := w.s.truth(boot.Add(w.now)), w.s.said
 		if !want.equal(said) {
@@ -83,7 +90,10 @@ func play(t failer, c choices, seed uint64, steps int) {
 		}
 	}
 	checkAnnounced(t, w)
-	w.step(Stop{Final: true})
+	spoken, last := w.s.spoken, w.step(Stop{Final: true})
+	if want := spoken || seed%2 == 1; (len(last) > 0) != want || want && last[0].ra.RouterLifetime != 0 {
+		t.Fatalf("at the end, spoken %v, resumed %v: sent %v", spoken, seed%2 == 1, last)
+	}
 }
 
 // checkAnnounced compares the status with the model's account.

@@ -28,10 +28,12 @@ const maxRouters = 16
 //
 //	         LinkUp            first prefix
 //	paused ──────────► silent ───────────────► advertising: three quick multicasts, then one each
-//	  ▲                  │                       │          450 to 600 s; a change starts over
+//	  ▲                  │     or, Resumed,      │          450 to 600 s; a change starts over
+//	  │                  │     first content     │
 //	  └──────────────────┴────── LinkDown ───────┘
 //
 // Silent, because hosts that hear nothing keep soliciting and one that heard any RA stops (Linux 6.18).
+// Config.Resumed: they heard a predecessor, so there is nothing to be won by it.
 // Once it has spoken it goes on, with router lifetime 0 if need be: what was said is withdrawn by
 // name, not by silence. There is one multicast deadline, next; all that wants a multicast pulls it
 // forward and never nearer than MinDelayBetweenRAs to the last one. Not for concurrent use.
@@ -51,6 +53,7 @@ type Sender struct {
 	said    truth       // of the last multicast
 	told    table
 	spoken  bool // any RA was ever sent
+	given   bool // there was a SetContent
 
 	toldLifetime uint16
 	toldMTU      uint32
@@ -123,6 +126,7 @@ func (s *Sender) Stats() Stats {
 func (s *Sender) setContent(now time.Time, c Content, a *Actions) {
 	var notes []note.Note
 	s.content, notes = usable(c)
+	s.given = true
 	if !slices.EqualFunc(notes, s.refused, sameNote) {
 		a.Notes = append(a.Notes, notes...)
 	}
@@ -157,11 +161,15 @@ func (s *Sender) pause() {
 // stop ends the sender. Deviates from RFC 4861 section 6.2.6: the last RA does not keep
 // MinDelayBetweenRAs to the one before, because the process has no 3 s left to wait.
 func (s *Sender) stop(now time.Time, final bool, a *Actions) {
-	if final && s.advertising() {
+	if final && (s.advertising() || s.up && s.cfg.Resumed) {
 		s.send(now, true, []netip.Addr{AllNodes}, a)
 	}
 	s.stopped = true
 }
+
+// owes says whether hosts are to hear the content even if it has no prefix: they may hold what a
+// predecessor said.
+func (s *Sender) owes() bool { return s.cfg.Resumed && s.given && !s.spoken }
 
 // advertising says whether this is an advertising interface (RFC 4861 section 6.2.2) that can send.
 func (s *Sender) advertising() bool { return s.up && s.spoken }
@@ -179,14 +187,14 @@ func (s *Sender) review(now time.Time, a *Actions) {
 	s.expiry = s.nextExpiry(now)
 	t := s.truth(now)
 	a.Notes = append(a.Notes, s.told.limit(t)...)
-	if !s.up || !s.spoken && len(t.prefixes) == 0 {
+	if !s.up || !s.spoken && len(t.prefixes) == 0 && !s.owes() {
 		return
 	}
 	shorter, longer := s.lifetimesMoved(now)
 	away := s.takesAway(now, t)
 	back := s.toldLifetime == 0 && t.router
 	switch {
-	case away || back || shorter || !t.equal(s.said):
+	case away || back || shorter || !t.equal(s.said) || s.owes():
 		s.announce(now)
 		if (away || back) && s.next.After(now) {
 			s.tellHosts(now, a)
