@@ -5,12 +5,11 @@
 #     make image          builds dist/oasis6-linux-$TARGETARCH, then this, by buildah, podman or docker
 #
 # The container needs the capabilities NET_ADMIN (tunnel, addresses, routes, nftables) and NET_RAW
-# (Router Advertisements), the device /dev/net/tun, and an interface of the LAN in its network
-# namespace. It must not share the host's namespace by default: forwarding would cost the host the
-# default route that it learned from an RA.
+# (Router Advertisements), the device /dev/net/tun, an interface of the LAN in its network namespace, and
+# a /proc/sys that it may write: forwarding is set there, and nothing is advertised while that fails.
 #
 #     docker run --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_RAW --device /dev/net/tun \
-#         --sysctl net.ipv6.conf.all.disable_ipv6=0 --sysctl net.ipv6.conf.all.forwarding=1 \
+#         --security-opt systempaths=unconfined --sysctl net.ipv6.conf.all.disable_ipv6=0 \
 #         -v /etc/oasis6:/etc/oasis6 -v oasis6:/var/lib/oasis6 oasis6
 #
 # Nothing is exposed: no service waits on a port.

@@ -86,7 +86,8 @@ func (r *Router) onPlane(now time.Time, ev dataplane.Event) error {
 			}
 		}
 	case dataplane.Drift:
-		if r.applied && r.drift.count(now) {
+		// What an interface that has just come or gone lacks is nobody's doing.
+		if r.applied && now.Sub(r.linkAt) >= linkSettles && r.drift.count(now) {
 			r.info("kernel state changed by somebody else, put right", "what", ev.What)
 		}
 		r.reapply = true
@@ -104,6 +105,9 @@ func (r *Router) onTunnelLink(link dataplane.Link) error {
 	}
 	return nil
 }
+
+// linkSettles is how long after a change of a LAN's link the kernel may differ from the plan by itself.
+const linkSettles = 2 * time.Second
 
 // driftMeter counts how often others change what is ours. Once in a while is put right without a word too
 // many; all the time is a fight that a person must end.
@@ -149,6 +153,7 @@ func (r *Router) onLink(now time.Time, link dataplane.Link) {
 		old := l.link
 		l.link = link
 		if was, is := lanState(old), lanState(link); was != is {
+			r.linkAt = now
 			r.info("LAN "+is, "iface", l.name)
 		}
 		if old.Index != link.Index || old.LinkLocal != link.LinkLocal {

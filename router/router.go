@@ -99,6 +99,7 @@ type Router struct {
 	applyErr error
 	applied  bool // once at least
 	drift    driftMeter
+	linkAt   time.Time      // when a LAN's link last came or went
 	tunLink  dataplane.Link // the tunnel's interface as last seen
 	reloads  string         // why the last reload was refused; empty: it was not
 }

@@ -4,6 +4,7 @@ package router
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,6 +125,11 @@ func (r *Router) lanStatus(now time.Time) []status.LAN {
 	return out
 }
 
+// preferred says whether any delegation may still be used for something new.
+func (r *Router) preferred(now time.Time) bool {
+	return slices.ContainsFunc(r.client.Lease().Prefixes, func(p client.Prefix) bool { return !p.Preferred.Over(now) })
+}
+
 func (r *Router) planLAN(i int) LANPlan {
 	if i < len(r.plan.LANs) {
 		return r.plan.LANs[i]
@@ -136,8 +142,13 @@ func (r *Router) problems(now time.Time) []string {
 	ps := []string{}
 	add := func(format string, a ...any) { ps = append(ps, fmt.Sprintf(format, a...)) }
 	r.tunnelProblems(now, add)
-	if r.state == health.Up && r.client != nil && len(r.plan.Desired.Firewall.Delegations) == 0 {
-		r.dhcpProblem(now, add)
+	if r.state == health.Up && r.client != nil {
+		switch ds := r.plan.Desired.Firewall.Delegations; {
+		case len(ds) == 0:
+			r.dhcpProblem(now, add)
+		case !r.preferred(now):
+			add("prefix %s is deprecated: the hub does not renew it (%s)", ds[0], r.client.Status().State)
+		}
 	}
 	ps = append(ps, r.plan.Problems...)
 	for _, l := range r.lans {
@@ -173,6 +184,9 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 func (r *Router) tunnelProblems(now time.Time, add func(string, ...any)) {
 	t := r.opt.Tunnel.Snapshot()
 	hub := t.EndpointName
+	if hub == "" {
+		hub = t.Peer.String()
+	}
 	if a := addrPortString(t.Endpoint); a != "" && a != hub {
 		hub = fmt.Sprintf("%s (%s)", hub, a)
 	}

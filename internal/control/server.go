@@ -87,7 +87,7 @@ func takeLock(path string) (*os.File, error) {
 		}
 		_ = f.Close() // only read
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w%s: it holds %s: stop it, or give this one another --run folder", ErrInUse, who, path)
+			return nil, fmt.Errorf("%w%s: it holds %s: stop it first, with SIGUSR2 if this one is its successor", ErrInUse, who, path)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
