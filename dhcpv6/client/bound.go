@@ -78,7 +78,8 @@ const deprecatedBasis uint32 = 7200
 // 0.5 and 0.8 times the shortest preferred lifetime.
 //
 // Deviates from RFC 9915 section 21.21: T1 below MinT1 and T2 below MinT2 are raised, within the
-// lifetimes, so that no server can make us a storm.
+// lifetimes, so that no server can make us a storm. Those that lie at or beyond the lifetimes are
+// chosen by us, as if they were 0: they would leave no time for a Renew, and the LAN would lose the prefix.
 func schedule(now time.Time, ia dhcpv6.IAPD) (t1, t2 lifetime.Until) {
 	preferred, valid := lifetime.Infinity, lifetime.Infinity
 	live := false
@@ -91,11 +92,25 @@ func schedule(now time.Time, ia dhcpv6.IAPD) (t1, t2 lifetime.Until) {
 			preferred, live = min(preferred, p.Preferred), true
 		}
 	}
+	basis, end := preferred, preferred
 	if !live {
-		preferred = min(valid, deprecatedBasis)
+		basis, end = min(valid, deprecatedBasis), valid
 	}
-	t1, t2 = choose(now, ia.T1, preferred, 5), choose(now, ia.T2, preferred, 8)
-	if t2.Before(t1) && ia.T1 == 0 {
+	late := func(t uint32) bool { return end != lifetime.Infinity && t >= end }
+	lateT2 := late(ia.T2)
+	if late(ia.T1) {
+		ia.T1 = 0
+	}
+	if lateT2 {
+		ia.T2 = 0
+	}
+	t1, t2 = choose(now, ia.T1, basis, 5), choose(now, ia.T2, basis, 8)
+	switch {
+	case !t2.Before(t1):
+	case lateT2:
+		// The server's T1 is good but behind the T2 that we had to choose: a Renew is tried all the same.
+		t2 = lifetime.At(now.Add(time.Duration(ia.T1)*time.Second/2 + time.Duration(end)*time.Second/2))
+	case ia.T1 == 0:
 		t1 = t2
 	}
 	life := lifetime.FromSeconds(now, valid).Left(now)

@@ -81,6 +81,50 @@ func TestRFC9915_18_2_5_AnotherServerRebinds(t *testing.T) {
 	}
 }
 
+// "the client MUST use the values in the T1 and T2 fields": not if they leave no time for a Renew, since then the
+// LAN loses a prefix that the server would have extended.
+func TestRFC9915_21_21_LIFETIMES_T1AndT2BeyondThem(t *testing.T) {
+	type p = dhcpv6.IAPrefix
+	const inf = 0xffffffff
+	for _, tc := range []struct {
+		name   string
+		t1, t2 uint32
+		p      []p
+		want   string
+	}{
+		{"both beyond", 7200, 10800, []p{{Preferred: 3600, Valid: 3600}}, "30m0s 48m0s"},
+		{"both infinite", inf, inf, []p{{Preferred: 3600, Valid: 7200}}, "30m0s 48m0s"},
+		{"at the end", 3600, 3600, []p{{Preferred: 3600, Valid: 7200}}, "30m0s 48m0s"},
+		{"just before", 3599, 3599, []p{{Preferred: 3600, Valid: 7200}}, "59m59s 59m59s"},
+		{"T2 infinite", 600, inf, []p{{Preferred: 3600, Valid: 7200}}, "10m0s 48m0s"},
+		{"T2 beyond, T1 behind the new T2", 3000, 7200, []p{{Preferred: 3600, Valid: 7200}}, "50m0s 55m0s"},
+		{"T1 beyond, T2 0", 7200, 0, []p{{Preferred: 3600, Valid: 7200}}, "30m0s 48m0s"},
+		{"T1 0, T2 beyond", 0, 7200, []p{{Preferred: 3600, Valid: 7200}}, "30m0s 48m0s"},
+		{"the shortest counts", 2000, 3000, []p{{Preferred: inf, Valid: inf}, {Preferred: 1000, Valid: 8000}}, "8m20s 13m20s"},
+		{"beyond preferred, within valid", 2000, 3000, []p{{Preferred: 1000, Valid: 8000}}, "8m20s 13m20s"},
+		{"deprecated, within valid", 20000, 30000, []p{{Preferred: 0, Valid: 100000}}, "5h33m20s 8h20m0s"},
+		{"deprecated, beyond valid", 20000, 30000, []p{{Preferred: 0, Valid: 1000}}, "8m20s 13m20s"},
+		{"infinite lifetimes", 7200, inf, []p{{Preferred: inf, Valid: inf}}, "2h0m0s never"},
+		{"deprecated, infinite", inf, inf, []p{{Preferred: 0, Valid: inf}}, "never never"},
+	} {
+		t1, t2 := schedule(t0, dhcpv6.IAPD{T1: tc.t1, T2: tc.t2, Prefixes: tc.p})
+		text := func(u lifetime.Until) string {
+			if u.IsForever() {
+				return "never"
+			}
+			return u.Left(t0).String()
+		}
+		if got := text(t1) + " " + text(t2); got != tc.want {
+			t.Errorf("%s: T1, T2 = %s, want %s", tc.name, got, tc.want)
+		}
+	}
+	// The whole way: the Renew leaves while the prefix is valid.
+	script(t, testConfig, `
+	0s LinkUp -> send:Solicit wake 1.05s soliciting
+	0s Reply rapid t1=7200 t2=10800 2001:db8:1::/64=3600/3600 -> persist changed wake 30m0s bound
+	1800s Tick -> send:Renew>s1,2001:db8:1::/64 wake 30m10s renewing`)
+}
+
 // T1 and T2 of 0 are "left to the discretion of the client"; "it MUST NOT transmit immediately".
 func TestRFC9915_14_2_T1AndT2(t *testing.T) {
 	type p = dhcpv6.IAPrefix
@@ -105,7 +149,7 @@ func TestRFC9915_14_2_T1AndT2(t *testing.T) {
 		{"preferred 1", 0, 0, []p{{Preferred: 1, Valid: 8000}}, "10s 16s"},
 		{"all tiny", 0, 0, []p{{Preferred: 1, Valid: 1}}, "500ms 800ms"},
 		{"infinite lifetimes", 0, 0, []p{{Preferred: inf, Valid: inf}}, "never never"},
-		{"infinite T1 and T2", inf, inf, []p{{Preferred: 1000, Valid: 8000}}, "never never"},
+		{"infinite T1 and T2", inf, inf, []p{{Preferred: inf, Valid: inf}}, "never never"},
 		{"T1 given, T2 infinite", 100, inf, []p{{Preferred: inf, Valid: inf}}, "1m40s never"},
 		{"the longest finite", 0, 0, []p{{Preferred: inf - 1, Valid: inf - 1}}, "596523h14m7s 954437h10m35.2s"},
 	} {

@@ -175,7 +175,7 @@ func TestLeaseIsAValue(t *testing.T) {
 	1000s Tick -> send:Renew>s1,2001:db8:1::/64 wake 16m50s renewing`)
 	before := b.c.Lease()
 	copied := before.clone()
-	b.run(`1000s Reply t1=10 t2=20 2001:db8:1::/64=0/0 2001:db8:2::/64=5/6 -> persist changed wake 16m45s bound`)
+	b.run(`1000s Reply t1=10 t2=20 2001:db8:1::/64=0/0 2001:db8:2::/64=5/6 -> persist changed wake 16m43s bound`)
 	if !before.sameForLAN(copied) || b.c.Lease().sameForLAN(copied) {
 		t.Errorf("the lease of before is now %+v", before)
 	}
