@@ -193,6 +193,13 @@ func (p *parser) iaprefix(v []byte, at int, before []IAPrefix) (x IAPrefix, ok b
 	return x, true
 }
 
+// UsableServer says whether hosts on a LAN can ask a: it is neither of ::, ::1, ::ffff:0:0/96, fe80::/10
+// nor ff00::/8.
+func UsableServer(a netip.Addr) bool {
+	return a.Is6() && a.Zone() == "" && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() &&
+		!a.IsLinkLocalUnicast() && !a.IsMulticast()
+}
+
 // Delegable says whether hosts can have addresses in the prefix: it has 1 to 128 bits, no host bits
 // and is neither of ::, ::1, ::ffff:0:0/96, fe80::/10 nor ff00::/8.
 func Delegable(p netip.Prefix) bool {
@@ -221,7 +228,8 @@ func cleanText(b []byte) string {
 }
 
 // dns reads the DNS Recursive Name Server option (RFC 3646 section 3). Addresses that no host can
-// ask are left out.
+// ask are left out, those that none on the LAN can reach too: a link-local address is one of the link
+// to the hub, and on the LAN it is somebody else.
 func (p *parser) dns(v []byte, at int) (servers []netip.Addr, ok bool) {
 	if len(v) == 0 || len(v)%16 != 0 {
 		p.problem(OptionDNSServers, at, "length %d is not a multiple of 16", len(v))
@@ -229,7 +237,11 @@ func (p *parser) dns(v []byte, at int) (servers []netip.Addr, ok bool) {
 	}
 	for ; len(v) > 0; v = v[16:] {
 		a := netip.AddrFrom16([16]byte(v))
-		if a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.Is4In6() {
+		if a.IsLinkLocalUnicast() && !a.Is4In6() {
+			p.problem(OptionDNSServers, at, "%s is link-local: it cannot be reached from the LAN", a)
+			continue
+		}
+		if !UsableServer(a) {
 			p.problem(OptionDNSServers, at, "%s cannot be a name server", a)
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"oasis6/dhcpv6"
@@ -186,6 +187,7 @@ func (r reviver) rest(l *Lease, s savedLease) (err error) {
 			return fmt.Errorf("name server %s is no IPv6 address", a)
 		}
 	}
+	s.DNS = slices.DeleteFunc(s.DNS, func(a netip.Addr) bool { return !dhcpv6.UsableServer(a) })
 	for _, n := range s.Search {
 		if !dhcpv6.ValidName(n) {
 			return fmt.Errorf("search domain %q is not valid", n)

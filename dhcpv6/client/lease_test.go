@@ -132,6 +132,18 @@ func TestDamagedLeaseIsRefused(t *testing.T) {
 	}
 }
 
+// An earlier version took link-local servers: the file is good, they are not.
+func TestRFC3646_3_LeaseDropsServersThatNoHostCanAsk(t *testing.T) {
+	_, data := savedTestLease(t)
+	for _, bad := range []string{"fe80::53", "ff02::fb", "::", "::1"} {
+		text := strings.Replace(string(data), `"2001:db8::53"`, `"`+bad+`", "2001:db8::53"`, 1)
+		l, _, _, _, err := DecodeLease([]byte(text), t0, wallTime, "boot-a")
+		if err != nil || len(l.DNS) != 1 || l.DNS[0] != netip.MustParseAddr("2001:db8::53") {
+			t.Errorf("%s: DNS %v, %v, want only 2001:db8::53", bad, l.DNS, err)
+		}
+	}
+}
+
 // What a step asks to persist is what a successor gets; mere ticks and refused messages write nothing.
 func TestKillAndRestore(t *testing.T) {
 	b := script(t, testConfig, boundAt0)
