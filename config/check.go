@@ -21,6 +21,9 @@ const (
 	minMTU = 1280
 	// maxMTU is the longest UDP payload over IPv6 less WireGuard's 32 octets and the UDP and IPv6 headers.
 	maxMTU = 65455
+	// minAddressLen of an address on the tunnel: everything under it counts as on that link. A site is given a /48
+	// at most; a /32 is a whole provider.
+	minAddressLen = 48
 	// defaultKeepalive holds a NAT's mapping (RFC 4787 REQ-5: not shorter than 2 minutes, real ones from
 	// 30 s). wg-quick's default is off; a box stands behind NAT, so here it is on.
 	defaultKeepalive = 25 * time.Second
@@ -175,6 +178,8 @@ func (c *checker) addresses(raw *rawInterface, out *Interface) {
 					c.errorf(v.line, "Address %s: a second link-local address beside %s", s, out.LinkLocal)
 				}
 				out.LinkLocal = p.Addr()
+			case p.Bits() < minAddressLen:
+				c.errorf(v.line, "Address %s: a length below /%d is surely wrong, nobody is given so much: write the length that the provider told, or none", s, minAddressLen)
 			case seen[p.Addr()].IsValid():
 				if seen[p.Addr()] != p {
 					c.errorf(v.line, "Address %s: the same address stands here as %s", s, seen[p.Addr()])
@@ -188,11 +193,12 @@ func (c *checker) addresses(raw *rawInterface, out *Interface) {
 	}
 }
 
-// dns sorts DNS into servers and search domains, by wg-quick's rule.
+// dns sorts DNS into servers and search domains, by wg-quick's rule. A link-local server is one of the link to the
+// hub; who has one on the LAN writes RDNSS.
 func (c *checker) dns(raw *rawInterface, out *Interface) {
 	servers, names := newServers(), newSearch()
 	for _, v := range raw.dns {
-		var ipv4 []string
+		var ipv4, local []string
 		for _, s := range items(v.text) {
 			if !looksLikeAddress(s) {
 				c.addName("DNS", v.line, s, names)
@@ -202,9 +208,16 @@ func (c *checker) dns(raw *rawInterface, out *Interface) {
 				ipv4 = append(ipv4, s)
 				continue
 			}
+			if linkLocalServer(s) {
+				local = append(local, s)
+				continue
+			}
 			c.addServer("DNS", v.line, s, servers)
 		}
 		c.dropped("DNS", v.line, ipv4)
+		if len(local) > 0 {
+			c.noticef(v.line, "DNS: link-local dropped, no host of a LAN can reach it: %s", strings.Join(local, ", "))
+		}
 	}
 	out.DNS, out.Search = servers.list, names.list
 }

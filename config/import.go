@@ -101,29 +101,41 @@ func (im *importer) pair(n int, text string, s scanned) string {
 	return text
 }
 
-// list takes the IPv4 entries out of a list.
+// list takes out of a list what Parse would drop from it.
 func (im *importer) list(n int, text string, k key, s scanned) string {
-	var ipv4, rest []string
+	var ipv4, local, rest []string
 	for _, item := range items(s.value) {
 		p, err := parseAddrPrefix(item)
 		switch {
 		case err == nil && p.Addr().Is4():
 			ipv4 = append(ipv4, item)
 			continue
+		case k.name == "DNS" && linkLocalServer(item):
+			local = append(local, item)
+			continue
 		case err == nil && k.name == "Address":
 			im.addresses = append(im.addresses, hint{n, p})
 		}
 		rest = append(rest, item)
 	}
-	if len(ipv4) == 0 {
+	var why []string
+	if len(ipv4) > 0 {
+		im.noticef(n, "%s: IPv4 commented out, it stays on its native path: %s", k.name, strings.Join(ipv4, ", "))
+		why = append(why, "IPv4 stays on its native path: "+strings.Join(ipv4, ", "))
+	}
+	if len(local) > 0 {
+		im.noticef(n, "%s: link-local commented out, no host of a LAN can reach it: %s", k.name, strings.Join(local, ", "))
+		why = append(why, "no host of a LAN can reach link-local: "+strings.Join(local, ", "))
+	}
+	switch {
+	case len(why) == 0:
 		return text
+	case len(rest) == 0 && len(local) == 0:
+		return "# " + strings.TrimSpace(text) + " " + tag + "IPv4 stays on its native path"
+	case len(rest) == 0:
+		return "# " + strings.TrimSpace(text) + " " + tag + strings.Join(why, "; ")
 	}
-	im.noticef(n, "%s: IPv4 commented out, it stays on its native path: %s", k.name, strings.Join(ipv4, ", "))
-	const why = "IPv4 stays on its native path"
-	if len(rest) == 0 {
-		return "# " + strings.TrimSpace(text) + " " + tag + why
-	}
-	text = s.name + " = " + strings.Join(rest, ", ") + " " + tag + why + ": " + strings.Join(ipv4, ", ")
+	text = s.name + " = " + strings.Join(rest, ", ") + " " + tag + strings.Join(why, "; ")
 	if s.comment != "" {
 		text += " " + s.comment
 	}

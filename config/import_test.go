@@ -105,3 +105,20 @@ func BenchmarkWorstFiles(b *testing.B) {
 		})
 	}
 }
+
+// What Parse would drop is commented out, with its reason.
+func TestImportCommentsOutLinkLocalServers(t *testing.T) {
+	for line, want := range map[string]string{
+		"DNS = fe80::53":                             "# DNS = fe80::53 # oasis6: no host of a LAN can reach link-local: fe80::53",
+		"DNS = fe80::53, 2001:db8::53 # theirs":      "DNS = 2001:db8::53 # oasis6: no host of a LAN can reach link-local: fe80::53 # theirs",
+		"DNS = fe80::53, 192.0.2.53, 2001:db8:1::53": "DNS = 2001:db8:1::53 # oasis6: IPv4 stays on its native path: 192.0.2.53; no host of a LAN can reach link-local: fe80::53",
+	} {
+		got, notices, err := Import("f", strings.NewReader(iface+line+"\n"+peer))
+		if err != nil || !strings.Contains(got, "\n"+want+"\n") || len(notices) == 0 {
+			t.Errorf("Import(%q) = %v, notices %v\n%s\nwant the line\n%s", line, err, notices, got, want)
+		}
+		if _, notices, err := Parse("f", strings.NewReader(got)); err != nil || len(notices) != 0 {
+			t.Errorf("Parse of it: %v, %v", notices, err)
+		}
+	}
+}

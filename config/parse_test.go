@@ -95,7 +95,7 @@ func TestAcceptedValues(t *testing.T) {
 		{iface + "MTU = 65455\n" + peer, "MTU = 65455"},
 		{iface + "Address = 2001:db8::1/64 2001:db8::2,,2001:db8::1/64,\n" + peer, "Address = 2001:db8::1/64, 2001:db8::2/128"},
 		{iface + "Address = fe80::2/10\n" + peer, "Address = fe80::2/64"},
-		{iface + "DNS = 64:ff9b::c000:235, fe80::1, Example.NET., example.net\n" + peer, "DNS = 64:ff9b::c000:235, fe80::1, Example.NET"},
+		{iface + "DNS = 64:ff9b::c000:235, fe80::1, Example.NET., example.net\n" + peer, "DNS = 64:ff9b::c000:235, Example.NET"},
 		{iface + "DNS = " + strings.Repeat("a", 63) + ".example\n" + peer, "DNS = " + strings.Repeat("a", 63) + ".example"},
 		{iface + "DNS = _tcp.example\n" + peer, "DNS = _tcp.example"},
 		{iface + peer + "PersistentKeepalive = 0\nEndpoint = 192.0.2.1:1\n", "PersistentKeepalive = off"},
@@ -151,16 +151,30 @@ func TestSubnetsAreFilledInOrder(t *testing.T) {
 
 func TestNotices(t *testing.T) {
 	text := iface + "Table = 0x1F\nTable = auto\nSaveConfig = false\nAddress = 192.0.2.7, 2001:db8::1, 192.0.2.8/24\n" +
+		"DNS = fe80::53, 192.0.2.53, 2001:db8::53, fe80::54\n" +
 		peer + "[Prefix]\nPrefix = 2001:db8::/56\nHint = ::/56\n"
 	_, notices, err := Parse("f", strings.NewReader(text))
 	want := `f:3: Table: no effect: the routes are made by the box itself, and IPv4 routes are left alone
 f:4: Table: no effect: the routes are made by the box itself, and IPv4 routes are left alone
 f:5: SaveConfig: no effect: the box never writes its configuration
 f:6: Address: IPv4 dropped, it stays on its native path: 192.0.2.7, 192.0.2.8/24
-f:12: Hint: no effect with a static prefix
+f:7: DNS: IPv4 dropped, it stays on its native path: 192.0.2.53
+f:7: DNS: link-local dropped, no host of a LAN can reach it: fe80::53, fe80::54
+f:13: Hint: no effect with a static prefix
 `
 	if got := lines(notices); err != nil || got != want {
 		t.Errorf("Parse = notices\n%serror %v\nwant\n%sno error", got, err, want)
+	}
+}
+
+// A link-local server of the hub's link is no use on a LAN, one that the user names for the LAN itself is.
+func TestLinkLocalServers(t *testing.T) {
+	c := mustParse(t, iface+"DNS = fe80::53, 2001:db8::53\n"+peer+"[LAN]\nInterface = br-lan\nRDNSS = fe80::53, 2001:db8::54\n")
+	if got := fmt.Sprint(c.Interface.DNS); got != "[2001:db8::53]" {
+		t.Errorf("DNS = %s", got)
+	}
+	if got := fmt.Sprint(c.LANs[0].RDNSS); got != "[fe80::53 2001:db8::54]" {
+		t.Errorf("RDNSS = %s", got)
 	}
 }
 
@@ -198,5 +212,22 @@ func TestErrorsAreBounded(t *testing.T) {
 	}
 	if got, want := errs[maxReports].Message, "too many errors: the rest is not shown"; got != want {
 		t.Errorf("last error %q, want %q", got, want)
+	}
+}
+
+// The lengths that stand at the edge; that of a link-local address is of no importance.
+func TestAddressLengths(t *testing.T) {
+	c := mustParse(t, iface+"Address = 2001:db8:1::1/48, 2001:db8::1/128, fe80::7/10\n"+peer)
+	if got := fmt.Sprint(c.Interface.Addresses, c.Interface.LinkLocal); got != "[2001:db8:1::1/48 2001:db8::1/128] fe80::7" {
+		t.Errorf("addresses %s", got)
+	}
+}
+
+// Beginnings of the kernel's two words are names like any other.
+func TestNamesLikeTheKernelsScopes(t *testing.T) {
+	for _, name := range []string{"all0", "default0", "All", "al"} {
+		if err := checkInterfaceName(name); err != nil {
+			t.Errorf("checkInterfaceName(%q) = %v", name, err)
+		}
 	}
 }

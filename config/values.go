@@ -47,13 +47,19 @@ func parseNumber(s string, bits int) (uint64, error) {
 // maxInterfaceName is IFNAMSIZ-1 of Linux.
 const maxInterfaceName = 15
 
-// checkInterfaceName applies the kernel's dev_valid_name, and refuses what it would read as a pattern.
+// checkInterfaceName applies the kernel's dev_valid_name, and refuses what it would read as a pattern, or as
+// a scope in /proc/sys/net/ipv6/conf.
 func checkInterfaceName(s string) error {
 	if len(s) > maxInterfaceName {
 		return fmt.Errorf("%d octets long, at most %d are possible", len(s), maxInterfaceName)
 	}
-	if s == "." || s == ".." || s == "" {
+	switch s {
+	case ".", "..", "":
 		return errors.New("not a possible interface name")
+	case "all":
+		return errors.New("the kernel's name for all interfaces together: settings of this one would go to every one")
+	case "default":
+		return errors.New("the kernel's name for interfaces to come: settings of this one would go to each new one")
 	}
 	if strings.ContainsAny(s, "/:%") || !printable(s) || strings.ContainsFunc(s, isSpace) {
 		return errors.New("not a possible interface name: no spaces, /, : and % in it")
@@ -149,6 +155,12 @@ func parseEndpoint(s string) (string, error) {
 		return "", fmt.Errorf("the host name %w", err)
 	}
 	return name + ":" + port, nil
+}
+
+// linkLocalServer says whether s is an address in fe80::/10.
+func linkLocalServer(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && linkLocalUnicast().Contains(a)
 }
 
 // unusable says that a is no address of an interface or a server.
