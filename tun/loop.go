@@ -193,7 +193,7 @@ func (l *loop) setEndpoint(ep netip.AddrPort, fresh bool) {
 	l.mu.Lock()
 	l.truth.setAt = bootclock.Now()
 	l.mu.Unlock()
-	l.log.Info("endpoint of the peer", "peer", ep)
+	l.log.Debug("endpoint of the peer", "peer", ep)
 	if fresh {
 		l.beginHandshake()
 	}
@@ -228,7 +228,7 @@ func (l *loop) measurePath() {
 	l.mu.Lock()
 	l.mtu = mtu
 	l.mu.Unlock()
-	l.log.Info("tunnel mtu", "from", was, "to", mtu)
+	l.log.Debug("tunnel mtu", "from", was, "to", mtu)
 	l.emit(MTUChanged{mtu})
 }
 
