@@ -182,18 +182,25 @@ func peerSettings(p Peer) string {
 	return b.String()
 }
 
+// deviceChange is the part of changeSettings that is not about the peer.
+func deviceChange(was, now Config) string {
+	s := ""
+	if was.ListenPort != now.ListenPort {
+		s = "listen_port=" + strconv.Itoa(int(now.ListenPort)) + "\n"
+	}
+	if was.FwMark != now.FwMark {
+		s += "fwmark=" + strconv.FormatUint(uint64(now.FwMark), 10) + "\n"
+	}
+	return s
+}
+
 // changeSettings is the text that turns old into new without touching the session. A new public key is
 // another peer: the old one goes, and its session with it.
 func changeSettings(was, now Config) string {
-	var device, peer strings.Builder
-	if was.ListenPort != now.ListenPort {
-		device.WriteString("listen_port=" + strconv.Itoa(int(now.ListenPort)) + "\n")
-	}
-	if was.FwMark != now.FwMark {
-		device.WriteString("fwmark=" + strconv.FormatUint(uint64(now.FwMark), 10) + "\n")
-	}
+	device := deviceChange(was, now)
+	var peer strings.Builder
 	if was.Peer.Public != now.Peer.Public {
-		return device.String() + "public_key=" + was.Peer.Public.Hex() + "\nremove=true\n" + peerSettings(now.Peer)
+		return device + "public_key=" + was.Peer.Public.Hex() + "\nremove=true\n" + peerSettings(now.Peer)
 	}
 	if was.Peer.Preshared != now.Peer.Preshared {
 		peer.WriteString("preshared_key=" + now.Peer.Preshared.RevealHex() + "\n")
@@ -212,7 +219,7 @@ func changeSettings(was, now Config) string {
 		}
 	}
 	if peer.Len() == 0 {
-		return device.String()
+		return device
 	}
-	return device.String() + "public_key=" + now.Peer.Public.Hex() + "\nupdate_only=true\n" + peer.String()
+	return device + "public_key=" + now.Peer.Public.Hex() + "\nupdate_only=true\n" + peer.String()
 }

@@ -5,6 +5,7 @@ package tun
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,30 @@ func TestChangeSettingsTouchOnlyWhatDiffers(t *testing.T) {
 	now = was
 	now.Peer.Public = wgkey.Private{31: 0x43, 0: 8}.Public()
 	if s := changeSettings(was, now); !strings.HasPrefix(s, "public_key="+was.Peer.Public.Hex()+"\nremove=true\npublic_key="+now.Peer.Public.Hex()+"\n") {
+		t.Errorf("another peer: %q", s)
+	}
+}
+
+// What a change that broke off may have left is undone part by part, on the port that was in use.
+func TestRestoreSettingsUndoTheChange(t *testing.T) {
+	was, _ := goodConfig().normalize()
+	if got := restoreSettings(was, was, 40000); len(got) != 0 {
+		t.Errorf("no change: %q", got)
+	}
+	now := was
+	now.ListenPort, now.FwMark, now.Peer.Keepalive = 51821, 7, 0
+	want := []string{"listen_port=40000\n", "fwmark=0\n",
+		"public_key=" + was.Peer.Public.Hex() + "\nupdate_only=true\npersistent_keepalive_interval=25\n"}
+	if got := restoreSettings(was, now, 40000); !slices.Equal(got, want) {
+		t.Errorf("restoreSettings = %q, want %q", got, want)
+	}
+	was.ListenPort = 51820
+	if got := restoreSettings(was, now, 0); got[0] != "listen_port=51820\n" {
+		t.Errorf("port unknown: %q, want the configured one", got[0])
+	}
+	now.Peer.Public = wgkey.Private{31: 0x43, 0: 8}.Public()
+	got := restoreSettings(was, now, 0)
+	if s := got[len(got)-1]; !strings.HasPrefix(s, "public_key="+now.Peer.Public.Hex()+"\nremove=true\npublic_key="+was.Peer.Public.Hex()+"\n") {
 		t.Errorf("another peer: %q", s)
 	}
 }

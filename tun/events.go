@@ -44,6 +44,7 @@ type Snapshot struct {
 	MTU           int // wanted for the interface
 	ListenPort    uint16
 	Peer          wgkey.Public
+	PeerMissing   bool // somebody removed the peer from the device; Reconfigure makes it again
 	PeerLinkLocal netip.Addr
 	EndpointName  string         // as configured
 	Endpoint      netip.AddrPort // invalid: not resolved yet

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,20 @@ func command(t *Tunnel, cfg Config, cmd string) error {
 		cfg.Peer.Keepalive = 20 * time.Second
 		cfg.Peer.AllowedIPs = []netip.Prefix{netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")}
 		return t.Reconfigure(cfg)
+	case "same":
+		if err := t.Reconfigure(cfg); err != nil {
+			return err
+		}
+		fmt.Println("reconfigured", arg)
+	case "port":
+		n, err := strconv.ParseUint(arg, 10, 16)
+		if err != nil {
+			return err
+		}
+		cfg.ListenPort, cfg.FwMark, cfg.Peer.Keepalive = uint16(n), 7, 20*time.Second
+		return t.Reconfigure(cfg)
+	case "missing":
+		fmt.Println("missing", arg, t.Snapshot().PeerMissing)
 	case "rename":
 		cfg.Name = "other0"
 		return t.Reconfigure(cfg)

@@ -247,6 +247,11 @@ func (l *loop) reopen() {
 	if port := l.observe().port; port != 0 { // the device forgets it when opening fails
 		l.port = port
 	}
+	if l.port == 0 { // never learned: opening failed from the first time on
+		l.mu.Lock()
+		l.port = l.cfg.ListenPort
+		l.mu.Unlock()
+	}
 	err := l.dev.BindUpdate()
 	if err != nil {
 		err = l.dev.IpcSet("listen_port=" + strconv.Itoa(int(l.port)) + "\n")

@@ -86,6 +86,7 @@ type truth struct {
 	setAt       time.Time // when we set the endpoint
 	toldAt      time.Time // handshakeAt of the last Handshake event
 	told        netip.AddrPort
+	lastPeer    netip.AddrPort // where the peer was last; stays when somebody removes the peer
 }
 
 // Open makes the interface and brings WireGuard up; the link itself stays down. The handshake begins as soon
@@ -273,47 +274,10 @@ func (t *Tunnel) observe() truth {
 		t.truth.handshakeAt = now
 	}
 	t.truth.reading = r
+	if r.endpoint.IsValid() {
+		t.truth.lastPeer = r.endpoint
+	}
 	return t.truth
-}
-
-// Reconfigure applies the difference to the present configuration and keeps the session, unless the peer's
-// public key is another one. Name and private key cannot change: ErrRestart.
-func (t *Tunnel) Reconfigure(cfg Config) error {
-	cfg, err := cfg.normalize()
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	was := t.cfg
-	t.mu.Unlock()
-	if cfg.Name != was.Name || cfg.PrivateKey != was.PrivateKey {
-		return fmt.Errorf("tunnel %s: another interface name or private key: %w", was.Name, ErrRestart)
-	}
-	if settings := changeSettings(was, cfg); settings != "" {
-		if err := t.dev.IpcSet(settings); err != nil {
-			return fmt.Errorf("interface %s: configure wireguard: %w", was.Name, err)
-		}
-	}
-	t.mu.Lock()
-	t.cfg = cfg
-	moved := was.Peer.Endpoint != cfg.Peer.Endpoint || was.Peer.Public != cfg.Peer.Public
-	if moved {
-		t.target = target{}
-		if cfg.Peer.Endpoint != "" {
-			t.target, _ = parseTarget(cfg.Peer.Endpoint) // normalize has parsed it
-		}
-		t.truth.setAt, t.addrs = time.Time{}, nil
-	}
-	if was.Peer.Public != cfg.Peer.Public {
-		t.truth.handshakeAt, t.truth.toldAt = time.Time{}, time.Time{}
-	}
-	t.mu.Unlock()
-	t.tap.SetSelf(cfg.LinkLocal)
-	if moved {
-		signal(t.resolve)
-	}
-	signal(t.measure)
-	return nil
 }
 
 // Snapshot is for status pages; it costs a read of the device.
@@ -323,7 +287,7 @@ func (t *Tunnel) Snapshot() Snapshot {
 	defer t.mu.Unlock()
 	s := Snapshot{
 		Interface: t.name, PublicKey: t.public, LinkLocal: t.cfg.LinkLocal, MTU: t.mtu,
-		ListenPort: now.port, Peer: t.cfg.Peer.Public, PeerLinkLocal: t.cfg.Peer.LinkLocal,
+		ListenPort: now.port, Peer: t.cfg.Peer.Public, PeerMissing: !now.found, PeerLinkLocal: t.cfg.Peer.LinkLocal,
 		EndpointName: t.cfg.Peer.Endpoint, Endpoint: now.endpoint,
 		ResolveError: t.lookup, SendError: t.obs.lastErr(),
 		HandshakeAt: now.handshakeAt, HandshakeAge: -1, RxBytes: now.rxBase + now.rx, TxBytes: now.tx,
