@@ -69,7 +69,7 @@ func (r Route) String() string {
 }
 
 // String is the firewall in one line:
-// "firewall closed tunnel oasis0 lan br-lan from 2001:db8::/64".
+// "firewall closed tunnel oasis0 lan br-lan from 2001:db8::/64 stale 2001:db8:0:1::/64".
 func (f Firewall) String() string {
 	if f.Tunnel == "" {
 		return "firewall none"
@@ -86,6 +86,9 @@ func (f Firewall) String() string {
 	}
 	for _, p := range f.Delegations {
 		b.WriteString(" from " + p.Masked().String())
+	}
+	for _, p := range f.Stale {
+		b.WriteString(" stale " + p.Masked().String())
 	}
 	return b.String()
 }

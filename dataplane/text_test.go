@@ -30,6 +30,7 @@ func TestDesiredReadsAsAnAdministratorWouldTypeIt(t *testing.T) {
 		Firewall: dataplane.Firewall{
 			Tunnel: "oasis0", LANs: []string{"br-lan"},
 			Delegations: []netip.Prefix{pfx("2001:db8:ebbd:990a::/64")},
+			Stale:       []netip.Prefix{pfx("2001:db8:ebbd:9909::/64"), pfx("2001:db8:ebbd:9908::/64")},
 		},
 	}
 	want := `link oasis0 mtu 1420 up
@@ -41,7 +42,7 @@ route unreachable 2001:db8:ebbd:990a::/64 metric 9000
 route default from 2001:db8:ebbd:990a::/64 dev oasis0
 route default dev oasis0 if no other
 forward ipv6
-firewall closed tunnel oasis0 lan br-lan from 2001:db8:ebbd:990a::/64
+firewall closed tunnel oasis0 lan br-lan from 2001:db8:ebbd:990a::/64 stale 2001:db8:ebbd:9909::/64 stale 2001:db8:ebbd:9908::/64
 `
 	if diff := cmp.Diff(want, d.String()); diff != "" {
 		t.Errorf("Desired.String() (-want +got):\n%s", diff)

@@ -111,24 +111,6 @@ func TestRFC7084_S2_FirewallWithRealPackets(t *testing.T) {
 	}
 }
 
-// RFC 7084 L-14: a source from a delegation that is not valid any more gets code 5, and so does one
-// that never was ours.
-func TestRFC7084_L14_ForeignSourceGetsCode5(t *testing.T) {
-	w := newWorld(t)
-	w.open()
-	w.apply(w.desired())
-	const old = "2001:db8:ebbd:9909::10"
-	w.h1.Run("ip", "-6", "address", "add", old+"/64", "dev", "eth0", "nodad", "preferred_lft", "0")
-	w.box.Run("ip", "-6", "route", "add", old+"/128", "dev", "br-lan") // as long as hosts may still hold it
-	got := w.code(w.h1, old)
-	if got != icmpPolicyFail {
-		t.Errorf("code = %d, want %d: %s", got, icmpPolicyFail, w.counter("L-14"))
-	}
-	if strings.Contains(w.counter("L-14"), "packets 0 ") {
-		t.Errorf("not counted: %s", w.counter("L-14"))
-	}
-}
-
 // Never around the tunnel: it is down, a native default would carry the packet away.
 func TestNeverAroundTheTunnel(t *testing.T) {
 	w := newWorld(t)

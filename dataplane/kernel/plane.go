@@ -178,6 +178,7 @@ func clone(d dataplane.Desired) dataplane.Desired {
 	d.Routes = slices.Clone(d.Routes)
 	d.Firewall.LANs = slices.Clone(d.Firewall.LANs)
 	d.Firewall.Delegations = slices.Clone(d.Firewall.Delegations)
+	d.Firewall.Stale = slices.Clone(d.Firewall.Stale)
 	return d
 }
 

@@ -27,6 +27,7 @@ const (
 	chainInput   = "input"
 
 	setDelegations = "delegations"
+	setStale       = "stale"
 	setLANs        = "lans"
 	setTransit     = "icmpv6_transit"
 	setToUs        = "icmpv6_to_us"
@@ -83,6 +84,7 @@ func buildRuleset(fw dataplane.Firewall) *ruleset {
 	}
 	rs := &ruleset{sets: []setDef{
 		prefixSet(setDelegations, fw.Delegations),
+		prefixSet(setStale, fw.Stale),
 		ifaceSet(setLANs, fw.LANs),
 		typeSet(setTransit, transitTypes()),
 		typeSet(setToUs, toUsTypes()),
@@ -105,6 +107,9 @@ func buildRuleset(fw dataplane.Firewall) *ruleset {
 func (rs *ruleset) forward(fw dataplane.Firewall) {
 	t := fw.Tunnel
 	add := func(why string, parts ...part) { rs.add(chainForward, why, parts...) }
+	add("stale, RFC 7084 L-14", iifIn(setLANs), from(setStale), oifNotIn(setLANs), policyFail())
+	// The route that brings the error to the host must not be a way in.
+	add("to a stale prefix", iifNotIn(setLANs), to(setStale), drop())
 	add("our own source from outside", iif(t), from(setDelegations), drop())
 	add("only by the tunnel, never around it", from(setDelegations), oifNotIn(setLANs), oifNot(t), policyFail())
 	add("not from a LAN", oif(t), iifNotIn(setLANs), drop())
@@ -154,10 +159,10 @@ func metaName(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
 	}
 }
 
-func metaNotIn(key expr.MetaKey, set string) []expr.Any {
+func metaIn(key expr.MetaKey, set string, not bool) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: key, Register: reg},
-		&expr.Lookup{SourceRegister: reg, SetName: set, Invert: true},
+		&expr.Lookup{SourceRegister: reg, SetName: set, Invert: not},
 	}
 }
 
@@ -177,12 +182,16 @@ func oifNot(name string) part {
 	return part{fmt.Sprintf("oifname != %q", name), metaName(expr.MetaKeyOIFNAME, expr.CmpOpNeq, name)}
 }
 
+func iifIn(set string) part {
+	return part{"iifname @" + set, metaIn(expr.MetaKeyIIFNAME, set, false)}
+}
+
 func iifNotIn(set string) part {
-	return part{"iifname != @" + set, metaNotIn(expr.MetaKeyIIFNAME, set)}
+	return part{"iifname != @" + set, metaIn(expr.MetaKeyIIFNAME, set, true)}
 }
 
 func oifNotIn(set string) part {
-	return part{"oifname != @" + set, metaNotIn(expr.MetaKeyOIFNAME, set)}
+	return part{"oifname != @" + set, metaIn(expr.MetaKeyOIFNAME, set, true)}
 }
 
 // Offsets of the addresses in the IPv6 header.
