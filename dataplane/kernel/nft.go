@@ -157,6 +157,7 @@ func chainHooks() map[string]*nftables.ChainHook {
 	return map[string]*nftables.ChainHook{
 		chainForward: nftables.ChainHookForward,
 		chainInput:   nftables.ChainHookInput,
+		chainOutput:  nftables.ChainHookOutput,
 	}
 }
 
@@ -184,7 +185,7 @@ func (n *nft) replace(want *ruleset) error {
 	}
 	accept := nftables.ChainPolicyAccept
 	chains := map[string]*nftables.Chain{}
-	for _, name := range []string{chainForward, chainInput} {
+	for _, name := range []string{chainForward, chainInput, chainOutput} {
 		chains[name] = c.AddChain(&nftables.Chain{
 			Name: name, Table: t, Type: nftables.ChainTypeFilter, Policy: &accept,
 			Hooknum: chainHooks()[name], Priority: nftables.ChainPriorityFilter,

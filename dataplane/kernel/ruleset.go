@@ -25,6 +25,9 @@ const tableName = "oasis6"
 const (
 	chainForward = "forward"
 	chainInput   = "input"
+	chainOutput  = "output"
+
+	loopback = "lo"
 
 	setDelegations = "delegations"
 	setStale       = "stale"
@@ -91,6 +94,7 @@ func buildRuleset(fw dataplane.Firewall) *ruleset {
 	}}
 	rs.forward(fw)
 	rs.input(fw)
+	rs.output(fw)
 	h := sha256.New()
 	for _, s := range rs.sets {
 		fmt.Fprintf(h, "set %s %s\n", s.name, strings.Join(s.text, " "))
@@ -128,9 +132,16 @@ func (rs *ruleset) input(fw dataplane.Firewall) {
 	t := fw.Tunnel
 	add := func(why string, parts ...part) { rs.add(chainInput, why, parts...) }
 	add("our own source from outside", iif(t), from(setDelegations), drop())
+	add("a LAN's source by another way, forged", iifNotIn(setLANs), iifNot(t), iifNot(loopback), from(setDelegations), drop())
 	add("answers", iif(t), established(), accept())
 	add("RFC 4890", iif(t), icmpType(setToUs), accept())
 	add("no services outside", iif(t), drop())
+}
+
+// output holds the box itself to what forward holds the LANs to, also while there is no tunnel.
+func (rs *ruleset) output(fw dataplane.Firewall) {
+	rs.add(chainOutput, "own, only by the tunnel, never around it",
+		from(setDelegations), oifNotIn(setLANs), oifNot(fw.Tunnel), oifNot(loopback), policyFail())
 }
 
 func (rs *ruleset) add(chain, why string, parts ...part) {
