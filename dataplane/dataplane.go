@@ -61,8 +61,9 @@ type Route struct {
 	From   netip.Prefix // source-specific when valid
 	Iface  string       // empty for Unreachable
 	Metric uint32
-	// IfNoOther asks for the route only as long as nobody else has one to the same Dst: a plain
-	// default must not compete with a native one. The Plane decides, since only it sees the table.
+	// IfNoOther asks for the route only as long as nobody else has one, for packets of any source, to Dst
+	// or to what covers it (a default covers all), other than by our LANs or the tunnel: it must not compete
+	// with a native one. The Plane decides, since only it sees the table.
 	IfNoOther bool
 }
 

@@ -5,6 +5,7 @@ package kernel
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -338,14 +339,23 @@ func (p *planner) usable(name string) (link, bool) {
 	return l, ok && (l.up || name == p.want.Tunnel.Name)
 }
 
-// foreignRoute says whether somebody else has a route to dst that a packet of any source may take.
+// foreignRoute says whether somebody else has a way out for all of dst that a packet of any source may
+// take. What leads back to our LANs or the tunnel is no way out.
 func (p *planner) foreignRoute(dst netip.Prefix) bool {
 	for _, r := range p.s.routes {
-		if r.proto != mark && r.kind == dataplane.Unicast && r.dst == dst && !r.from.IsValid() {
+		if r.proto != mark && r.kind == dataplane.Unicast && !r.from.IsValid() && covers(r.dst, dst) && !p.inside(r.index) {
 			return true
 		}
 	}
 	return false
+}
+
+func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
+
+// inside says whether the interface is a LAN or the tunnel.
+func (p *planner) inside(index int) bool {
+	l, ok := p.s.linkByIndex(index)
+	return ok && (l.name == p.want.Tunnel.Name || slices.Contains(p.want.LANs, l.name))
 }
 
 // foreignOn says whether somebody else has a route to the same prefix on the same interface.

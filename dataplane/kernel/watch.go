@@ -411,11 +411,15 @@ func (p *Plane) difference(table bool) (s *snapshot, drifts []string, err error)
 	return s, drifts, nil
 }
 
-// wantedDsts are the destinations whose routes matter: ours, and others' to the same.
+// wantedDsts are the destinations whose routes matter: ours, and others' to the same, or to all that
+// covers one that is only wanted if there is no other.
 func wantedDsts(d dataplane.Desired) map[netip.Prefix]bool {
 	dsts := map[netip.Prefix]bool{linkLocalPrefix(): true}
 	for _, r := range d.Routes {
 		dsts[r.Dst.Masked()] = true
+		for bits := 0; r.IfNoOther && bits < r.Dst.Bits(); bits++ {
+			dsts[netip.PrefixFrom(r.Dst.Addr(), bits).Masked()] = true
+		}
 	}
 	for _, a := range d.Addresses {
 		dsts[a.Prefix.Masked()] = true
