@@ -19,16 +19,6 @@ import (
 )
 
 const (
-	// debounce lets a burst of kernel messages, as of a flush, end before we look.
-	debounce = 10 * time.Millisecond
-	// gap is the least time between two looks; a program that changes the table all the time costs
-	// us one look each.
-	gap = 50 * time.Millisecond
-	// quarrel is the gap when the same thing went wrong quarrelAfter times in quarrelTime: somebody
-	// else wants it otherwise, and neither side wins by speed.
-	quarrel      = 500 * time.Millisecond
-	quarrelAfter = 3
-	quarrelTime  = 10 * time.Second
 	// eventQueue is room for what happens while the consumer is in Apply.
 	eventQueue = 64
 	// lostBuffer is the receive buffer asked for: some thousand route messages.
@@ -60,9 +50,7 @@ type watcher struct {
 	lookTable bool
 	lost      bool   // messages were lost
 	drift     string // told since the last Apply
-	last      string // told at all, for quarrel
-	lastAt    time.Time
-	repeats   int
+	pace      pace
 }
 
 func openWatcher(p *Plane) (*watcher, error) {
@@ -356,17 +344,7 @@ func (w *watcher) news(drifts []string, lost bool) (string, time.Duration) {
 	if what == "" {
 		return "", gap
 	}
-	now := time.Now()
-	if what == w.last && now.Sub(w.lastAt) < quarrelTime {
-		w.repeats++
-	} else {
-		w.repeats = 0
-	}
-	w.last, w.lastAt = what, now
-	if w.repeats >= quarrelAfter {
-		return what, quarrel
-	}
-	return what, gap
+	return what, w.pace.drift(time.Now())
 }
 
 // linkNews are the interfaces that are not as the consumer was told.
