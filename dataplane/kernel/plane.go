@@ -3,14 +3,17 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +25,8 @@ type Options struct {
 	RunDir string // kernel.json lies there; made when missing
 	Log    *slog.Logger
 	BootID string // tells a kernel.json of this boot from an older one
+
+	recheck time.Duration // see recheckSysctls; shorter in tests
 }
 
 // Plane is the Linux kernel of one network namespace.
@@ -40,6 +45,7 @@ type Plane struct {
 	rules    *ruleset
 	active   bool            // between the first Apply and Restore
 	residual map[string]bool // steps that failed in the last Apply: not drift
+	last     *snapshot       // the last one
 	closed   bool
 	tookOver bool
 	owner    *net.UnixListener // keeps another box out of the network namespace
@@ -65,6 +71,7 @@ func Open(o Options) (*Plane, error) {
 	p.memory = p.store.load()
 	p.tookOver = len(p.memory.conf) > 0
 	p.nft.in = p.ns.do
+	p.watch.recheck = cmp.Or(o.recheck, recheckSysctls)
 	p.watch.start()
 	return p, nil
 }
@@ -213,7 +220,25 @@ func (p *Plane) snapshot() (*snapshot, error) {
 			return nil, err
 		}
 	}
+	p.last = s
 	return s, nil
+}
+
+// sysctlsMoved says whether a value is another than in the last snapshot. It is much cheaper than a new one
+// where the routing table is large.
+func (p *Plane) sysctlsMoved() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !p.active || p.last == nil {
+		return false
+	}
+	now := &snapshot{links: p.last.links, conf: confMap{}}
+	for _, id := range confIDs(now.links, p.memory, p.want) {
+		if err := p.readConf(now, id); err != nil {
+			return true // the look says what is wrong
+		}
+	}
+	return !maps.Equal(now.conf, p.last.conf)
 }
 
 func (p *Plane) readConf(s *snapshot, id confID) error {

@@ -23,6 +23,8 @@ const (
 	eventQueue = 64
 	// lostBuffer is the receive buffer asked for: some thousand route messages.
 	lostBuffer = 1 << 20
+	// recheckSysctls is how often the sysctls are read: the kernel tells nobody of a change of most.
+	recheckSysctls = 15 * time.Second
 )
 
 // watcher turns kernel messages into events. Two readers only mark what may have changed; run looks.
@@ -33,7 +35,10 @@ type watcher struct {
 	events chan dataplane.Event
 	done   chan struct{}
 	kick   chan struct{}
-	wg     sync.WaitGroup
+
+	recheck time.Duration // set before start
+
+	wg sync.WaitGroup
 
 	known map[string]dataplane.Link // what the consumer was told; run's alone
 	blind bool                      // the kernel could not be read the last time; run's alone
@@ -254,6 +259,8 @@ func (w *watcher) run() {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
+	recheck := time.NewTicker(w.recheck)
+	defer recheck.Stop()
 	armed := false
 	var next time.Time // of the next look
 	for {
@@ -269,6 +276,10 @@ func (w *watcher) run() {
 			if look && !armed {
 				armed = true
 				timer.Reset(max(debounce, time.Until(next)))
+			}
+		case <-recheck.C:
+			if w.p.sysctlsMoved() {
+				w.change(func() { w.look = true })
 			}
 		case <-timer.C:
 			armed = false
