@@ -35,7 +35,8 @@ type world struct {
 	plane              *Plane
 	events             chan dataplane.Event // all that the planes of this world said
 	before, beforeIPv4 string
-	recheck            time.Duration // of the planes to come; 0: as in the field
+	clock              func() time.Time // of the planes to come; nil: the true one
+	recheck            time.Duration    // of the planes to come; 0: as in the field
 }
 
 func newWorld(t *testing.T) *world {
@@ -88,7 +89,7 @@ func (w *world) open() *Plane {
 	var p *Plane
 	err := w.box.Do(func() (err error) {
 		log := slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		p, err = Open(Options{RunDir: w.runDir, BootID: "boot-1", Log: log, recheck: w.recheck})
+		p, err = Open(Options{RunDir: w.runDir, BootID: "boot-1", Log: log, recheck: w.recheck, now: w.clock})
 		return err
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 // memory is what the kernel cannot tell us itself: the values before our first change, and which
@@ -156,8 +157,9 @@ func withoutTempName(err error) error {
 }
 
 func (s store) remove() error {
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := os.Remove(s.path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) { // not there, or no folder where it was
+		return nil
 	}
-	return nil
+	return err
 }

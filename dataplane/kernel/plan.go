@@ -176,9 +176,7 @@ func (p *planner) holds(id addrID) bool {
 }
 
 // ours says whether we made the address.
-func (p *planner) ours(a addr) bool {
-	return a.proto == mark || !p.s.marked && p.mem.addrs[addrID{a.index, a.prefix.Addr()}]
-}
+func (p *planner) ours(a addr) bool { return p.s.ours(a, p.mem) }
 
 // addresses adds what is missing and returns the steps that remove what is left over.
 func (p *planner) addresses() []step {
@@ -222,6 +220,8 @@ func (p *planner) address(l link, w dataplane.Address) {
 			continue
 		}
 		switch {
+		case p.ours(have) && p.s.anew[addrID{l.index, w.Prefix.Addr()}]:
+			p.add(step{op: delAddr, addr: have, iface: l.name, drift: st.drift})
 		case !p.ours(have) || have.prefix == w.Prefix && have.deprecated == w.Deprecated:
 			return
 		case have.prefix != w.Prefix: // the kernel cannot change the length

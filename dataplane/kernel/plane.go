@@ -26,7 +26,8 @@ type Options struct {
 	Log    *slog.Logger
 	BootID string // tells a kernel.json of this boot from an older one
 
-	recheck time.Duration // see recheckSysctls; shorter in tests
+	now     func() time.Time // nil: time.Now
+	recheck time.Duration    // see recheckSysctls; shorter in tests
 }
 
 // Plane is the Linux kernel of one network namespace.
@@ -46,6 +47,9 @@ type Plane struct {
 	active   bool            // between the first Apply and Restore
 	residual map[string]bool // steps that failed in the last Apply: not drift
 	last     *snapshot       // the last one
+	now      func() time.Time
+	dups     map[addrID]string    // addresses that the last Apply found with another node, as text
+	dadTried map[addrID]time.Time // when such an address was last made anew
 	closed   bool
 	tookOver bool
 	owner    *net.UnixListener // keeps another box out of the network namespace
@@ -59,7 +63,10 @@ func Open(o Options) (*Plane, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Plane{log: o.Log}
+	if o.now == nil {
+		o.now = time.Now
+	}
+	p := &Plane{log: o.Log, now: o.now, dadTried: map[addrID]time.Time{}}
 	if err := p.open(); err != nil {
 		p.closeSockets()
 		return nil, fmt.Errorf("kernel data plane: %w", err)
@@ -274,28 +281,21 @@ func (p *Plane) converge(ctx context.Context) error {
 	}
 	// A table that cannot be read counts as missing: if one is wanted, making it says why.
 	s.table, _ = p.nft.read(p.rules)
-	pl := makePlan(s, p.memory, p.want, p.sum())
-	if err := p.remember(s, pl.memory); err != nil && p.active {
-		return err
+	p.dups = nil
+	if p.active { // else they are removed
+		p.dups = duplicates(s, p.memory)
 	}
-	// When everything is put back, a memory that cannot be written is no reason not to use it.
+	s.anew = p.anew()
+	pl := makePlan(s, p.memory, p.want, p.sum())
+	if err := p.remember(s, pl.memory); err != nil {
+		if p.active {
+			return fmt.Errorf("%w: nothing was changed, since it could not be put back", err)
+		}
+		p.memory = pl.memory // when everything is put back, this is no reason not to
+	}
 	defer p.watch.settled()
 	err = p.carryOut(ctx, s, pl)
-	dups := duplicates(s)
-	for _, d := range dups {
-		p.residual[d.Error()] = true
-	}
-	return errors.Join(err, errors.Join(dups...))
-}
-
-// duplicates names the addresses of ours that somebody else on the link uses already.
-func duplicates(s *snapshot) (errs []error) {
-	for _, a := range s.addrs {
-		if a.proto == mark && a.flags&unix.IFA_F_DADFAILED != 0 {
-			errs = append(errs, fmt.Errorf("address %s dev %s: another node on the link uses it", a.prefix, s.ifname(a.index)))
-		}
-	}
-	return errs
+	return errors.Join(err, p.dupError())
 }
 
 // remember writes before anything is changed.
@@ -305,7 +305,7 @@ func (p *Plane) remember(s *snapshot, m memory) error {
 	}
 	name := func(index int) string { n, _ := confScope(s, index); return n }
 	if err := p.store.save(m, name); err != nil {
-		return fmt.Errorf("%s: %w: nothing was changed, since it could not be put back", p.store.path, err)
+		return fmt.Errorf("%s: %w", p.store.path, err)
 	}
 	p.memory = m
 	return nil
@@ -338,6 +338,8 @@ func (p *Plane) carryOut(ctx context.Context, s *snapshot, pl plan) error {
 			delete(after.conf, st.conf)
 		case st.op == delAddr:
 			delete(after.addrs, addrID{st.addr.index, st.addr.prefix.Addr()})
+		case st.op == putAddr: // perhaps after its deletion
+			after.addrs[addrID{st.addr.index, st.addr.prefix.Addr()}] = true
 		}
 	}
 	if restored { // else what all.forwarding should have written was not
@@ -345,7 +347,9 @@ func (p *Plane) carryOut(ctx context.Context, s *snapshot, pl plan) error {
 			delete(after.conf, id)
 		}
 	}
-	if err := p.remember(s, after); err != nil {
+	if !p.active && len(after.conf)+len(after.addrs) == 0 {
+		p.memory = after // Restore removes the file
+	} else if err := p.remember(s, after); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -23,6 +23,8 @@ type snapshot struct {
 	table  tableState
 	// marked: this kernel keeps IFA_PROTO, so an address without our mark is not ours.
 	marked bool
+	// anew are addresses to be deleted and made again.
+	anew map[addrID]bool
 }
 
 // link is an interface.
@@ -73,6 +75,11 @@ type tableState struct {
 	present bool
 	// sum is the fingerprint of the ruleset, empty if any part is not as we made it.
 	sum string
+}
+
+// ours says whether we made the address.
+func (s *snapshot) ours(a addr, mem memory) bool {
+	return a.proto == mark || !s.marked && mem.addrs[addrID{a.index, a.prefix.Addr()}]
 }
 
 func (s *snapshot) linkByName(name string) (link, bool) {

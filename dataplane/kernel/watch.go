@@ -392,12 +392,7 @@ func (p *Plane) difference(table bool) (s *snapshot, drifts []string, err error)
 			drifts = append(drifts, st.drift)
 		}
 	}
-	for _, d := range duplicates(s) {
-		if !p.residual[d.Error()] {
-			drifts = append(drifts, d.Error())
-		}
-	}
-	return s, drifts, nil
+	return s, append(drifts, p.dadNews(s)...), nil
 }
 
 // wantedDsts are the destinations whose routes matter: ours, and others' to the same, or to all that
