@@ -192,6 +192,8 @@ func (r *Router) tunnelProblems(now time.Time, add func(string, ...any)) {
 	}
 	since := now.Sub(r.stateSince).Round(time.Second)
 	switch {
+	case t.PeerMissing:
+		add("hub %s was removed from interface %s by somebody else (wg set?): a reload (SIGHUP) brings it back", hub, t.Interface)
 	case t.ResolveError != "" && !t.Endpoint.IsValid():
 		add("the hub's name cannot be resolved: %s", t.ResolveError)
 	case r.state == health.Up:

@@ -22,7 +22,7 @@ func TestIfNoOtherLooksAtWhatCovers(t *testing.T) {
 		{"the same", route{dst: pfx("2000::/3"), index: wan, metric: 1024, proto: 3}, false},
 		{"a default covers it", route{dst: pfx("::/0"), index: wan, metric: 1024, proto: 9}, false},
 		{"half of it does not", route{dst: pfx("2000::/4"), index: wan, metric: 1024, proto: 3}, true},
-		{"beside it", route{dst: pfx("4000::/2"), index: wan, metric: 1024, proto: 3}, true},
+		{"beside it", route{dst: pfx("fc00::/7"), index: wan, metric: 1024, proto: 3}, true},
 		{"source-specific", route{dst: pfx("::/0"), from: pfx("2001:db8:1::/64"), index: wan, metric: 1024, proto: 9}, true},
 		{"unreachable", route{kind: dataplane.Unreachable, dst: pfx("::/0"), metric: 4000, proto: 2}, true},
 		{"on our LAN", route{dst: pfx("::/0"), index: lan, metric: 1024, proto: 9}, true},

@@ -310,3 +310,13 @@ func TestDuplicateAddressThenDeadTunnel(t *testing.T) {
 		t.Errorf("h1 still has its default route\n%s", b.text())
 	}
 }
+
+// wg(8) can take the peer away behind the box's back; the status says so, and a reload mends it.
+func TestPeerRemovedByWg(t *testing.T) {
+	b := newBox(t, netlab.WorldConfig{})
+	b.up()
+	b.R1.Run("wg", "set", "oasis0", "peer", b.HubKey.Public().String(), "remove")
+	b.waitSummaryFor(time.Minute, "down: ", "was removed from interface oasis0")
+	b.proc.Signal(syscall.SIGHUP)
+	b.waitOnline(b.H1)
+}
