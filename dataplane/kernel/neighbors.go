@@ -63,13 +63,11 @@ func (p *Plane) Neighbors(iface string) ([]netip.Addr, error) {
 }
 
 // neighbors reads the IPv6 neighbors of an interface.
-func (c *rtnl) neighbors(index int) (list []neighbor, err error) {
-	err = c.dump(unix.RTM_GETNEIGH, unix.RTM_NEWNEIGH, ndmsg{}, func(m []byte) {
-		if n, ok := decodeNeighbor(m); ok && n.index == index && n.state&nudKnown != 0 {
-			list = append(list, n)
-		}
+func (c *rtnl) neighbors(index int) ([]neighbor, error) {
+	return dump(c, unix.RTM_GETNEIGH, unix.RTM_NEWNEIGH, ndmsg{}, func(m []byte) (neighbor, bool) {
+		n, ok := decodeNeighbor(m)
+		return n, ok && n.index == index && n.state&nudKnown != 0
 	})
-	return list, err
 }
 
 // onePerMAC prefers the link-local address of a host: an RA to it needs no other route.

@@ -61,36 +61,37 @@ func (c *rtnl) do(r *nl.NetlinkRequest) error {
 	return err
 }
 
-// dump reads all objects of a kind. One that was interrupted by a change is read again.
-func (c *rtnl) dump(get, answer int, header nl.NetlinkRequestData, each func(msg []byte)) error {
-	const tries = 5 // a table that changes all the time: take what there is, the change makes an event
-	for n := 1; ; n++ {
+// dump reads the objects of a kind that decode wants. The others are not kept: there may be a million.
+func dump[T any](c *rtnl, get, answer int, header nl.NetlinkRequestData, decode func(msg []byte) (T, bool)) ([]T, error) {
+	return collect(decode, func(f func([]byte) bool) error {
 		r := c.request(get, unix.NLM_F_DUMP)
 		r.AddData(header)
-		var msgs [][]byte
-		err := r.ExecuteIter(unix.NETLINK_ROUTE, uint16(answer), func(m []byte) bool {
-			msgs = append(msgs, m)
+		return r.ExecuteIter(unix.NETLINK_ROUTE, uint16(answer), f)
+	})
+}
+
+// collect decodes while read goes on. What was interrupted by a change is read again, from the start.
+func collect[T any](decode func(msg []byte) (T, bool), read func(f func(msg []byte) bool) error) ([]T, error) {
+	const tries = 5 // a table that changes all the time: take what there is, the change makes an event
+	for n := 1; ; n++ {
+		var out []T
+		err := read(func(m []byte) bool {
+			if v, ok := decode(m); ok {
+				out = append(out, v)
+			}
 			return true
 		})
 		if err != nil && !errors.Is(err, nl.ErrDumpInterrupted) {
-			return err
+			return nil, err
 		}
 		if err == nil || n == tries {
-			for _, m := range msgs {
-				each(m)
-			}
-			return nil
+			return out, nil
 		}
 	}
 }
 
 func (c *rtnl) links() ([]link, error) {
-	var out []link
-	err := c.dump(unix.RTM_GETLINK, unix.RTM_NEWLINK, nl.NewIfInfomsg(unix.AF_UNSPEC), func(m []byte) {
-		if l, ok := decodeLink(m); ok {
-			out = append(out, l)
-		}
-	})
+	out, err := dump(c, unix.RTM_GETLINK, unix.RTM_NEWLINK, nl.NewIfInfomsg(unix.AF_UNSPEC), decodeLink)
 	if err != nil {
 		return nil, fmt.Errorf("read interfaces: %w", err)
 	}
@@ -99,27 +100,21 @@ func (c *rtnl) links() ([]link, error) {
 }
 
 func (c *rtnl) addrs() ([]addr, error) {
-	var out []addr
-	err := c.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, nl.NewIfAddrmsg(unix.AF_INET6), func(m []byte) {
-		if a, ok := decodeAddr(m); ok {
-			out = append(out, a)
-		}
-	})
+	out, err := dump(c, unix.RTM_GETADDR, unix.RTM_NEWADDR, nl.NewIfAddrmsg(unix.AF_INET6), decodeAddr)
 	if err != nil {
 		return nil, fmt.Errorf("read addresses: %w", err)
 	}
 	return out, nil
 }
 
-// routes are those of the main table that keep wants. The table may have a million.
+// routes are those of the main table that keep wants. The kernel leaves out other tables; by protocol it
+// must not, since others' routes matter too.
 func (c *rtnl) routes(keep func(r route) bool) ([]route, error) {
-	var out []route
 	h := nl.NewRtMsg()
 	h.Family, h.Protocol, h.Type, h.Scope = unix.AF_INET6, 0, 0, 0
-	err := c.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, h, func(m []byte) {
-		if r, ok := decodeRoute(m); ok && keep(r) {
-			out = append(out, r)
-		}
+	out, err := dump(c, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, h, func(m []byte) (route, bool) {
+		r, ok := decodeRoute(m)
+		return r, ok && keep(r)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read routes: %w", err)
