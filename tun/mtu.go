@@ -3,11 +3,12 @@
 package tun
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,14 +61,38 @@ func usable(iface string, mark uint32, ep netip.AddrPort) bool {
 	if err != nil {
 		return true
 	}
-	routes, err := netlink.RouteGetWithOptions(ep.Addr().AsSlice(), &netlink.RouteGetOptions{Mark: mark})
-	if err != nil {
-		return true // pathMTU has found one
+	out, err := routeInterface(ep.Addr(), mark)
+	return err != nil || out != own.Index // on an error: pathMTU has found a way
+}
+
+// routeInterface asks the kernel for the index of the interface that packets to dst leave by. The whole
+// netlink library for this one question would cost 130 kB.
+func routeInterface(dst netip.Addr, mark uint32) (int, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+	msg := nl.NewRtMsg()
+	*msg = nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}}
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.RTA_DST, dst.AsSlice()))
+	if mark != 0 {
+		req.AddData(nl.NewRtAttr(unix.RTA_MARK, binary.NativeEndian.AppendUint32(nil, mark)))
 	}
-	for _, r := range routes {
-		if r.LinkIndex == own.Index {
-			return false
+	answers, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
+	if err != nil {
+		return 0, fmt.Errorf("route to %s: %w", dst, err)
+	}
+	for _, m := range answers {
+		if len(m) < unix.SizeofRtMsg {
+			continue
+		}
+		attrs, err := nl.ParseRouteAttr(m[unix.SizeofRtMsg:])
+		if err != nil {
+			return 0, fmt.Errorf("route to %s: %w", dst, err)
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.RTA_OIF && len(a.Value) >= 4 {
+				return int(binary.NativeEndian.Uint32(a.Value)), nil
+			}
 		}
 	}
-	return true
+	return 0, fmt.Errorf("route to %s: no interface", dst)
 }

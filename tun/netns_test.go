@@ -75,7 +75,17 @@ func exe(t *testing.T) string {
 
 func (w *world) startHub() {
 	w.hub.Start(netlab.Build(w.T, netlab.WireGuardPackage), "-f", "wg0")
-	w.hub.WaitFor(soon, "no wg0", func() bool { _, err := w.hub.Try("wg", "show", "wg0"); return err == nil })
+	// Not by asking wg: it removes a socket that refuses it, as one does between its bind and its listen, and
+	// wireguard-go then gives up.
+	const accepts = " 00010000 " // __SO_ACCEPTCON
+	w.hub.WaitFor(soon, "no wg0", func() bool {
+		for line := range strings.Lines(w.hub.Run("cat", "/proc/net/unix")) {
+			if strings.Contains(line, accepts) && strings.HasSuffix(line, "/wireguard/wg0.sock\n") {
+				return true
+			}
+		}
+		return false
+	})
 	w.hub.WriteFile("/run/key", testHub.Reveal()+"\n", 0o600)
 	box := testBox.Public()
 	w.hub.Run("wg", "set", "wg0", "private-key", "/run/key", "listen-port", "51820",
