@@ -65,6 +65,7 @@ type hub struct {
 	mu         sync.Mutex
 	answering  bool
 	prefix     netip.Prefix
+	old        netip.Prefix // named with lifetimes 0, when valid
 	preferred  time.Duration
 	valid      time.Duration
 	dns        []netip.Addr
@@ -169,6 +170,9 @@ func (h *hub) reply(m *lib.Message) []byte {
 		PreferredLifetime: h.preferred, ValidLifetime: h.valid,
 		Prefix: ipNet(h.prefix),
 	})
+	if h.old.IsValid() {
+		ia.Options.Add(&lib.OptIAPrefix{Prefix: ipNet(h.old)})
+	}
 	out.AddOption(ia)
 	if len(h.dns) > 0 {
 		out.AddOption(lib.OptDNS(ips(h.dns)...))

@@ -17,6 +17,7 @@ import (
 	"oasis6/config"
 	"oasis6/dataplane"
 	"oasis6/internal/wgkey"
+	"oasis6/ra"
 )
 
 // One LAN host that takes our address makes every Apply fail; hosts must hear of a dead tunnel all the same.
@@ -166,6 +167,51 @@ func TestAPrefixThatIsNotRenewedIsSaid(t *testing.T) {
 		b.wantSummary("degraded: prefix 2001:db8:ebbd:990a::/64 is deprecated: the hub does not renew it")
 		b.after(45 * time.Minute)
 		b.wantSummary("degraded: no prefix: ")
+	})
+}
+
+// Flash renumbering: hosts hear of both prefixes in one RA, and what still comes from the old one is answered
+// for as long as a host may hold it.
+func TestRenumbering(t *testing.T) {
+	const fresh = "2001:db8:ebbd:990b::/64"
+	run(t, delegated, nil, func(b *boxTest) {
+		b.after(10 * time.Minute)
+		b.newRAs("br-lan")
+		b.hub.mu.Lock()
+		b.hub.prefix, b.hub.old = netip.MustParsePrefix(fresh), netip.MustParsePrefix(delegated)
+		b.hub.mu.Unlock()
+		var m ra.RouterAdvertisement
+		for i := 0; ; i++ {
+			if i == 30*60 {
+				t.Fatal("the new prefix was not advertised at T1")
+			}
+			b.after(time.Second)
+			if all := b.newRAs("br-lan"); len(all) > 0 {
+				if m = all[len(all)-1]; len(raPrefixes(m)) == 2 {
+					break
+				}
+			}
+		}
+		for _, p := range raPrefixes(m) {
+			isOld := p.Prefix.String() == delegated
+			if isOld && (p.Valid != 0 || p.Preferred != 0) || !isOld && (p.Valid != 5400 || p.Preferred != 2700) {
+				t.Errorf("RA says %+v", p)
+			}
+		}
+		if got := b.plane.Want().Firewall; fmt.Sprint(got.Stale) != "["+delegated+"]" || fmt.Sprint(got.Delegations) != "["+fresh+"]" {
+			t.Errorf("firewall: stale %v, delegations %v", got.Stale, got.Delegations)
+		}
+		if k := b.plane.String(); !strings.Contains(k, "route "+delegated+" dev br-lan") || strings.Contains(k, "990a::1/64") {
+			t.Errorf("no way back for the answers, or the old address is still there:\n%s", k)
+		}
+		b.wantSummary("up: 2001:db8:ebbd:990b::/64")
+		for range 91 {
+			b.after(time.Minute)
+			b.newRAs("br-lan")
+		}
+		if k := b.plane.String(); strings.Contains(k, "990a") {
+			t.Errorf("no host can hold the old prefix any more:\n%s", k)
+		}
 	})
 }
 
