@@ -3,6 +3,7 @@
 package router
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -102,8 +103,7 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 		r.stepHealth(now, health.EndpointReady{})
 		r.replan = true
 	case tun.Failed:
-		r.error("tunnel device failed", "err", ev.Err.Error())
-		return joinErr(ErrTunnelFailed, ev.Err)
+		return fmt.Errorf("%w: %w", ErrTunnelFailed, ev.Err)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 type lan struct {
 	name   string
 	link   dataplane.Link
+	seen   bool // link is the kernel's word, not our ignorance
 	sender *ra.Sender
 	wake   time.Time
 	conn   dataplane.NDConn
@@ -151,7 +152,7 @@ func (r *Router) onLink(now time.Time, link dataplane.Link) {
 			continue
 		}
 		old := l.link
-		l.link = link
+		l.link, l.seen = link, true
 		if was, is := lanState(old), lanState(link); was != is {
 			r.linkAt = now
 			r.info("LAN "+is, "iface", l.name)

@@ -4,7 +4,6 @@ package router
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -69,8 +68,6 @@ func (p Plan) has(iface string, prefix netip.Prefix) bool {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-func joinErr(a, b error) error { return errors.Join(a, b) }
 
 // tunnelAllowedIPs adds the link-local addresses where the file names only some destinations: the DHCPv6
 // server behind the hub may answer from another one than the hub's own.

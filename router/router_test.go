@@ -237,6 +237,33 @@ func TestDamagedLeaseIsSetAside(t *testing.T) {
 	})
 }
 
+// A kill -9 in the middle of a write leaves a temporary file.
+func TestLeftoversOfAWriteAreSwept(t *testing.T) {
+	run(t, delegated, func(b *boxTest) {
+		if err := os.WriteFile(filepath.Join(b.opt.State, ".lease.json123"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, func(b *boxTest) {
+		files, err := os.ReadDir(b.opt.State)
+		if err != nil || len(files) != 1 || files[0].Name() != "lease.json" {
+			t.Errorf("state folder: %v, %v; want lease.json alone", files, err)
+		}
+	})
+}
+
+func TestNameThatIsNotResolvedYet(t *testing.T) {
+	run(t, delegated, func(b *boxTest) {
+		b.hub.answering = false
+		b.hub.snap.EndpointName, b.hub.snap.Endpoint = "hub.example.net:51820", netip.AddrPort{}
+	}, func(b *boxTest) {
+		b.wantSummary("starting: looking up the hub's address: hub.example.net:51820")
+		b.hub.mu.Lock()
+		b.hub.snap.ResolveError = "lookup hub.example.net: no such host"
+		b.hub.mu.Unlock()
+		b.wantSummary("starting: the hub's name cannot be resolved: lookup")
+	})
+}
+
 func TestStateThatCannotBeWritten(t *testing.T) {
 	run(t, delegated, func(b *boxTest) {
 		b.opt.State = filepath.Join(b.opt.State, "file")

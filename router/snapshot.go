@@ -153,6 +153,7 @@ func (r *Router) problems(now time.Time) []string {
 	ps = append(ps, r.plan.Problems...)
 	for _, l := range r.lans {
 		switch state := lanState(l.link); {
+		case !l.seen: // the first look at the kernel is on its way
 		case state == "missing":
 			add("LAN %s does not exist: waiting for it; create the bridge, or correct [LAN] Interface", l.name)
 		case state == "no carrier":
@@ -244,5 +245,9 @@ func (r *Router) summary(now time.Time, problems []string) (string, bool) {
 	case r.everUp || r.state == health.Down:
 		return "down: " + cause("the tunnel is dead"), false
 	}
-	return "starting: " + cause("waiting for the hub's first answer"), false
+	waiting := "waiting for the hub's first answer"
+	if t := r.opt.Tunnel.Snapshot(); t.EndpointName != "" && !t.Endpoint.IsValid() {
+		waiting = "looking up the hub's address: " + t.EndpointName
+	}
+	return "starting: " + cause(waiting), false
 }

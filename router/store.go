@@ -59,8 +59,20 @@ type kept struct {
 
 func (s *store) path() string { return filepath.Join(s.dir, "lease.json") }
 
+// sweep removes what a process that was killed while it wrote has left.
+func (s *store) sweep() {
+	left, err := filepath.Glob(filepath.Join(s.dir, ".lease.json[0-9]*"))
+	if err != nil {
+		return // a bad pattern: a folder with brackets in its name keeps its leftovers
+	}
+	for _, f := range left {
+		_ = os.Remove(f) // it is only in the way
+	}
+}
+
 // load reads the file. A missing one is no error; a damaged one is set aside as lease.json.bad.
 func (s *store) load(now time.Time) (kept, error) {
+	s.sweep()
 	data, err := os.ReadFile(s.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return kept{}, nil

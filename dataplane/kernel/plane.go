@@ -84,7 +84,7 @@ func Open(o Options) (*Plane, error) {
 }
 
 // ErrInUse says that another box has this network namespace.
-var ErrInUse = errors.New("another oasis6 is running in this network namespace")
+var ErrInUse = errors.New("another oasis6 is running in this network namespace: stop it first")
 
 // own takes a name that exists once in each network namespace and goes with the process: an abstract
 // socket. Two boxes with files of their own would else undo each other's work for ever.

@@ -140,6 +140,7 @@ func (s *Server) Close() error {
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
+	_ = s.lock.Truncate(0) // the pid in it is nobody's soon; closed already when called again
 	if lerr := s.lock.Close(); err == nil && !errors.Is(lerr, os.ErrClosed) {
 		err = lerr
 	}
