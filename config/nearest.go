@@ -34,7 +34,7 @@ func hintKey(name string, in section, all []section) string {
 	for i, k := range in.keys {
 		names[i] = k.name
 	}
-	return didYouMean(nearest(name, names))
+	return didYouMean(Nearest(name, names))
 }
 
 func hintSection(name string, all []section) string {
@@ -42,7 +42,7 @@ func hintSection(name string, all []section) string {
 	for i, s := range all {
 		names[i] = s.name
 	}
-	if n := nearest(name, names); n != "" {
+	if n := Nearest(name, names); n != "" {
 		return didYouMean("[" + n + "]")
 	}
 	return ""
@@ -55,9 +55,9 @@ func didYouMean(name string) string {
 	return ": did you mean " + name + "?"
 }
 
-// nearest is the known name that a typist may have meant, empty if none is near: at most a third
+// Nearest is the known name that a typist may have meant, empty if none is near: at most a third
 // of the letters differ, or one holds the other (Keepalive, PersistentKeepalive).
-func nearest(name string, known []string) string {
+func Nearest(name string, known []string) string {
 	if name == "" || len(name) > maxName {
 		return ""
 	}

@@ -26,8 +26,8 @@ func TestNearest(t *testing.T) {
 		"PubKey": "PublicKey", "privkey": "PrivateKey", "AllowedIP": "AllowedIPs", "Keepalive": "PersistentKeepalive", "EndPiont": "Endpoint",
 		"PSK": "", "Foo": "", "DSN": "DNS", "": "", "Endpoints6": "Endpoint", "xxxxxxxxxxxxxxxxxxxxxxxxEndpoint": "",
 	} {
-		if got := nearest(name, known); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", name, got, want)
+		if got := Nearest(name, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

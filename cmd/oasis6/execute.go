@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"oasis6/config"
 )
 
 // Exit codes of the contract.
@@ -41,10 +43,11 @@ func execute(ctx context.Context, e env, tree []command, args []string) int {
 	case "":
 		_ = overview(e.stderr, tree) // nowhere to report it
 		return exitUsage
-	case "help", "-h", "-help", "--help":
-		return report(e, "help", help(e, tree, args))
 	case "-version", "--version":
 		name = "version"
+	}
+	if isHelp(name) {
+		return report(e, "help", help(e, tree, args))
 	}
 	c, ok := find(tree, name)
 	if !ok {
@@ -68,9 +71,12 @@ func report(e env, name string, err error) int {
 	if name != "" {
 		prefix = "oasis6 " + name + ": "
 	}
+	if isHelp(name) {
+		name = "" // its help is the overview
+	}
 	var (
-		usage  usageError
-		config configError
+		usage usageError
+		file  configError
 	)
 	switch {
 	case err == nil:
@@ -79,8 +85,8 @@ func report(e env, name string, err error) int {
 		fmt.Fprintf(e.stderr, "%s%s\n", prefix, usage.text)
 		fmt.Fprintf(e.stderr, "see: %s\n", strings.TrimSpace("oasis6 help "+name))
 		return exitUsage
-	case errors.As(err, &config):
-		fmt.Fprintln(e.stderr, strings.TrimRight(config.Error(), "\n"))
+	case errors.As(err, &file):
+		fmt.Fprintln(e.stderr, strings.TrimRight(file.Error(), "\n"))
 		return exitUsage
 	}
 	fmt.Fprintf(e.stderr, "%s%v\n", prefix, err)
@@ -95,14 +101,22 @@ func unknown(tree []command, name string) error {
 	for _, c := range tree {
 		names = append(names, c.name)
 	}
+	names = append(names, "help")
+	if near := config.Nearest(name, names); near != "" {
+		return usageError{fmt.Sprintf("no command %q: did you mean %s?", name, near)}
+	}
 	return usageError{fmt.Sprintf("no command %q: there are %s", name, strings.Join(names, ", "))}
 }
 
+func isHelp(name string) bool {
+	return slices.Contains([]string{"help", "-h", "-help", "--help"}, name)
+}
+
 func help(e env, tree []command, args []string) error {
-	switch len(args) {
-	case 0:
+	switch {
+	case len(args) == 0, len(args) == 1 && isHelp(args[0]):
 		return overview(e.stdout, tree)
-	case 1:
+	case len(args) == 1:
 		c, ok := find(tree, args[0])
 		if !ok {
 			return unknown(tree, args[0])

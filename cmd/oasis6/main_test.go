@@ -55,6 +55,11 @@ func TestHelp(t *testing.T) {
 		t.Errorf("help: %+v", r)
 	}
 	golden(t, "help.txt", r.stdout)
+	for _, args := range [][]string{{"help", "help"}, {"help", "--help"}, {"--help"}, {"-h"}} {
+		if again := oasis6(t, "", args...); again != r {
+			t.Errorf("%q: %+v, want what help prints", args, again)
+		}
+	}
 	for _, c := range commands() {
 		r := oasis6(t, "", "help", c.name)
 		if r.code != exitDone || r.stderr != "" {
@@ -95,9 +100,13 @@ func TestWrongUsage(t *testing.T) {
 		want string
 	}{
 		{nil, "usage: oasis6 COMMAND"},
-		{[]string{"stauts"}, `no command "stauts": there are `},
-		{[]string{"help", "stauts"}, `no command "stauts"`},
-		{[]string{"help", "status", "genkey"}, "help takes one command"},
+		{[]string{"statsu"}, "oasis6: no command \"statsu\": did you mean status?\nsee: oasis6 help\n"},
+		{[]string{"chekc"}, `no command "chekc": did you mean check?`},
+		{[]string{"hlep"}, `no command "hlep": did you mean help?`},
+		{[]string{"nonsense"}, "oasis6: no command \"nonsense\": there are run, check, status, import, genkey, pubkey, version, help\nsee: oasis6 help\n"},
+		{[]string{"help", "nonsense"}, "version, help\nsee: oasis6 help\n"},
+		{[]string{"help", "chekc"}, "did you mean check?\nsee: oasis6 help\n"},
+		{[]string{"help", "run", "check"}, "help takes one command\nsee: oasis6 help\n"},
 		{[]string{"status", "now"}, `oasis6 status: "now" is too much`},
 		{[]string{"status", "--color"}, "oasis6 status: flag provided but not defined: -color"},
 		{[]string{"status", "--run"}, "flag needs an argument"},
