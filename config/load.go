@@ -74,7 +74,10 @@ func Load(path string, opts ...Option) (*Config, []Notice, error) {
 	return &c.cfg, notices, nil
 }
 
-const noLAN = "no [LAN] section: add [LAN] with Interface = BRIDGE, or give --lan BRIDGE"
+const (
+	noLAN    = "no [LAN] section: add [LAN] with Interface = BRIDGE, or give --lan BRIDGE"
+	needsLAN = "no [LAN] section: run needs --lan IFACE with this file, or add [LAN] with Interface = BRIDGE"
+)
 
 func (l *loader) checkLAN(c *checker) {
 	switch {
@@ -82,7 +85,7 @@ func (l *loader) checkLAN(c *checker) {
 	case l.requireLAN:
 		l.errorf(c.raw.last, noLAN)
 	default:
-		l.noticef(c.raw.last, noLAN)
+		l.noticef(c.raw.last, needsLAN)
 	}
 }
 

@@ -285,7 +285,7 @@ func TestLANOfTheCommandLine(t *testing.T) {
 		}
 	}
 	_, notices, err := Load(broker)
-	if want := broker + ":5: " + noLAN + "\n"; err != nil || lines(notices) != want {
+	if want := broker + ":5: " + needsLAN + "\n"; err != nil || lines(notices) != want {
 		t.Errorf("Load = notices %q, %v, want %q", lines(notices), err, want)
 	}
 }

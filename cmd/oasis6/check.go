@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"oasis6/config"
@@ -22,7 +24,8 @@ func checkCommand(preview func(*config.Config) string) command {
 		long: `Reads the configuration, changes nothing, and prints the value that every key
 has in effect, as a configuration, then what run would do, as comments.
 Remarks go to standard error. Exit code 2 means that the file does not parse;
-all errors are listed as FILE:LINE: message.`,
+all errors are listed as FILE:LINE: message, remarks
+as FILE:LINE: notice: message.`,
 		setup: func(o *options) action {
 			var path, lan string
 			configOption(o, &path)
@@ -49,6 +52,10 @@ func lanOption(o *options, p *string) {
 // exit codes.
 func loadConfig(e env, path string, opts ...config.Option) (*config.Config, error) {
 	cfg, notices, err := config.Load(path, opts...)
+	var wrong config.Errors
+	if errors.As(err, &wrong) {
+		return nil, configError{err: inOrder(notices, wrong)}
+	}
 	if nerr := writeNotices(e.stderr, notices); nerr != nil {
 		return nil, nerr
 	}
@@ -66,7 +73,7 @@ func configFailure(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &text):
-		return configError{err}
+		return configError{err: err}
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: make one with oasis6 import, or name another with -c", err)
 	case errors.As(err, &path):
@@ -75,13 +82,25 @@ func configFailure(err error) error {
 	return usageError{err.Error()} // --lan
 }
 
-func writeNotices(w io.Writer, notices []config.Notice) error {
+// inOrder is what is to be said about a file by line: notices as FILE:LINE: notice: message, so that nobody
+// takes them for errors.
+func inOrder(notices []config.Notice, wrong config.Errors) config.Errors {
+	all := make(config.Errors, 0, len(notices)+len(wrong))
 	for _, n := range notices {
-		if _, err := fmt.Fprintln(w, n); err != nil {
-			return err
-		}
+		n.Message = "notice: " + n.Message
+		all = append(all, n)
 	}
-	return nil
+	all = append(all, wrong...)
+	slices.SortStableFunc(all, func(a, b config.Notice) int { return cmp.Compare(a.Line, b.Line) })
+	return all
+}
+
+func writeNotices(w io.Writer, notices []config.Notice) error {
+	if len(notices) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, inOrder(notices, nil).Error())
+	return err
 }
 
 func writeCheck(w io.Writer, path string, cfg *config.Config, preview func(*config.Config) string) error {

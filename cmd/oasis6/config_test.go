@@ -60,7 +60,7 @@ func TestCheck(t *testing.T) {
 	if strings.Contains(r.stdout+r.stderr, "dwdtCnMYpX08") {
 		t.Errorf("check prints the private key: %+v", r)
 	}
-	if !strings.Contains(r.stderr, path+":7: ") || !strings.Contains(r.stderr, "0.0.0.0/0") {
+	if !strings.Contains(r.stderr, path+":7: notice: ") || !strings.Contains(r.stderr, "0.0.0.0/0") {
 		t.Errorf("check has no notice about the dropped IPv4: %q", r.stderr)
 	}
 	r = oasis6(t, "", "check", "-c", path, "--lan", "eth1")
@@ -116,6 +116,34 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
+// Errors and notices come in one list, by line, and do not look alike.
+func TestCheckTellsNoticesFromErrors(t *testing.T) {
+	path := file(t, "Colour = red\n"+goodConfig+"Subnet = zz\n", 0o600)
+	r := oasis6(t, "", "check", "-c", path)
+	var got []string
+	for line := range strings.Lines(r.stderr) {
+		got = append(got, strings.TrimPrefix(line, path))
+	}
+	for i, want := range []string{":1: key ", ":8: notice: AllowedIPs", ":12: Subnet = "} {
+		if r.code != exitUsage || len(got) != 3 || !strings.HasPrefix(got[i], want) {
+			t.Fatalf("check: %+v, want %q in line %d of 3", r, want, i+1)
+		}
+	}
+}
+
+// A file without a LAN is fine for run --lan, and check says so.
+func TestCheckWithoutLAN(t *testing.T) {
+	text, _, _ := strings.Cut(goodConfig, "[LAN]")
+	path := file(t, text, 0o600)
+	r := oasis6(t, "", "check", "-c", path)
+	if want := path + ":8: notice: no [LAN] section: run needs --lan IFACE with this file"; r.code != exitDone || !strings.Contains(r.stderr, want) {
+		t.Errorf("check: %+v, want exit code 0 and %q", r, want)
+	}
+	if r := oasis6(t, "", "check", "-c", path, "--lan", "br-lan"); r.code != exitDone || strings.Contains(r.stderr, "[LAN]") {
+		t.Errorf("check --lan br-lan: %+v, want nothing about [LAN]", r)
+	}
+}
+
 // check is a dry run: a missing key file stays missing.
 func TestCheckMakesNoKey(t *testing.T) {
 	dir := t.TempDir()
@@ -133,7 +161,7 @@ func TestCheckMakesNoKey(t *testing.T) {
 func TestImport(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "etc", "oasis6.conf")
 	r := oasis6(t, wgQuick, "import", "-", "-c", to)
-	if r.code != exitDone || !strings.Contains(r.stdout, "wrote "+to) || !strings.Contains(r.stderr, "standard input:4: ") {
+	if r.code != exitDone || !strings.Contains(r.stdout, "wrote "+to) || !strings.Contains(r.stderr, "standard input:4: notice: ") {
 		t.Fatalf("import: %+v", r)
 	}
 	fi, err := os.Stat(to)
@@ -192,6 +220,9 @@ func TestImportRefuses(t *testing.T) {
 		}
 		if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("import %q: %v, want no file", c.args, err)
+		}
+		if said := strings.HasSuffix(r.stderr, "\noasis6 import: nothing was written\n"); said != strings.Contains(c.want, "standard input:") {
+			t.Errorf("import %q: %q, says that nothing was written: %v", c.args, r.stderr, said)
 		}
 	}
 }

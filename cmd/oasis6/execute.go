@@ -28,7 +28,10 @@ func (e usageError) Error() string { return e.text }
 
 // configError holds the errors of a configuration file: exit code 2, printed as they are, one
 // FILE:LINE: message per line.
-type configError struct{ err error }
+type configError struct {
+	err    error
+	result string // what that means, may be empty
+}
 
 func (e configError) Error() string { return e.err.Error() }
 func (e configError) Unwrap() error { return e.err }
@@ -87,6 +90,9 @@ func report(e env, name string, err error) int {
 		return exitUsage
 	case errors.As(err, &file):
 		fmt.Fprintln(e.stderr, strings.TrimRight(file.Error(), "\n"))
+		if file.result != "" {
+			fmt.Fprintf(e.stderr, "%s%s\n", prefix, file.result)
+		}
 		return exitUsage
 	}
 	fmt.Fprintf(e.stderr, "%s%v\n", prefix, err)

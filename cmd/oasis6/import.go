@@ -52,14 +52,14 @@ func importFile(e env, from, to string, force bool) error {
 		in = f
 	}
 	text, notices, err := config.Import(name, in)
-	if nerr := writeNotices(e.stderr, notices); nerr != nil {
-		return nerr
-	}
 	var wrong config.Errors
 	switch {
 	case errors.As(err, &wrong):
-		return configError{err}
+		return configError{inOrder(notices, wrong), "nothing was written"}
 	case err != nil:
+		return err
+	}
+	if err := writeNotices(e.stderr, notices); err != nil {
 		return err
 	}
 	if err := writeConfig(to, text, force); err != nil {
