@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -25,19 +26,64 @@ func Import(name string, r io.Reader) (text string, notices []Notice, err error)
 		notices, err := rep.done()
 		return "", notices, err
 	}
-	im := &importer{report: rep, known: sections(), present: map[string]bool{}}
+	im := &importer{report: rep, known: sections(), present: map[string]bool{}, last: len(lines), noIPv6: peersWithoutIPv6(lines)}
 	for i, l := range lines {
 		im.line(i+1, l)
 	}
 	im.addPrefix()
 	im.addLAN()
 	text = im.out.String()
-	notices, _ = rep.done() // only Parse finds errors
 	_, said, err := Parse(name, strings.NewReader(text))
+	if err == nil && im.noPrefix != "" {
+		im.noticef(im.last, "%s", im.noPrefix)
+	}
+	notices, _ = rep.done() // only Parse finds errors
 	if err != nil {
-		return "", notices, err // they tell why a line is missing
+		return "", notices, im.ofInput(err) // the notices tell why a line is missing
 	}
 	return text, append(notices, said...), nil
+}
+
+// ofInput gives what is wrong with our own lines, which follow the input's, the input's last line.
+func (im *importer) ofInput(err error) error {
+	var wrong Errors
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	for i := range wrong {
+		wrong[i].Line = min(wrong[i].Line, im.last)
+	}
+	return wrong
+}
+
+// peersWithoutIPv6 has the lines of AllowedIPs in peers that have IPv4 only. They stay as they are, so that
+// Parse finds what is wrong with them: there is no IPv6 to have from such a file.
+func peersWithoutIPv6(lines []string) map[int]bool {
+	found := map[int]bool{}
+	var peer []int // lines of AllowedIPs in this section
+	only := true
+	flush := func() {
+		for _, n := range peer {
+			found[n] = only
+		}
+		peer, only = nil, true
+	}
+	inPeer := false
+	for i, l := range lines {
+		switch s := scan(l); {
+		case s.kind == header:
+			flush()
+			inPeer = strings.EqualFold(s.name, "Peer")
+		case s.kind == pair && inPeer && strings.EqualFold(s.name, "AllowedIPs"):
+			peer = append(peer, i+1)
+			for _, item := range items(s.value) {
+				p, err := parseAddrPrefix(item)
+				only = only && err == nil && p.Addr().Is4()
+			}
+		}
+	}
+	flush()
+	return found
 }
 
 type importer struct {
@@ -46,9 +92,12 @@ type importer struct {
 	known   []section
 	section section
 	present map[string]bool // sections of the file, and prefixExample
+	last    int             // line of the input
+	noIPv6  map[int]bool    // see peersWithoutIPv6
 
 	addresses []hint // of [Interface], host bits kept
 	hints     []hint // from comments, distinct, masked
+	noPrefix  string // why the file has no [Prefix] now, empty: it has one
 }
 
 // hint is a prefix that the text names.
@@ -86,7 +135,7 @@ func (im *importer) line(n int, text string) {
 func (im *importer) pair(n int, text string, s scanned) string {
 	k, ok := keyOf(im.section.keys, s.name)
 	switch {
-	case !ok:
+	case !ok, im.noIPv6[n]:
 		return text
 	case k.refused != "":
 		im.noticef(n, "%s: commented out: nothing from a file is ever executed", k.name)
@@ -175,13 +224,16 @@ func (im *importer) comment(n int, text string) {
 
 const prefixExample = tag + "if your provider routes a fixed prefix to you, write it here:"
 
+const askProvider = "the box will ask for one by DHCPv6; if your provider named a prefix, put it into [Prefix]"
+
 // addPrefix adds [Prefix] if there is exactly one that a comment names, or that an address stands in
 // which is too short for a link. Everything else is for the user to say.
 func (im *importer) addPrefix() {
 	if im.present["Prefix"] || im.present[prefixExample] {
 		return
 	}
-	if len(im.hints) > maxHints {
+	tooMany := len(im.hints) > maxHints
+	if tooMany {
 		im.hints = nil
 	}
 	im.hints = slices.DeleteFunc(im.hints, func(h hint) bool { // a /64 with our address in it is the link
@@ -197,6 +249,10 @@ func (im *importer) addPrefix() {
 		}
 	}
 	if len(im.hints) != 1 {
+		im.noPrefix = "no routed prefix found in the file: " + askProvider
+		if tooMany || len(im.hints) > 1 {
+			im.noPrefix = "several prefixes could be the routed one: " + askProvider
+		}
 		im.out.WriteString("\n" + prefixExample + "\n# [Prefix]\n# Prefix = 2001:db8:ebbd:9900::/56\n")
 		return
 	}

@@ -25,6 +25,8 @@ func TestImportFindsThePrefix(t *testing.T) {
 		{"comment and address", "# routed: 2001:db8:2::/48", "2001:db8:2::1/48", "2001:db8:2::/48", "1"},
 		{"address, too long", "", "2001:db8:1::2/64", "", "0"},
 		{"two addresses", "", "2001:db8:1::2/48, 2001:db8:2::2/48", "", "0"},
+		{"many", "# prefixes 2001:db8:1::/48 2001:db8:2::/48 2001:db8:3::/48 2001:db8:4::/48 2001:db8:5::/48 2001:db8:6::/48 2001:db8:7::/48 2001:db8:8::/48 2001:db8:9::/48 " +
+			"2001:db8:a::/48 2001:db8:b::/48 2001:db8:c::/48 2001:db8:d::/48 2001:db8:e::/48 2001:db8:f::/48 2001:db8:10::/48 2001:db8:11::/48", "2001:db8:1::2/64", "", "0"},
 		{"IPv4", "# routed subnet 192.0.2.0/24", "2001:db8:1::2/64", "", "0"},
 		{"not for hosts", "# prefix fe80::/64 and prefix 2001:db8::/65", "2001:db8:1::2/64", "", "0"},
 	} {
@@ -34,7 +36,10 @@ func TestImportFindsThePrefix(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := effectiveText(t, mustParse(t, text))
-			wantPrefix, wantNotice := "\n# Prefix: asked for by DHCPv6\n", ""
+			wantPrefix, wantNotice := "\n# Prefix: asked for by DHCPv6\n", ": "+askProvider+"\n"
+			if c.name == "two" || c.name == "two addresses" || c.name == "many" {
+				wantNotice = ": several prefixes could be the routed one" + wantNotice
+			}
 			if c.prefix != "" {
 				wantPrefix, wantNotice = "\nPrefix = "+c.prefix+"\n", ", is taken as the one routed to this box: check it\n"
 			}
@@ -57,7 +62,13 @@ func TestImportLeavesOursAlone(t *testing.T) {
 func TestImportRefuses(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"[Interface]\nPostUp = x\nPrivateKey = " + privateText + "\nJc = 4\n" + peer, `f:4: unknown key "Jc" in [Interface]`},
-		{iface + "[Peer]\nPublicKey = " + publicText + "\n\n# all\nAllowedIPs = 0.0.0.0/0\n", "f:3: [Peer] has no AllowedIPs: write AllowedIPs = ::/0 for the whole IPv6 Internet"},
+		{iface + "[Peer]\nPublicKey = " + publicText + "\n\n# all\nAllowedIPs = 0.0.0.0/0\n", "f:7: AllowedIPs: nothing is left without IPv4: does this provider give IPv6? if so, write AllowedIPs = ::/0"},
+		{iface + "[Peer]\nPublicKey = " + publicText + "\nAllowedIPs = 0.0.0.0/1\nAllowedIPs = 128.0.0.0/1\n", "f:6: AllowedIPs: nothing is left without IPv4: does this provider give IPv6? if so, write AllowedIPs = ::/0"},
+		{iface + "[Peer]\nPublicKey = " + publicText + "\n", "f:3: [Peer] has no AllowedIPs: write AllowedIPs = ::/0 for the whole IPv6 Internet"},
+		// What is wrong only with the lines that import adds is told of the last line that there is.
+		{iface, "f:2: no [Peer] section: it holds PublicKey, Endpoint and AllowedIPs of the other end"},
+		{"", "f:1: no [Interface] section: it holds the box's PrivateKey or PrivateKeyFile\nf:1: no [Peer] section: it holds PublicKey, Endpoint and AllowedIPs of the other end"},
+		{iface + "Name = br-lan\n" + peer, `f:6: Interface = "br-lan": this is the tunnel: name the bridge or network card that the hosts are on`},
 		{iface + peer + peer, "f:6: several peers: not available in this version"},
 		{"\xfe\xff\x00[", "f:1: UTF-16 text: save the file as UTF-8"},
 	} {

@@ -161,7 +161,7 @@ func TestCheckMakesNoKey(t *testing.T) {
 func TestImport(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "etc", "oasis6.conf")
 	r := oasis6(t, wgQuick, "import", "-", "-c", to)
-	if r.code != exitDone || !strings.Contains(r.stdout, "wrote "+to) || !strings.Contains(r.stderr, "standard input:4: notice: ") {
+	if r.code != exitDone || r.stdout != "wrote "+to+": look at it, then: oasis6 check -c "+to+"\n" || !strings.Contains(r.stderr, "standard input:4: notice: ") {
 		t.Fatalf("import: %+v", r)
 	}
 	fi, err := os.Stat(to)
@@ -197,6 +197,20 @@ func TestImport(t *testing.T) {
 	}
 	if hidden, err := filepath.Glob(filepath.Join(filepath.Dir(to), ".*")); err != nil || len(hidden) != 0 {
 		t.Errorf("temporary files left: %q, %v", hidden, err)
+	}
+}
+
+func TestImportToStandardOutput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	r := oasis6(t, wgQuick, "import", "-", "-c", "-")
+	if r.code != exitDone || !strings.Contains(r.stderr, ": no routed prefix found in the file: the box will ask for one by DHCPv6") {
+		t.Errorf("import -c -: %+v", r)
+	}
+	if _, notices, err := config.Parse("f", strings.NewReader(r.stdout)); err != nil || len(notices) != 0 {
+		t.Errorf("what it prints: %v, %v\n%s", notices, err, r.stdout)
+	}
+	if _, err := os.Stat("-"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("-: %v, want no file of that name", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,7 +22,8 @@ func importCommand() command {
 		short: "turn a wg-quick file into the configuration",
 		long: `Reads a wg-quick file, as a broker gives it, or standard input for "-", and
 writes the configuration, mode 0600. What does nothing here becomes a comment
-with the reason; nothing from the file is ever executed.`,
+with the reason; nothing from the file is ever executed. With -c - it goes to
+standard output, keys and all.`,
 		setup: func(o *options) action {
 			var (
 				path  string
@@ -62,10 +64,18 @@ func importFile(e env, from, to string, force bool) error {
 	if err := writeNotices(e.stderr, notices); err != nil {
 		return err
 	}
+	if to == "-" {
+		_, err := io.WriteString(e.stdout, text)
+		return err
+	}
 	if err := writeConfig(to, text, force); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "wrote %s: look at it, then try oasis6 check\n", to)
+	check := "oasis6 check"
+	if to != defaultConfig {
+		check += " -c " + to
+	}
+	_, err = fmt.Fprintf(e.stdout, "wrote %s: look at it, then: %s\n", to, check)
 	return err
 }
 
