@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 )
@@ -37,4 +38,9 @@ func (v levelValue) String() string {
 	return v.level.String()
 }
 
-func (v levelValue) Set(s string) error { return v.level.UnmarshalText([]byte(s)) }
+func (v levelValue) Set(s string) error {
+	if v.level.UnmarshalText([]byte(s)) != nil {
+		return errors.New("want debug, info, warn or error")
+	}
+	return nil
+}

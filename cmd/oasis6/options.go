@@ -3,11 +3,15 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"oasis6/config"
 )
 
 // options are the options of one command. They are declared here instead of on a flag.FlagSet so
@@ -15,6 +19,8 @@ import (
 type options struct {
 	fs   *flag.FlagSet
 	list []option
+	// wrong is why a value was refused; package flag makes a text of it that names things by Go's habits.
+	wrong error
 }
 
 type option struct {
@@ -46,6 +52,7 @@ func (o *options) toggle(p *bool, opt option) {
 
 // value declares an option with a type of its own.
 func (o *options) value(v flag.Value, opt option) {
+	v = checked{v, opt.long, &o.wrong}
 	o.fs.Var(v, opt.long, "")
 	if opt.short != "" {
 		o.fs.Var(v, opt.short, "")
@@ -57,7 +64,7 @@ func (o *options) value(v flag.Value, opt option) {
 func (o *options) parse(args []string) (words []string, err error) {
 	for {
 		if err := o.fs.Parse(args); err != nil {
-			return nil, err
+			return nil, o.explain(err)
 		}
 		rest := o.fs.Args()
 		if len(rest) == 0 {
@@ -69,6 +76,61 @@ func (o *options) parse(args []string) (words []string, err error) {
 		words = append(words, rest[0])
 		args = rest[1:]
 	}
+}
+
+// explain puts an error of package flag into the words of the help.
+func (o *options) explain(err error) error {
+	if o.wrong != nil {
+		return o.wrong
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+		var names []string
+		for _, opt := range o.list {
+			names = append(names, opt.long)
+		}
+		if near := config.Nearest(name, names); near != "" {
+			return fmt.Errorf("no option %s: did you mean --%s?", dashed(name), near)
+		}
+		return fmt.Errorf("no option %s", dashed(name))
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
+		for _, opt := range o.list {
+			if name == opt.long || name == opt.short {
+				return fmt.Errorf("%s needs %s", dashed(name), opt.arg)
+			}
+		}
+	}
+	return err
+}
+
+// dashed is an option as one types it.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// checked notes why a value is refused.
+type checked struct {
+	flag.Value
+	long  string
+	wrong *error
+}
+
+func (c checked) String() string {
+	if c.Value == nil { // package flag asks the zero value
+		return ""
+	}
+	return c.Value.String()
+}
+
+func (c checked) Set(s string) error {
+	err := c.Value.Set(s)
+	if err != nil {
+		*c.wrong = fmt.Errorf("--%s %s: %w", c.long, s, err)
+	}
+	return err
 }
 
 type textValue string
@@ -91,7 +153,7 @@ func (c choice) String() string {
 
 func (c choice) Set(s string) error {
 	if !slices.Contains(c.allowed, s) {
-		return fmt.Errorf("want one of %q", c.allowed)
+		return errors.New("want " + strings.Join(c.allowed, " or "))
 	}
 	*c.value = s
 	return nil
