@@ -190,7 +190,7 @@ func commandHelp(w io.Writer, c command) error {
 // noWords refuses words after a command that takes none.
 func noWords(args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Sprintf("%q is too much: it takes options only", args[0])}
+		return usageError{fmt.Sprintf("%q is too much: it takes no words", args[0])}
 	}
 	return nil
 }

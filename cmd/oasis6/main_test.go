@@ -117,7 +117,7 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"run", "--log-level", "loud"}, "oasis6 run: --log-level loud: want debug, info, warn or error\n"},
 		{[]string{"run", "--log-format", "xml"}, "oasis6 run: --log-format xml: want text or json\n"},
 		{[]string{"status", "--json", "--watch"}, "--json and --watch exclude each other"},
-		{[]string{"genkey", "x"}, `"x" is too much`},
+		{[]string{"genkey", "extra"}, `oasis6 genkey: "extra" is too much: it takes no words`},
 		{[]string{"version", "x"}, `"x" is too much`},
 		{[]string{"pubkey", "x"}, "standard input"},
 		{[]string{"pubkey", "--link-local", "x"}, "not a WireGuard key"},
@@ -191,6 +191,41 @@ func TestPubkeyDoesNotRepeatTheSecret(t *testing.T) {
 	r := oasis6(t, secret+secret, "pubkey")
 	if r.code != exitFailed || strings.Contains(r.stderr, secret[:8]) || !strings.Contains(r.stderr, "not a WireGuard key") {
 		t.Errorf("%+v, want exit code 1 and no part of the key", r)
+	}
+}
+
+func TestPubkeyOfNothing(t *testing.T) {
+	for _, in := range []string{"", "\n"} {
+		r := oasis6(t, in, "pubkey")
+		if r.code != exitFailed || !strings.HasPrefix(r.stderr, "oasis6 pubkey: nothing on standard input: ") {
+			t.Errorf("%q: %+v, want exit code 1 and what to do", in, r)
+		}
+	}
+}
+
+// The key is written all the same, as wg genkey does.
+func TestGenkeyWarnsOfAFileThatOthersCanRead(t *testing.T) {
+	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: true, 0o644: true, 0o602: true} {
+		path := filepath.Join(t.TempDir(), "private.key")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Chmod(mode); err != nil {
+			t.Fatal(err)
+		}
+		var errs bytes.Buffer
+		code := execute(t.Context(), env{stdout: f, stderr: &errs}, commands(), []string{"genkey"})
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		key, err := os.ReadFile(path)
+		if err != nil || len(key) != 45 {
+			t.Errorf("mode %o: %d octets written, %v", mode, len(key), err)
+		}
+		if warned := strings.Contains(errs.String(), "umask to 077"); code != exitDone || warned != want {
+			t.Errorf("mode %o: exit code %d, %q, want a warning: %v", mode, code, errs.String(), want)
+		}
 	}
 }
 

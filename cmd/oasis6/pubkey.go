@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -54,7 +55,11 @@ func publicKey(e env, args []string, linkLocal bool) (wgkey.Public, error) {
 	if err != nil {
 		return wgkey.Public{}, fmt.Errorf("standard input: %w", err)
 	}
-	private, err := wgkey.ParsePrivate(strings.TrimSpace(string(b)))
+	text := strings.TrimSpace(string(b))
+	if text == "" {
+		return wgkey.Public{}, errors.New("nothing on standard input: give it a private key, as in oasis6 pubkey < /etc/oasis6/private.key")
+	}
+	private, err := wgkey.ParsePrivate(text)
 	if err != nil {
 		return wgkey.Public{}, fmt.Errorf("standard input: %w", err) // never quotes it: it may be a secret
 	}
