@@ -126,7 +126,7 @@ func (l *loader) readKey(c *checker) {
 		key, err = l.missingKey(line, path)
 	}
 	if err != nil {
-		l.errorf(line, "PrivateKeyFile: %v", err)
+		l.errorf(line, "PrivateKeyFile: %v%s", err, asRoot(err, os.Geteuid()))
 		return
 	}
 	c.cfg.Interface.PrivateKey = key
@@ -136,6 +136,14 @@ func (l *loader) readKey(c *checker) {
 			l.errorf(c.raw.peers[i].publicKey.line, "PublicKey: %v", err)
 		}
 	}
+}
+
+// asRoot is what to do about an error, empty if root gets it too.
+func asRoot(err error, euid int) string {
+	if euid == 0 || !errors.Is(err, fs.ErrPermission) { // EACCES or EPERM
+		return ""
+	}
+	return ": run it as root"
 }
 
 func (l *loader) missingKey(line int, path string) (wgkey.Private, error) {

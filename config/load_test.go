@@ -304,3 +304,20 @@ func lansText(c *Config) string {
 	}
 	return strings.Join(all, " ")
 }
+
+func TestPermissionErrorsSayWhoMay(t *testing.T) {
+	denied := &fs.PathError{Op: "open", Path: "/etc/oasis6/private.key", Err: syscall.EACCES}
+	for _, c := range []struct {
+		err  error
+		euid int
+		want string
+	}{
+		{denied, 1000, ": run it as root"},
+		{denied, 0, ""},
+		{fs.ErrNotExist, 1000, ""},
+	} {
+		if got := asRoot(c.err, c.euid); got != c.want {
+			t.Errorf("asRoot(%v, %d) = %q, want %q", c.err, c.euid, got, c.want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -95,7 +96,12 @@ func report(e env, name string, err error) int {
 		}
 		return exitUsage
 	}
-	fmt.Fprintf(e.stderr, "%s%v\n", prefix, err)
+	advice := ""
+	// EACCES or EPERM; who knows more of what is needed says so in the error.
+	if errors.Is(err, fs.ErrPermission) && e.euid != 0 && !strings.Contains(err.Error(), "as root") {
+		advice = ": run it as root"
+	}
+	fmt.Fprintf(e.stderr, "%s%v%s\n", prefix, err, advice)
 	return exitFailed
 }
 

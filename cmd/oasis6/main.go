@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	e := env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	e := env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, euid: os.Geteuid()}
 	os.Exit(execute(context.Background(), e, commands(), os.Args[1:]))
 }
 
@@ -26,4 +26,5 @@ type env struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	euid   int
 }

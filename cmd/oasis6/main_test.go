@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -298,6 +300,25 @@ func TestLogger(t *testing.T) {
 		l.declare(o)
 		if _, err := o.parse(strings.Fields(args)); err == nil {
 			t.Errorf("%q is accepted", args)
+		}
+	}
+}
+
+func TestPermissionErrorsSayWhoMay(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		euid int
+		want string
+	}{
+		{syscall.EACCES, 1000, "oasis6 run: permission denied: run it as root\n"},
+		{fmt.Errorf("tun: %w", syscall.EPERM), 1000, "oasis6 run: tun: operation not permitted: run it as root\n"},
+		{fmt.Errorf("%w: run as root or with CAP_NET_ADMIN", syscall.EPERM), 1000, "oasis6 run: operation not permitted: run as root or with CAP_NET_ADMIN\n"},
+		{syscall.EACCES, 0, "oasis6 run: permission denied\n"},
+		{syscall.ENOENT, 1000, "oasis6 run: no such file or directory\n"},
+	} {
+		var errs bytes.Buffer
+		if code := report(env{stderr: &errs, euid: c.euid}, "run", c.err); code != exitFailed || errs.String() != c.want {
+			t.Errorf("%v as user %d: exit code %d, %q, want %q", c.err, c.euid, code, errs.String(), c.want)
 		}
 	}
 }
