@@ -29,7 +29,8 @@ func runCommand() command {
   SIGTERM, SIGINT  stop for good: hosts are told, the kernel is put back
   SIGUSR2          leave for a successor: the LAN notices nothing
   SIGHUP           read the configuration again, keeping tunnel and addresses
-A second box with the same --run folder is refused.`,
+One box runs in a network namespace, whatever its --run folder:
+a second is refused.`,
 		setup: func(o *options) action {
 			var (
 				b  daemon
