@@ -6,8 +6,8 @@
 //
 // Everything runs in a new user, mount, network and PID namespace, so root is not needed and
 // nothing outlives the run, whatever ends it. The limits: Linux only; as a plain user just one
-// user id is mapped, so daemons cannot drop privileges; the machine's file systems outside /run
-// are shared by all nodes. It is for tests, benches and `make lab`: no product package imports it.
+// user id is mapped, so daemons cannot drop privileges; the machine's file systems outside
+// /run, /etc and /var/lib are shared by all nodes. It is for tests, benches and `make lab`: no product package imports it.
 //
 // Start at Main (from TestMain) and New, then at NewWorld.
 package netlab

@@ -48,6 +48,32 @@ func TestNodesHaveTheirOwnRun(t *testing.T) {
 	}
 }
 
+// What is typed in a node must not change the machine.
+func TestNodesHaveTheirOwnEtc(t *testing.T) {
+	l := New(t)
+	a, b := l.Node("a"), l.Node("b")
+	if err := a.Shares(); err != nil {
+		t.Skip(err)
+	}
+	for _, dir := range []string{"/etc", "/var/lib"} {
+		path := filepath.Join(dir, filepath.Base(l.dir), "x")
+		a.WriteFile(path, "a\n", 0o600)
+		if got := a.Run("cat", path); got != "a\n" {
+			t.Errorf("a reads %q from %s", got, path)
+		}
+		if _, err := b.Try("cat", path); err == nil {
+			t.Errorf("b reads a's %s", path)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s of the machine: %v, want that it does not exist", path, err)
+		}
+		a.Tmpfs(dir)
+		if _, err := a.Try("cat", path); err == nil {
+			t.Errorf("Tmpfs does not cover %s", dir)
+		}
+	}
+}
+
 func TestDoOpensSocketsInTheNode(t *testing.T) {
 	l := New(t)
 	a := l.Node("a")

@@ -49,12 +49,14 @@ func (l *Lab) close() {
 	}
 }
 
-// Node is a machine: a network namespace and a mount namespace with an empty /run.
+// Node is a machine: a network namespace and a mount namespace with an empty /run, and with an
+// /etc and a /var/lib that start as the machine's and are its own to change; see Shares.
 type Node struct {
 	Name     string
 	lab      *Lab
 	net, mnt int             // namespace descriptors, they keep the namespaces alive
 	nl       *netlink.Handle // of this node's network namespace
+	shares   error           // see Shares
 }
 
 // Node makes a machine whose only interface is lo, up.
@@ -101,6 +103,7 @@ func (n *Node) create() error {
 	if err := mountNodeRun(); err != nil {
 		return err
 	}
+	n.shares = overlay("/etc", "/var/lib")
 	// /sys shows the network namespace it was mounted in. Not allowed everywhere, and only some
 	// tools look there.
 	_ = unix.Mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
@@ -133,6 +136,40 @@ func mountNodeRun() error {
 	}
 	return nil
 }
+
+// overlay lets the calling thread's mount namespace change directories without changing the
+// machine's. The changes live on a tmpfs that only the overlays hold.
+func overlay(dirs ...string) error {
+	const changes = labDir + "/.changes"
+	if err := os.MkdirAll(changes, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", changes, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return fmt.Errorf("mount tmpfs: %w", err)
+	}
+	defer func() { _ = unix.Unmount(changes, unix.MNT_DETACH) }() // it was mounted just now
+	for _, dir := range dirs {
+		upper, work := changes+"/upper"+dir, changes+"/work"+dir
+		for _, d := range []string{upper, work} {
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				return err
+			}
+		}
+		data := "lowerdir=" + dir + ",upperdir=" + upper + ",workdir=" + work
+		err := unix.Mount("overlay", dir, "overlay", unix.MS_NOSUID|unix.MS_NODEV, data+",userxattr")
+		if err != nil { // the word is as old as overlays in user namespaces, Linux 5.11
+			err = unix.Mount("overlay", dir, "overlay", unix.MS_NOSUID|unix.MS_NODEV, data)
+		}
+		if err != nil {
+			return fmt.Errorf("mount overlay on %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// Shares says why the node's /etc or /var/lib is the machine's own, so that what is written there
+// stays after the lab; nil where they are the node's. Some containers refuse the overlay.
+func (n *Node) Shares() error { return n.shares }
 
 // onThread runs f on an OS thread that ends with it, so f may change namespaces.
 func onThread(f func() error) error {

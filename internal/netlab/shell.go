@@ -16,7 +16,7 @@ import (
 func (n *Node) Interact(args ...string) error {
 	cmd := nodeCommand(args)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(cmd.Env, "PS1="+n.Name+"# ")
+	cmd.Env = append(cmd.Env, "PS1="+n.Name+"# ", "HISTFILE=") // no history: the home directory is the machine's
 	cmd.SysProcAttr = nil
 	tty := int(os.Stdin.Fd())
 	if _, err := unix.IoctlGetTermios(tty, unix.TCGETS); err == nil {
