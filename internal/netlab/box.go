@@ -3,7 +3,10 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -30,11 +33,20 @@ Interface = br-lan
 // WriteBoxConfig puts a configuration where StartBox looks for it.
 func (w *World) WriteBoxConfig(text string) {
 	w.T.Helper()
-	w.R1.WriteFile(w.boxFile(), text, 0o600)
+	w.R1.WriteFile(w.BoxFile(), text, 0o600)
 	w.boxConfigured = true
 }
 
-func (w *World) boxFile() string { return w.R1.Path("oasis6.conf") }
+// BoxFile is the box's configuration; the test sees it at the same path.
+func (w *World) BoxFile() string {
+	if w.ownPlaces() {
+		return "/etc/oasis6/oasis6.conf"
+	}
+	return w.R1.Path("oasis6.conf")
+}
+
+// ownPlaces says whether the box may use its default places below /etc and /var/lib.
+func (w *World) ownPlaces() bool { return w.Config.DefaultPlaces && w.R1.Shares() == nil }
 
 // BoxArgs is a command line of the box with the directories of this world: BoxArgs(binary,
 // "status", "--json"). All subcommands that take the flags -c, --state and --run get them.
@@ -42,9 +54,9 @@ func (w *World) BoxArgs(binary, sub string, extra ...string) []string {
 	args := []string{binary, sub}
 	switch sub {
 	case "run":
-		args = append(args, "-c", w.boxFile(), "--state", w.BoxState(), "--run", w.BoxRun())
+		args = append(args, "-c", w.BoxFile(), "--state", w.BoxState(), "--run", w.BoxRun())
 	case "check":
-		args = append(args, "-c", w.boxFile())
+		args = append(args, "-c", w.BoxFile())
 	case "status":
 		args = append(args, "--run", w.BoxRun())
 	}
@@ -52,10 +64,36 @@ func (w *World) BoxArgs(binary, sub string, extra ...string) []string {
 }
 
 // BoxState is the box's STATE directory; the test sees it at the same path.
-func (w *World) BoxState() string { return w.R1.Path("state") }
+func (w *World) BoxState() string {
+	if w.ownPlaces() {
+		return "/var/lib/oasis6"
+	}
+	return w.R1.Path("state")
+}
 
 // BoxRun is the box's RUN directory; the test sees it at the same path.
-func (w *World) BoxRun() string { return w.R1.Path("run") }
+func (w *World) BoxRun() string {
+	if w.Config.DefaultPlaces {
+		return "/run/oasis6"
+	}
+	return w.R1.Path("run")
+}
+
+// NameBox makes a binary the command oasis6 in all nodes.
+func (w *World) NameBox(binary string) error {
+	path, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(binDir, 0o755); err != nil {
+		return err
+	}
+	name := filepath.Join(binDir, "oasis6")
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(path, name)
+}
 
 // StartBox runs `oasis6 run` in R1 with the last written configuration, by default BoxConfig().
 func (w *World) StartBox(binary string, extra ...string) *Proc {

@@ -14,13 +14,16 @@ import (
 // WireGuardPackage is the upstream wireguard-go command, for Build and Prefetch.
 const WireGuardPackage = "golang.zx2c4.com/wireguard"
 
+// binDir is first in the PATH of all nodes.
+const binDir = labDir + "/bin"
+
 // Build compiles a command of this module, or of one it needs, once per run, and returns its
 // path, which is the same in all nodes. The working directory must be in this module, as it is
 // in tests.
 func Build(t T, pkg string, flags ...string) string {
 	t.Helper()
 	name := strings.NewReplacer("/", "_", " ", "").Replace(pkg + strings.Join(flags, ""))
-	path := filepath.Join(labDir, "bin", name)
+	path := filepath.Join(binDir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}

@@ -77,7 +77,7 @@ func (n *Node) Try(args ...string) (string, error) {
 func nodeCommand(args []string) *exec.Cmd {
 	cmd := &exec.Cmd{Args: args, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 	// Not Pdeathsig: that watches the thread that started the command, and it ends at once.
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin", "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "PATH="+binDir+":"+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin", "LC_ALL=C")
 	return cmd
 }
 

@@ -39,6 +39,8 @@ type WorldConfig struct {
 	Preferred    time.Duration // lifetimes of a delegation; zero: 45 min and 90 min
 	Valid        time.Duration
 	NoRapid      bool // Kea does not do Rapid Commit
+	// DefaultPlaces puts the box's files in R1 where users look for them; tests cannot read those.
+	DefaultPlaces bool
 	// HandMadeRapid lets the hand-made R1 ask for Rapid Commit. The examples that people copy do not.
 	HandMadeRapid bool
 }

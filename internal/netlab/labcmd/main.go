@@ -78,7 +78,7 @@ const picture = `
 // story is what the README promises, in its order.
 func (l *lab) story() {
 	fmt.Print(picture, "\n")
-	l.w = netlab.NewWorld(l, netlab.WorldConfig{})
+	l.w = netlab.NewWorld(l, netlab.WorldConfig{DefaultPlaces: true})
 	w := l.w
 	l.check("IPv4 path", w.CheckIPv4(w.H1))
 	fmt.Printf("            h1 reaches http://%s/ over IPv4 through both NATs, and nothing over IPv6\n", netlab.WWWv4)
@@ -139,6 +139,7 @@ func (l *lab) startR1() {
 		if binary == "" {
 			binary = netlab.Build(l, netlab.BoxPackage)
 		}
+		l.check("start", w.NameBox(binary))
 		if l.verbose {
 			w.OnBoxLine = func(line string) { fmt.Printf("            | %s\n", line) }
 		}
@@ -177,9 +178,22 @@ func (l *lab) check(step string, err error) {
 	}
 }
 
+// greet says what a visitor of the nodes must know.
+func (l *lab) greet() {
+	if !l.handMade {
+		fmt.Printf("In r1, oasis6 is the box's command, as in: oasis6 status. Its configuration is %s\n", l.w.BoxFile())
+	}
+	if err := l.w.R1.Shares(); err != nil {
+		fmt.Printf("Each node has its own /run only: what you write elsewhere, in /etc too, CHANGES THIS MACHINE (%v)\n", err)
+	} else {
+		fmt.Println("Each node has its own /run, /etc and /var/lib, gone after the lab; other directories are this machine's.")
+	}
+}
+
 // stay is for classes.
 func (l *lab) stay() {
 	if l.shell != "" {
+		l.greet()
 		if n := l.w.ByName(l.shell); n != nil {
 			l.check("shell", n.Shell())
 		} else {
@@ -189,6 +203,7 @@ func (l *lab) stay() {
 	if !l.keep {
 		return
 	}
+	l.greet()
 	fmt.Println("The lab stays. Type NODE COMMAND, as in: h1 ping -c3 " + netlab.WWWv6)
 	fmt.Println("NODE alone opens a shell in it (h1 h2 r1 nat1 nat2 inet r2 www); exit ends the lab.")
 	in := bufio.NewScanner(os.Stdin)
