@@ -85,10 +85,8 @@ type World struct {
 func NewWorld(t T, c WorldConfig) *World {
 	t.Helper()
 	Need(t, "ip", "nft", "wg", "ping", "kea-dhcp6", "go")
-	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
-		refuse(t, "needs /dev/net/tun: %v (run as root or make it accessible)", err)
-	} else {
-		_ = f.Close() // never written
+	if err := CheckTun(); err != nil {
+		refuse(t, "%v", err)
 	}
 	c.fill()
 	w := &World{Lab: New(t), Config: c, BoxKey: wgkey.GeneratePrivate(), HubKey: wgkey.GeneratePrivate()}
@@ -105,6 +103,16 @@ func NewWorld(t T, c WorldConfig) *World {
 	w.natLand()
 	w.internet()
 	return w
+}
+
+// CheckTun says whether programs can make tunnel interfaces here.
+func CheckTun() error {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("needs /dev/net/tun: %w (run as root, or for now: sudo chmod 666 /dev/net/tun)", err)
+	}
+	_ = f.Close() // never written
+	return nil
 }
 
 // Settle waits until the LAN looks as if it had been up for a while: the link-local addresses of

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,24 +31,38 @@ type options struct {
 	timeout  time.Duration
 }
 
+const usage = `labcmd builds a small Internet with two NATs out of network namespaces, runs the box in it, and shows
+that a host behind the box gets IPv6. Nothing of it is left behind.
+
+usage: go run ./internal/netlab/labcmd [options]
+
+`
+
 func main() {
 	var o options
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), usage)
+		flag.PrintDefaults()
+	}
 	flag.StringVar(&o.box, "box", "", "`FILE` to run as the box (default: built from this checkout)")
 	flag.BoolVar(&o.handMade, "handmade", false, "no box: R1 is made of wireguard-go, dhcp6c and radvd")
 	flag.BoolVar(&o.keep, "keep", false, "stay afterwards and take commands for the nodes")
-	flag.StringVar(&o.shell, "shell", "", "open a shell in `NODE` afterwards (h1 h2 r1 nat1 nat2 inet r2 www)")
+	flag.StringVar(&o.shell, "shell", "", "open a shell in `NODE` afterwards ("+nodes+")")
 	flag.BoolVar(&o.verbose, "v", false, "print the log of the box too")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Second, "for each step")
 	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "lab: unexpected argument %q\n", flag.Arg(0))
+	if err := o.check(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(2)
 	}
 	pkgs := []string{netlab.WireGuardPackage}
 	if o.box == "" && !o.handMade {
 		pkgs = append(pkgs, netlab.BoxPackage)
 	}
-	err := netlab.Prefetch(pkgs...)
+	err := netlab.CheckTun()
+	if err == nil {
+		err = netlab.Prefetch(pkgs...)
+	}
 	if err == nil {
 		err = netlab.Reexec()
 	}
@@ -59,6 +75,38 @@ func main() {
 	l.story()
 	l.stay()
 	c.Close()
+}
+
+// nodes are those of netlab.World.
+const nodes = "h1 h2 r1 nat1 nat2 inet r2 www"
+
+// check finds what is wrong with the command line before anything is built.
+func (o *options) check(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	o.shell = strings.ToLower(o.shell)
+	if o.shell != "" && !slices.Contains(strings.Fields(nodes), o.shell) {
+		return noNode(o.shell)
+	}
+	if o.box == "" {
+		return nil
+	}
+	file, err := os.Stat(o.box)
+	if err == nil && (file.IsDir() || file.Mode()&0o111 == 0) {
+		err = fmt.Errorf("%s is not a program", o.box)
+	}
+	if err == nil {
+		o.box, err = filepath.Abs(o.box)
+	}
+	if err != nil {
+		return fmt.Errorf("-box: %w", err)
+	}
+	return nil
+}
+
+func noNode(name string) error {
+	return fmt.Errorf("there is no node %q; there are %s", name, nodes)
 }
 
 type lab struct {
@@ -194,38 +242,49 @@ func (l *lab) greet() {
 func (l *lab) stay() {
 	if l.shell != "" {
 		l.greet()
-		if n := l.w.ByName(l.shell); n != nil {
-			l.check("shell", n.Shell())
-		} else {
-			l.check("shell", fmt.Errorf("there is no node %q", l.shell))
-		}
+		fmt.Printf("This is a shell in %s; exit ends it.\n", l.shell)
+		l.check("shell", l.w.ByName(l.shell).Shell())
 	}
 	if !l.keep {
 		return
 	}
 	l.greet()
-	fmt.Println("The lab stays. Type NODE COMMAND, as in: h1 ping -c3 " + netlab.WWWv6)
-	fmt.Println("NODE alone opens a shell in it (h1 h2 r1 nat1 nat2 inet r2 www); exit ends the lab.")
+	fmt.Print("The lab stays.\n", promptHelp)
 	in := bufio.NewScanner(os.Stdin)
 	for fmt.Print("lab> "); in.Scan(); fmt.Print("lab> ") {
-		name, command, _ := strings.Cut(strings.TrimSpace(in.Text()), " ")
-		if name == "exit" || name == "quit" {
+		line := strings.TrimSpace(in.Text())
+		if line == "exit" || line == "quit" {
 			return
 		}
-		n := l.w.ByName(name)
-		var err error
-		switch {
-		case name == "":
-		case n == nil:
-			err = fmt.Errorf("there is no node %q", name)
-		case command == "":
-			err = n.Shell()
-		default:
-			err = n.Interact("sh", "-c", command)
-		}
-		if err != nil {
+		if err := l.command(line); err != nil {
 			fmt.Println("lab:", err)
 		}
 	}
 	fmt.Println()
+}
+
+const promptHelp = `  NODE COMMAND   runs it there, as in: h1 ping -c3 ` + netlab.WWWv6 + `
+  NODE           opens a shell in it; the nodes are ` + nodes + `
+  help           prints this
+  exit           ends the lab
+`
+
+// command does what one line at the prompt says.
+func (l *lab) command(line string) error {
+	name, args, _ := strings.Cut(line, " ")
+	name = strings.ToLower(name)
+	n := l.w.ByName(name)
+	switch {
+	case name == "":
+		return nil
+	case name == "help" || name == "?":
+		fmt.Print(promptHelp)
+		return nil
+	case n == nil:
+		return fmt.Errorf("%w; help says more", noNode(name))
+	case strings.TrimSpace(args) == "":
+		return n.Shell()
+	default:
+		return n.Interact("sh", "-c", args)
+	}
 }
