@@ -115,6 +115,12 @@ type lab struct {
 	w     *netlab.World
 	r1    *netlab.Proc // the box, or the hand-made one
 	start time.Time    // of r1
+	chain []event      // of then
+}
+
+type event struct {
+	at         time.Time
+	step, text string
 }
 
 const picture = `
@@ -147,16 +153,18 @@ func (l *lab) story() {
 	l.wait("handshake", "with R2, from behind NAT2 ("+netlab.NAT2v4+")", func() bool { return w.LastHandshake() != 0 })
 	var lease netip.Prefix
 	l.wait("prefix", "", func() bool { lease = w.Delegated(); return lease.IsValid() })
-	l.say(time.Now(), "prefix", "%v delegated by R2", lease)
+	l.then(time.Now(), "prefix", "%v delegated by R2", lease)
 	ra, err := ras.First(l.timeout, func(r netlab.RA) bool { return r.Prefix(lease) != nil })
 	l.check("RA", err)
 	pi := ra.Prefix(lease)
-	l.say(ra.At, "RA", "from %v: prefix %v/%d, router lifetime %v", ra.Src, pi.Prefix, pi.PrefixLength, ra.Msg.RouterLifetime)
+	l.then(ra.At, "RA", "from %v: prefix %v/%d, router lifetime %v", ra.Src, pi.Prefix, pi.PrefixLength, ra.Msg.RouterLifetime)
+	l.flush()
 	l.wait("host address", "", func() bool { return w.HostHasGUA(w.H1, lease) })
-	l.say(time.Now(), "host address", "h1 has %v", w.H1.GUAs("eth0")[0])
+	l.then(time.Now(), "host address", "h1 has %v", w.H1.GUAs("eth0")[0])
 	select {
 	case at := <-echo:
-		l.say(at, "ping", "h1 has the first echo reply from %s", netlab.WWWv6)
+		l.then(at, "ping", "h1 has the first echo reply from %s", netlab.WWWv6)
+		l.flush()
 	case <-time.After(l.timeout):
 		l.check("ping", fmt.Errorf("no echo reply from %s within %v", netlab.WWWv6, l.timeout))
 	}
@@ -202,7 +210,26 @@ func (l *lab) say(at time.Time, step, format string, args ...any) {
 	fmt.Printf("%9.3f s  %-12s  %s\n", at.Sub(l.start).Seconds(), step, fmt.Sprintf(format, args...))
 }
 
-// wait ends the program if the step does not come to pass. With a text it says that it did.
+// then keeps a line of the story for flush. Each line kept is a consequence of the one before.
+func (l *lab) then(at time.Time, step, format string, args ...any) {
+	l.chain = append(l.chain, event{at, step, fmt.Sprintf(format, args...)})
+}
+
+// flush prints what then kept. Steps that are polled for are seen up to some hundredths of a
+// second late; none was later than its consequence.
+func (l *lab) flush() {
+	for i := len(l.chain) - 2; i >= 0; i-- {
+		if next := l.chain[i+1].at; next.Before(l.chain[i].at) {
+			l.chain[i].at = next
+		}
+	}
+	for _, e := range l.chain {
+		l.say(e.at, e.step, "%s", e.text)
+	}
+	l.chain = nil
+}
+
+// wait ends the program if the step does not come to pass. With a text it is kept for flush.
 func (l *lab) wait(step, text string, cond func() bool) {
 	running := true
 	ok := netlab.Poll(l.timeout, func() bool {
@@ -211,17 +238,21 @@ func (l *lab) wait(step, text string, cond func() bool) {
 	})
 	switch {
 	case !running:
-		l.check(step, fmt.Errorf("R1 has ended: %v", l.r1.Wait()))
+		if err := l.r1.Wait(); err != nil {
+			l.check(step, fmt.Errorf("R1 has ended: %w", err))
+		}
+		l.check(step, errors.New("R1 has ended, with exit code 0"))
 	case !ok:
 		l.check(step, fmt.Errorf("nothing within %v", l.timeout))
 	case text != "":
-		l.say(time.Now(), step, "%s", text)
+		l.then(time.Now(), step, "%s", text)
 	}
 }
 
 // check ends the program, and names the step, if there is an error.
 func (l *lab) check(step string, err error) {
 	if err != nil {
+		l.flush()
 		l.Fatalf("\nlab: step %q failed: %v", step, err)
 	}
 }
