@@ -14,7 +14,7 @@ SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
 .NOTPARALLEL:
-.PHONY: help build deps test lab bench-start size soak conformance image image-check clean \
+.PHONY: help build deps test lab lab-keep bench-start size soak conformance image image-check clean \
 	fmt vet staticcheck shellcheck test-386 fuzz cross race
 
 help: ## list the targets
@@ -22,6 +22,10 @@ help: ## list the targets
 
 lab: deps ## show the box at work between two NATs, in namespaces
 	@$(GO) run ./internal/netlab/labcmd
+	@echo 'make lab-keep stays in the lab afterwards and takes commands for each node.'
+
+lab-keep: deps ## the same, and stay in it afterwards
+	@$(GO) run ./internal/netlab/labcmd -keep
 
 test: $(TEST_STEPS) ## run every check and test
 
