@@ -459,17 +459,20 @@ func TestRenewalsDoNotAddMulticasts(t *testing.T) {
 
 // With a short lease the renewal must reach hosts before they run out.
 func TestShortLeaseIsRefreshed(t *testing.T) {
-	w := startWorld(t, seeded(11), content(lease(prefixA, 0, 300, 600)))
-	until := time.Duration(0) // preferred lifetime as a host has it
-	i := 0
-	for d := 150 * time.Second; d < 3*time.Hour; d += 150 * time.Second {
-		w.at(d, SetContent{Content: content(lease(prefixA, d, 300, 600))})
-		for ; i < len(w.sent); i++ {
-			r := w.sent[i]
-			if until < r.at && i > 0 {
-				t.Fatalf("a host's address is deprecated at %v, the next RA comes at %v", until, r.at)
+	for _, preferred := range []uint32{300, 100, 40, 12} {
+		t1 := time.Duration(preferred) * time.Second / 2
+		w := startWorld(t, seeded(11), content(lease(prefixA, 0, preferred, 2*preferred)))
+		until := time.Duration(0) // preferred lifetime as a host has it
+		i := 0
+		for d := t1; d < 3*time.Hour; d += t1 {
+			w.at(d, SetContent{Content: content(lease(prefixA, d, preferred, 2*preferred))})
+			for ; i < len(w.sent); i++ {
+				r := w.sent[i]
+				if until < r.at && i > 0 {
+					t.Fatalf("preferred lifetime %d s: a host's address is deprecated at %v, the next RA comes at %v", preferred, until, r.at)
+				}
+				until = r.at + time.Duration(r.pio(t, prefixA).Preferred)*time.Second
 			}
-			until = r.at + time.Duration(r.pio(t, prefixA).Preferred)*time.Second
 		}
 	}
 }

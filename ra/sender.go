@@ -239,7 +239,9 @@ func (s *Sender) lifetimesMoved(now time.Time) (shorter, longer bool) {
 	compare := func(told time.Time, left uint32) {
 		end := now.Add(time.Duration(left) * time.Second)
 		shorter = shorter || end.Add(shortenSlack).Before(told)
-		longer = longer || end.Sub(told) >= minRefresh && told.Before(enough)
+		// A quarter of a short lifetime is worth an RA: hosts would else see each renewal too late.
+		worth := min(minRefresh, end.Sub(now)/4)
+		longer = longer || end.Sub(told) >= max(worth, time.Second) && told.Before(enough)
 	}
 	for _, p := range s.content.Prefixes {
 		e := s.told.find(key{kind: kindPrefix, prefix: p.Prefix})
