@@ -141,6 +141,9 @@ func TestBuildRefuses(t *testing.T) {
 func TestTsharkAgrees(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
+		if os.Getenv("OASIS6_REQUIRE_NETNS") == "1" {
+			t.Fatal("needs tshark:", err)
+		}
 		t.Skip("needs tshark (apt-get install tshark)")
 	}
 	var f bytes.Buffer
