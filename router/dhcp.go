@@ -23,6 +23,18 @@ func staticDelegation(p netip.Prefix) Delegation {
 	return Delegation{Prefix: p, Preferred: lifetime.Forever, Valid: lifetime.Forever}
 }
 
+// delegations are our prefixes with what came along, from the file or from the lease.
+func (r *Router) delegations() (ds []Delegation, dns []netip.Addr, search []string) {
+	if r.client == nil {
+		return []Delegation{staticDelegation(r.cfg.Prefix.Static)}, nil, nil
+	}
+	lease := r.client.Lease()
+	for _, p := range lease.Prefixes {
+		ds = append(ds, Delegation{Prefix: p.Prefix, Preferred: p.Preferred, Valid: p.Valid})
+	}
+	return ds, lease.DNS, lease.Search
+}
+
 // startDHCPv6 opens the store and makes the client, with the lease of an earlier process if there is one.
 func (r *Router) startDHCPv6(now time.Time) error {
 	r.store = &store{dir: r.opt.State, wall: r.opt.Wall, bootID: r.opt.BootID}

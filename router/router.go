@@ -245,9 +245,9 @@ func (r *Router) tick(now time.Time) {
 }
 
 // facts gathers what Make decides from.
-func (r *Router) facts(now time.Time) (f Facts) {
+func (r *Router) facts(now time.Time) Facts {
 	snap := r.opt.Tunnel.Snapshot()
-	f = Facts{
+	f := Facts{
 		Config:          r.cfg,
 		TunnelLinkLocal: snap.LinkLocal,
 		TunnelMTU:       snap.MTU,
@@ -257,27 +257,15 @@ func (r *Router) facts(now time.Time) (f Facts) {
 		Told:            map[string][]Told{},
 	}
 	for _, l := range r.lans {
+		f.Links[l.name] = l.link
 		for _, p := range l.sender.Announced(now).Prefixes {
 			f.Told[l.name] = append(f.Told[l.name], Told{p.Prefix, lifetime.At(now.Add(p.Held))})
 		}
 	}
-	defer func() {
-		// After a takeover, having no prefix yet is no news for the LAN either.
-		trying := r.state == health.Connecting || !r.aliveUntilBy.IsZero()
-		f.Undecided = trying && (!f.TunnelAlive || len(f.Delegations) == 0)
-	}()
-	for _, l := range r.lans {
-		f.Links[l.name] = l.link
-	}
-	if r.client == nil {
-		f.Delegations = []Delegation{staticDelegation(r.cfg.Prefix.Static)}
-		return f
-	}
-	lease := r.client.Lease()
-	f.DNS, f.Search = lease.DNS, lease.Search
-	for _, p := range lease.Prefixes {
-		f.Delegations = append(f.Delegations, Delegation{Prefix: p.Prefix, Preferred: p.Preferred, Valid: p.Valid})
-	}
+	f.Delegations, f.DNS, f.Search = r.delegations()
+	// After a takeover, having no prefix yet is no news for the LAN either.
+	trying := r.state == health.Connecting || !r.aliveUntilBy.IsZero()
+	f.Undecided = trying && (!f.TunnelAlive || len(f.Delegations) == 0)
 	return f
 }
 

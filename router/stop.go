@@ -70,13 +70,13 @@ func (r *Router) take(now time.Time, cfg *config.Config) error {
 	}
 	r.cfg = cfg
 	r.setLANs(now)
+	r.replan = true // plan and LANs must fit each other, whatever fails below
 	if err := r.opt.Plane.Watch(r.watched()); err != nil {
 		return err
 	}
 	if r.client != nil {
 		r.stepClient(now, client.Reconfigured{Config: r.clientConfig()})
 	}
-	r.replan = true
 	return nil
 }
 

@@ -141,9 +141,6 @@ type Machine struct {
 // New makes a machine in state Connecting. rand returns uniform values in [0, 1).
 func New(rand func() float64) *Machine { return &Machine{rand: rand} }
 
-// State is the present state.
-func (m *Machine) State() State { return m.state }
-
 // Step takes one event at the instant now of the boot clock. The first Step begins the first handshake.
 func (m *Machine) Step(now time.Time, ev Event) Actions {
 	var a Actions

@@ -127,7 +127,7 @@ func (s *sim) run(for_ time.Duration) {
 
 func (s *sim) step() {
 	s.wakes++
-	before := s.m.State()
+	before := s.m.state
 	a := s.m.Step(boot.Add(s.now), Sampled{s.c})
 	if a.Initiate {
 		s.forcedHandsh++
