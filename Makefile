@@ -8,8 +8,8 @@ GO ?= go
 # Formatting and static analysis are cheap and come first; the race tests are last, so that their
 # lines end the output.
 TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz race
-# What counts as fuzz smoke in all, in seconds, and what one target may get in make soak.
-FUZZ_TOTAL ?= 120
+# Inputs for each fuzz target in make test, and seconds in make soak.
+FUZZ_RUNS ?= 60000
 SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
@@ -76,8 +76,8 @@ test-386: ## run the pure packages' tests as 32-bit programs
 cross: ## build for every board, into dist/
 	@scripts/cross.sh
 
-fuzz: ## fuzz every parser for a moment, FUZZ_TOTAL seconds in all
-	@scripts/fuzz.sh total "$(FUZZ_TOTAL)"
+fuzz: ## fuzz every parser for a moment, FUZZ_RUNS inputs each
+	@scripts/fuzz.sh runs "$(FUZZ_RUNS)"
 
 race: ## run all tests with the race detector
 	CGO_ENABLED=1 $(GO) test -race ./...

@@ -3,7 +3,7 @@
 #
 # Runs every fuzz target of the tree.
 #
-#   fuzz.sh total SECONDS   shares SECONDS among them, 2 to 5 seconds each
+#   fuzz.sh runs COUNT      gives each of them COUNT inputs
 #   fuzz.sh each SECONDS    gives each of them SECONDS
 
 set -eu
@@ -15,23 +15,29 @@ count=$(echo "$targets" | grep -c . || true)
 [ "$count" -gt 0 ] || { echo "no fuzz targets found" >&2; exit 1; }
 
 case ${1:-} in
-total)
-	each=$(($2 / count))
-	[ "$each" -le 5 ] || each=5
-	[ "$each" -ge 2 ] || each=2
-	;;
-each) each=$2 ;;
+runs) budget=$2x ;; # a count has no deadline, see below
+each) budget=$2s ;;
 *)
-	echo "usage: fuzz.sh total|each SECONDS" >&2
+	echo "usage: fuzz.sh runs COUNT | each SECONDS" >&2
 	exit 2
 	;;
 esac
 
-echo "fuzzing $count targets, $each s each"
+# Until Go 1.27 the end of a -fuzztime in seconds may fail with "context deadline exceeded" although
+# nothing was found (golang/go#75804). A finding names its input and a crash says so; only an end that
+# says nothing else is taken for what it is.
+only_time_is_up() {
+	echo "$1" | grep -qx '    context deadline exceeded' || return 1
+	! echo "$1" | grep -qE 'Failing input|panic|hung or terminated|_test\.go:|fatal error|DATA RACE'
+}
+
+echo "fuzzing $count targets, $budget each"
 echo "$targets" | while read -r dir target; do
 	# Only the last lines say something; all of them if it fails.
-	if out=$("${GO:-go}" test -run '^$' -fuzz "^$target\$" -fuzztime "${each}s" "$dir" 2>&1); then
+	if out=$("${GO:-go}" test -run '^$' -fuzz "^$target\$" -fuzztime "$budget" "$dir" 2>&1); then
 		echo "$out" | tail -n 1 | sed "s/\$/ $target/"
+	elif only_time_is_up "$out"; then
+		echo "ok  	$dir	$target: time was up in the middle of an input"
 	else
 		echo "$out"
 		exit 1
