@@ -48,18 +48,28 @@ func (t MessageType) fromServer() bool { return t == Advertise || t == Reply || 
 type OptionCode uint16
 
 const (
-	OptionClientID    OptionCode = 1
-	OptionServerID    OptionCode = 2
-	OptionORO         OptionCode = 6
-	OptionPreference  OptionCode = 7
-	OptionElapsedTime OptionCode = 8
-	OptionStatusCode  OptionCode = 13
-	OptionRapidCommit OptionCode = 14
-	OptionDNSServers  OptionCode = 23 // RFC 3646 section 3
-	OptionDomainList  OptionCode = 24 // RFC 3646 section 4
-	OptionIAPD        OptionCode = 25
-	OptionIAPrefix    OptionCode = 26
-	OptionSolMaxRT    OptionCode = 82
+	OptionClientID           OptionCode = 1
+	OptionServerID           OptionCode = 2
+	OptionIANA               OptionCode = 3
+	OptionIAAddr             OptionCode = 5
+	OptionORO                OptionCode = 6
+	OptionPreference         OptionCode = 7
+	OptionElapsedTime        OptionCode = 8
+	OptionAuth               OptionCode = 11
+	OptionStatusCode         OptionCode = 13
+	OptionRapidCommit        OptionCode = 14
+	OptionReconfigureMessage OptionCode = 19
+	OptionReconfigureAccept  OptionCode = 20
+	OptionDNSServers         OptionCode = 23 // RFC 3646 section 3
+	OptionDomainList         OptionCode = 24 // RFC 3646 section 4
+	OptionIAPD               OptionCode = 25
+	OptionIAPrefix           OptionCode = 26
+	OptionRefreshTime        OptionCode = 32
+	OptionNTPServer          OptionCode = 56 // RFC 5908
+	OptionPDExclude          OptionCode = 67 // RFC 6603
+	OptionSolMaxRT           OptionCode = 82
+	OptionInfMaxRT           OptionCode = 83
+	OptionEncryptedDNS       OptionCode = 144 // OPTION_V6_DNR, RFC 9463 section 4
 )
 
 // String is the name in the RFC, a number for options we do not know.
@@ -89,8 +99,15 @@ func (s StatusCode) String() string {
 		NoBinding: "NoBinding", NotOnLink: "NotOnLink", UseMulticast: "UseMulticast", NoPrefixAvail: "NoPrefixAvail"}, int(s), "status")
 }
 
-// Limits of the SOL_MAX_RT option in seconds (RFC 9915 section 21.24).
+// Limits of the SOL_MAX_RT and INF_MAX_RT options in seconds (RFC 9915 sections 21.24 and 21.25).
 const (
-	MinSolMaxRT uint32 = 60
-	MaxSolMaxRT uint32 = 86400
+	MinMaxRT uint32 = 60
+	MaxMaxRT uint32 = 86400
+)
+
+// Refresh times in seconds (RFC 9915 section 21.23): IRT_DEFAULT where a Reply to an Information-request
+// has no such option, IRT_MINIMUM where it has a smaller one.
+const (
+	DefaultRefreshTime uint32 = 86400
+	MinRefreshTime     uint32 = 600
 )

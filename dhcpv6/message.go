@@ -21,32 +21,83 @@ type Message struct {
 	XID         uint32 // 24 bits
 	ClientID    DUID
 	ServerID    DUID
-	IAPDs       []IAPD
+	IAs         []IA
 	ElapsedTime uint16       // hundredths of a second; always written by a client, never by a server
 	ORO         []OptionCode // Option Request
 	Preference  uint8        // "considered to have a preference value of 0" when absent
 	RapidCommit bool
 	Status      Status
-	DNS         []netip.Addr
-	Search      []string // domain names without the final dot, lower case
-	SolMaxRT    uint32   // seconds, 60..86400
+	// ReconfigureMessage is what a Reconfigure asks for: Renew, Rebind or InformationRequest.
+	ReconfigureMessage MessageType
+	ReconfigureAccept  bool
+	Auth               *Auth
+	DNS                []netip.Addr
+	Search             []string // domain names without the final dot, lower case
+	NTP                []NTPServer
+	EncryptedDNS       []EncryptedDNS
+	SolMaxRT           uint32 // seconds, 60..86400
+	InfMaxRT           uint32 // seconds, 60..86400
+	RefreshTime        uint32 // Information Refresh Time: seconds as on the wire, but 600 at least
 }
 
-// IAPD is an identity association for prefix delegation (RFC 9915 section 21.21). T1 and T2 are
+// IAType is what a server binds to an identity association.
+type IAType uint8
+
+const (
+	PD IAType = iota // prefixes: IA_PD (RFC 9915 section 21.21)
+	NA               // addresses: IA_NA (RFC 9915 section 21.4)
+)
+
+// String is the name of the option.
+func (t IAType) String() string {
+	if t == NA {
+		return "IA_NA"
+	}
+	return "IA_PD"
+}
+
+// IA is an identity association for prefix delegation or for non-temporary addresses. T1 and T2 are
 // seconds as on the wire.
-type IAPD struct {
-	IAID     IAID
+type IA struct {
+	Type     IAType
+	IAID     IAID // IA_NA and IA_PD number theirs apart (RFC 9915 section 12)
 	T1, T2   uint32
 	Status   Status
 	Prefixes []IAPrefix
 }
 
-// IAPrefix is one prefix (RFC 9915 section 21.22), its lifetimes in seconds as on the wire.
-// ::/n in a client's message wishes a length.
+// IAPrefix is one prefix (RFC 9915 section 21.22), or, in an IA_NA, one address as a /128 (section
+// 21.6). Lifetimes are seconds as on the wire. ::/n in a client's IA_PD wishes a length.
 type IAPrefix struct {
 	Preferred, Valid uint32
 	Prefix           netip.Prefix // without host bits
-	Status           Status
+	// Exclude is the part of Prefix that no LAN may have: the link to the server is numbered from it
+	// (RFC 6603). The zero value excludes nothing.
+	Exclude netip.Prefix
+	Status  Status
+}
+
+// Auth is an Authentication option (RFC 9915 section 21.11). Info is a copy.
+type Auth struct {
+	Protocol, Algorithm, RDM uint8
+	Replay                   uint64
+	Info                     []byte
+}
+
+// NTPServer is one server of an NTP Server option (RFC 5908): an address, unicast or multicast, or a
+// name without the final dot.
+type NTPServer struct {
+	Addr netip.Addr
+	Name string
+}
+
+// EncryptedDNS is one resolver of OPTION_V6_DNR (RFC 9463 section 4.1). Without addresses it is in ADN-only
+// mode (section 3.1.6): Params is then empty.
+type EncryptedDNS struct {
+	Priority uint16
+	Name     string // authentication domain name without the final dot, lower case
+	Addrs    []netip.Addr
+	Params   string // Service Parameters (RFC 9460 section 2.2) as on the wire; not looked into
 }
 
 // Status is a Status Code option. Text comes from the network: it is cut to MaxStatusText
@@ -132,7 +183,7 @@ func (m Message) Append(b []byte) []byte {
 		b = appendOption(b, OptionRapidCommit, nil)
 	}
 	b = m.Status.append(b)
-	for _, ia := range m.IAPDs {
+	for _, ia := range m.IAs {
 		b = appendOption(b, OptionIAPD, ia.body())
 	}
 	return m.appendConfiguration(b)
@@ -160,7 +211,7 @@ func (m Message) appendConfiguration(b []byte) []byte {
 	return b
 }
 
-func (ia IAPD) body() []byte {
+func (ia IA) body() []byte {
 	v := binary.BigEndian.AppendUint32(nil, uint32(ia.IAID))
 	v = binary.BigEndian.AppendUint32(v, ia.T1)
 	v = binary.BigEndian.AppendUint32(v, ia.T2)

@@ -102,8 +102,8 @@ func TestRFC9915_16_OneBadOptionIsNotTheMessage(t *testing.T) {
 			if len(problems) != 1 || !strings.Contains(problems[0].Error(), tc.problem) {
 				t.Errorf("problems = %v, want one with %q", problems, tc.problem)
 			}
-			want := []IAPD{{IAID: 1, T1: 10, T2: 16, Prefixes: []IAPrefix{{Preferred: 20, Valid: 40, Prefix: netip.MustParsePrefix("2001:db8:1::/64")}}}}
-			if d := cmp.Diff(want, m.IAPDs, comparePrefixes); d != "" {
+			want := []IA{{IAID: 1, T1: 10, T2: 16, Prefixes: []IAPrefix{{Preferred: 20, Valid: 40, Prefix: netip.MustParsePrefix("2001:db8:1::/64")}}}}
+			if d := cmp.Diff(want, m.IAs, comparePrefixes); d != "" {
 				t.Errorf("IA_PD (-want +got):\n%s", d)
 			}
 			if m.DNS != nil || m.Search != nil || m.SolMaxRT != 0 || m.Preference != 0 || m.RapidCommit || m.ClientID != "" || m.ServerID != "" {
@@ -118,8 +118,8 @@ func TestRFC9915_21_1_TruncatedOptionKeepsWhatCameBefore(t *testing.T) {
 	good := iapdOption(1, 10, 16, prefixOption(20, 40, 64, "2001:db8:1::"))
 	for _, tail := range [][]byte{{0}, {0, 23, 0}, {0, 23, 0, 16, 1}} {
 		m, problems := mustParse(t, append(replyWith(good), tail...))
-		if len(m.IAPDs) != 1 || len(problems) != 1 || problems[0].Offset != 4+len(good) {
-			t.Errorf("tail %x: %d IA_PD, problems %v", tail, len(m.IAPDs), problems)
+		if len(m.IAs) != 1 || len(problems) != 1 || problems[0].Offset != 4+len(good) {
+			t.Errorf("tail %x: %d IA_PD, problems %v", tail, len(m.IAs), problems)
 		}
 	}
 }
@@ -156,8 +156,8 @@ func TestRFC9915_21_22_PrefixValidation(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			m, problems := mustParse(t, replyWith(iapdOption(1, 0, 0, tc.option)))
 			got := ""
-			if len(m.IAPDs) == 1 && len(m.IAPDs[0].Prefixes) == 1 {
-				got = m.IAPDs[0].Prefixes[0].Prefix.String()
+			if len(m.IAs) == 1 && len(m.IAs[0].Prefixes) == 1 {
+				got = m.IAs[0].Prefixes[0].Prefix.String()
 			}
 			if got != tc.want {
 				t.Errorf("prefix = %q, want %q", got, tc.want)
@@ -177,14 +177,14 @@ func TestRFC9915_21_21_T1GreaterThanT2(t *testing.T) {
 		t1, t2 byte
 		kept   int
 	}{{0, 0, 1}, {5, 0, 1}, {0, 5, 1}, {5, 5, 1}, {5, 6, 1}, {6, 5, 0}} {
-		if m, _ := mustParse(t, replyWith(iapdOption(1, tc.t1, tc.t2, p))); len(m.IAPDs) != tc.kept {
-			t.Errorf("T1 %d T2 %d: %d IA_PD, want %d", tc.t1, tc.t2, len(m.IAPDs), tc.kept)
+		if m, _ := mustParse(t, replyWith(iapdOption(1, tc.t1, tc.t2, p))); len(m.IAs) != tc.kept {
+			t.Errorf("T1 %d T2 %d: %d IA_PD, want %d", tc.t1, tc.t2, len(m.IAs), tc.kept)
 		}
 	}
 	// "The server MUST ignore any values in these fields in messages received from a client."
 	b := replyWith(iapdOption(1, 6, 5, prefixOption(3, 2, 56, "::")))
 	b[0] = byte(Solicit)
-	if m, problems := mustParse(t, b); len(m.IAPDs) != 1 || len(m.IAPDs[0].Prefixes) != 1 || len(problems) != 0 {
+	if m, problems := mustParse(t, b); len(m.IAs) != 1 || len(m.IAs[0].Prefixes) != 1 || len(problems) != 0 {
 		t.Errorf("a client's IA_PD: %+v, problems %v", m, problems)
 	}
 }
@@ -195,7 +195,7 @@ func TestRFC9915_21_1_DuplicateOptions(t *testing.T) {
 	m, problems := mustParse(t, replyWith(
 		option(OptionPreference, 1, 1), option(OptionPreference, 7), option(OptionPreference, 8),
 		iapdOption(1, 0, 0, p, p), iapdOption(1, 0, 0), iapdOption(2, 0, 0)))
-	if m.Preference != 7 || len(m.IAPDs) != 2 || len(m.IAPDs[0].Prefixes) != 1 || m.IAPDs[1].IAID != 2 {
+	if m.Preference != 7 || len(m.IAs) != 2 || len(m.IAs[0].Prefixes) != 1 || m.IAs[1].IAID != 2 {
 		t.Errorf("message = %+v", m)
 	}
 	if len(problems) != 4 {
@@ -281,16 +281,16 @@ func TestHostileMessageIsBounded(t *testing.T) {
 		prefixes = append(prefixes, prefixOption(1, 2, 64, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i)}).String()))
 	}
 	m, problems := mustParse(t, replyWith(iapdOption(1, 0, 0, prefixes...)))
-	if len(m.IAPDs[0].Prefixes) != maxIAPrefixes || len(problems) != maxProblems {
-		t.Errorf("%d prefixes, %d problems", len(m.IAPDs[0].Prefixes), len(problems))
+	if len(m.IAs[0].Prefixes) != maxIAPrefixes || len(problems) != maxProblems {
+		t.Errorf("%d prefixes, %d problems", len(m.IAs[0].Prefixes), len(problems))
 	}
 }
 
 // What we write, other software reads as the same.
 func TestMessageAgainstLibrary(t *testing.T) {
 	m := Message{Type: Solicit, XID: 0xa1b2c3, ClientID: clientDUID, ServerID: serverDUID, ElapsedTime: 123, RapidCommit: true,
-		ORO:   []OptionCode{OptionDNSServers, OptionDomainList, OptionSolMaxRT},
-		IAPDs: []IAPD{{IAID: 7, Prefixes: []IAPrefix{{Prefix: netip.MustParsePrefix("2001:db8:0:ab00::/56")}}}},
+		ORO: []OptionCode{OptionDNSServers, OptionDomainList, OptionSolMaxRT},
+		IAs: []IA{{IAID: 7, Prefixes: []IAPrefix{{Prefix: netip.MustParsePrefix("2001:db8:0:ab00::/56")}}}},
 	}
 	got, err := oracle.MessageFromBytes(m.Append(nil))
 	if err != nil {
@@ -319,8 +319,8 @@ func TestLibraryAgainstMessage(t *testing.T) {
 	o.AddOption(oracle.OptDomainSearchList(&rfc1035label.Labels{Labels: []string{"lan.example", "example.net"}}))
 	o.AddOption(&oracle.OptStatusCode{StatusCode: iana.StatusSuccess, StatusMessage: "all well"})
 	want := Message{Type: Reply, XID: 0x010203, ClientID: clientDUID, ServerID: serverDUID,
-		IAPDs: []IAPD{{IAID: 1, T1: 1350, T2: 2160, Prefixes: []IAPrefix{{Preferred: 2700, Valid: 5400, Prefix: netip.MustParsePrefix("2001:db8:ebbd:990a::/64")}}}},
-		DNS:   []netip.Addr{netip.MustParseAddr("2001:db8::53")}, Search: []string{"lan.example", "example.net"},
+		IAs: []IA{{IAID: 1, T1: 1350, T2: 2160, Prefixes: []IAPrefix{{Preferred: 2700, Valid: 5400, Prefix: netip.MustParsePrefix("2001:db8:ebbd:990a::/64")}}}},
+		DNS: []netip.Addr{netip.MustParseAddr("2001:db8::53")}, Search: []string{"lan.example", "example.net"},
 		Status: Status{Text: "all well"}}
 	m, problems := mustParse(t, o.ToBytes())
 	if d := cmp.Diff(want, m, comparePrefixes); d != "" || problems != nil {
@@ -365,7 +365,7 @@ func TestKeaMessages(t *testing.T) {
 		"kea-reply-renew.hex": "Reply 3 rapid false IAID 0x9 T1 1350 T2 2160 2001:db8:ebbd:99ff::/64 2700 5400 " + common,
 	} {
 		m, problems := mustParse(t, goldens(t)[file])
-		ia := m.IAPDs[0]
+		ia := m.IAs[0]
 		got := fmt.Sprint(m.Type, " ", m.XID, " rapid ", m.RapidCommit, " IAID ", ia.IAID, " T1 ", ia.T1, " T2 ", ia.T2, " ",
 			ia.Prefixes[0].Prefix, " ", ia.Prefixes[0].Preferred, " ", ia.Prefixes[0].Valid,
 			" DNS ", m.DNS, " search ", m.Search, " SOL_MAX_RT ", m.SolMaxRT, " server ", m.ServerID)

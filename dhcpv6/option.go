@@ -52,7 +52,7 @@ func (p *parser) walk(b []byte, base int, f func(c OptionCode, v []byte, at int)
 func (p *parser) topLevel(c OptionCode, v []byte, at int) {
 	if c == OptionIAPD {
 		if ia, ok := p.iapd(v, at); ok {
-			p.m.IAPDs = append(p.m.IAPDs, ia)
+			p.m.IAs = append(p.m.IAs, ia)
 		}
 		return
 	}
@@ -120,17 +120,17 @@ func (p *parser) duid(c OptionCode, v []byte, at int) (DUID, bool) {
 }
 
 // iapd reads an IA_PD; not ok means "as though the server had not included the IA_PD option".
-func (p *parser) iapd(v []byte, at int) (ia IAPD, ok bool) {
+func (p *parser) iapd(v []byte, at int) (ia IA, ok bool) {
 	if len(v) < 12 {
 		p.problem(OptionIAPD, at, "length %d, want at least 12", len(v))
 		return ia, false
 	}
-	ia = IAPD{IAID: IAID(binary.BigEndian.Uint32(v)), T1: binary.BigEndian.Uint32(v[4:]), T2: binary.BigEndian.Uint32(v[8:])}
+	ia = IA{IAID: IAID(binary.BigEndian.Uint32(v)), T1: binary.BigEndian.Uint32(v[4:]), T2: binary.BigEndian.Uint32(v[8:])}
 	if p.fromServer && ia.T1 > ia.T2 && ia.T2 > 0 {
 		p.problem(OptionIAPD, at, "T1 %d is greater than T2 %d", ia.T1, ia.T2)
 		return ia, false
 	}
-	for _, other := range p.m.IAPDs {
+	for _, other := range p.m.IAs {
 		if other.IAID == ia.IAID {
 			p.problem(OptionIAPD, at, "IAID %s appears more than once", ia.IAID)
 			return ia, false
@@ -255,8 +255,8 @@ func (p *parser) solMaxRT(v []byte, at int) (uint32, bool) {
 		return 0, false
 	}
 	s := binary.BigEndian.Uint32(v)
-	if s < MinSolMaxRT || s > MaxSolMaxRT {
-		p.problem(OptionSolMaxRT, at, "%d is outside of %d to %d", s, MinSolMaxRT, MaxSolMaxRT)
+	if s < MinMaxRT || s > MaxMaxRT {
+		p.problem(OptionSolMaxRT, at, "%d is outside of %d to %d", s, MinMaxRT, MaxMaxRT)
 		return 0, false
 	}
 	return s, true

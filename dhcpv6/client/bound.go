@@ -80,7 +80,7 @@ const deprecatedBasis uint32 = 7200
 // Deviates from RFC 9915 section 21.21: T1 below MinT1 and T2 below MinT2 are raised, within the
 // lifetimes, so that no server can make us a storm. Those that lie at or beyond the lifetimes are
 // chosen by us, as if they were 0: they would leave no time for a Renew, and the LAN would lose the prefix.
-func schedule(now time.Time, ia dhcpv6.IAPD) (t1, t2 lifetime.Until) {
+func schedule(now time.Time, ia dhcpv6.IA) (t1, t2 lifetime.Until) {
 	preferred, valid := lifetime.Infinity, lifetime.Infinity
 	live := false
 	for _, p := range ia.Prefixes {

@@ -107,7 +107,7 @@ func TestRFC9915_21_21_LIFETIMES_T1AndT2BeyondThem(t *testing.T) {
 		{"infinite lifetimes", 7200, inf, []p{{Preferred: inf, Valid: inf}}, "2h0m0s never"},
 		{"deprecated, infinite", inf, inf, []p{{Preferred: 0, Valid: inf}}, "never never"},
 	} {
-		t1, t2 := schedule(t0, dhcpv6.IAPD{T1: tc.t1, T2: tc.t2, Prefixes: tc.p})
+		t1, t2 := schedule(t0, dhcpv6.IA{T1: tc.t1, T2: tc.t2, Prefixes: tc.p})
 		text := func(u lifetime.Until) string {
 			if u.IsForever() {
 				return "never"
@@ -153,7 +153,7 @@ func TestRFC9915_14_2_T1AndT2(t *testing.T) {
 		{"T1 given, T2 infinite", 100, inf, []p{{Preferred: inf, Valid: inf}}, "1m40s never"},
 		{"the longest finite", 0, 0, []p{{Preferred: inf - 1, Valid: inf - 1}}, "596523h14m7s 954437h10m35.2s"},
 	} {
-		t1, t2 := schedule(t0, dhcpv6.IAPD{T1: tc.t1, T2: tc.t2, Prefixes: tc.p})
+		t1, t2 := schedule(t0, dhcpv6.IA{T1: tc.t1, T2: tc.t2, Prefixes: tc.p})
 		text := func(u lifetime.Until) string {
 			if u.IsForever() {
 				return "never"

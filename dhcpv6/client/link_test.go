@@ -159,8 +159,8 @@ func TestReconfigured(t *testing.T) {
 	renamed := hinted
 	renamed.IAID = 2
 	b.step(t0.Add(2*time.Second), Reconfigured{renamed})
-	if got := b.did(0); got != "send:Solicit,::/56 wake 3.05s soliciting" || b.last.IAPDs[0].IAID != 2 {
-		t.Errorf("new IAID: %s, IAID %s", got, b.last.IAPDs[0].IAID)
+	if got := b.did(0); got != "send:Solicit,::/56 wake 3.05s soliciting" || b.last.IAs[0].IAID != 2 {
+		t.Errorf("new IAID: %s, IAID %s", got, b.last.IAs[0].IAID)
 	}
 	c := script(t, testConfig, boundAt0)
 	c.step(t0, Reconfigured{renamed})

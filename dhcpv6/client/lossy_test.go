@@ -27,7 +27,7 @@ func (s modelServer) answer(raw []byte) []byte {
 		return nil
 	}
 	r := dhcpv6.Message{Type: dhcpv6.Reply, XID: q.XID, ClientID: q.ClientID, ServerID: server("s1"),
-		IAPDs: []dhcpv6.IAPD{{IAID: 1, T1: s.preferred / 2, T2: s.preferred / 5 * 4,
+		IAs: []dhcpv6.IA{{IAID: 1, T1: s.preferred / 2, T2: s.preferred / 5 * 4,
 			Prefixes: []dhcpv6.IAPrefix{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Preferred: s.preferred, Valid: s.valid}}}}}
 	if q.Type == dhcpv6.Solicit {
 		if r.RapidCommit = s.rapid && q.RapidCommit; !r.RapidCommit {
@@ -293,7 +293,7 @@ func contradiction(r *rand.Rand, raw []byte) []byte {
 		m.Type, m.Preference = dhcpv6.Advertise, 255
 	}
 	small := func() uint32 { return []uint32{0, 0, 1, 2, 3, 30, 0xffffffff}[r.IntN(7)] }
-	ia := dhcpv6.IAPD{IAID: 1, T1: small(), T2: small()}
+	ia := dhcpv6.IA{IAID: 1, T1: small(), T2: small()}
 	if r.IntN(3) == 0 {
 		ia.Status.Code = dhcpv6.StatusCode(r.IntN(7))
 	}
@@ -302,7 +302,7 @@ func contradiction(r *rand.Rand, raw []byte) []byte {
 		ia.Prefixes = append(ia.Prefixes, dhcpv6.IAPrefix{Prefix: p, Preferred: small(), Valid: small()})
 	}
 	if r.IntN(5) > 0 {
-		m.IAPDs = []dhcpv6.IAPD{ia}
+		m.IAs = []dhcpv6.IA{ia}
 	}
 	if r.IntN(5) == 0 {
 		m.Status.Code = dhcpv6.StatusCode(r.IntN(7))

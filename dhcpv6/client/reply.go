@@ -103,7 +103,7 @@ func (c *Client) ours(m dhcpv6.Message) (prefixes []dhcpv6.IAPrefix, status dhcp
 	if m.Status.Code == dhcpv6.UnspecFail {
 		return nil, m.Status
 	}
-	for _, ia := range m.IAPDs {
+	for _, ia := range m.IAs {
 		if ia.IAID != c.cfg.IAID {
 			continue
 		}
@@ -184,7 +184,7 @@ func (c *Client) complainOf(r reply, status dhcpv6.Status) {
 func (c *Client) bind(now time.Time, r reply, prefixes []dhcpv6.IAPrefix) {
 	l := c.merge(now, prefixes)
 	l.Server, l.ServerAddr = r.ServerID, r.from
-	for _, ia := range r.IAPDs {
+	for _, ia := range r.IAs {
 		if ia.IAID == c.cfg.IAID {
 			ia.Prefixes = prefixes
 			l.T1, l.T2 = schedule(now, ia)

@@ -127,7 +127,7 @@ func (b *box) did(dropped uint64) string {
 		if m.ServerID != "" {
 			s += ">" + string(m.ServerID[4:])
 		}
-		for _, p := range m.IAPDs[0].Prefixes {
+		for _, p := range m.IAs[0].Prefixes {
 			s += "," + p.Prefix.String()
 		}
 		w = append(w, s)
@@ -157,7 +157,7 @@ func (b *box) event(f []string) Event {
 func (b *box) message(f []string) []byte {
 	b.t.Helper()
 	m := dhcpv6.Message{Type: dhcpv6.Reply, XID: b.last.XID, ClientID: ourDUID, ServerID: server("s1")}
-	ia := dhcpv6.IAPD{IAID: 1}
+	ia := dhcpv6.IA{IAID: 1}
 	withIA := false
 	var tail []byte
 	if f[0] == "Advertise" {
@@ -209,7 +209,7 @@ func (b *box) message(f []string) []byte {
 		}
 	}
 	if withIA {
-		m.IAPDs = append(m.IAPDs, ia)
+		m.IAs = append(m.IAs, ia)
 	}
 	return append(m.Append(nil), tail...)
 }

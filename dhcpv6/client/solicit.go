@@ -140,7 +140,7 @@ func (c *Client) requestUnanswered(now time.Time) {
 // the original message and sending this new message instance" (RFC 9915 section 15).
 func (c *Client) message(now time.Time) []byte {
 	x := &c.x
-	ia := dhcpv6.IAPD{IAID: c.cfg.IAID, Prefixes: x.ask}
+	ia := dhcpv6.IA{IAID: c.cfg.IAID, Prefixes: x.ask}
 	if x.kind == dhcpv6.Renew || x.kind == dhcpv6.Rebind {
 		ia.Prefixes = c.leased()
 	}
@@ -152,7 +152,7 @@ func (c *Client) message(now time.Time) []byte {
 		ElapsedTime: x.elapsed(now),
 		ORO:         []dhcpv6.OptionCode{dhcpv6.OptionDNSServers, dhcpv6.OptionDomainList, dhcpv6.OptionSolMaxRT},
 		RapidCommit: x.kind == dhcpv6.Solicit,
-		IAPDs:       []dhcpv6.IAPD{ia},
+		IAs:         []dhcpv6.IA{ia},
 	}
 	return m.Append(nil)
 }
