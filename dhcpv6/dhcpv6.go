@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 
 // Package dhcpv6 holds what the DHCPv6 client and server machines share (RFC 9915): identifiers,
-// validation and the codec of the messages and options that prefix delegation needs.
+// validation and the codec of the messages and options that a router needs of its uplink.
 //
 // The codec is our own: each option is read by itself, so that one bad option never costs the
 // message, and nothing of 0.3 MB of other options is linked in. It must not know sockets, netlink
 // or Router Advertisements. Start at DUID and ParseMessage.
 package dhcpv6
+
+import "strconv"
 
 // Ports of RFC 9915 section 7.2.
 const (
@@ -74,10 +76,53 @@ const (
 
 // String is the name in the RFC, a number for options we do not know.
 func (c OptionCode) String() string {
-	return name([]string{OptionClientID: "Client Identifier", OptionServerID: "Server Identifier",
-		OptionORO: "Option Request", OptionPreference: "Preference", OptionElapsedTime: "Elapsed Time",
-		OptionStatusCode: "Status Code", OptionRapidCommit: "Rapid Commit", OptionDNSServers: "DNS Recursive Name Server",
-		OptionDomainList: "Domain Search List", OptionIAPD: "IA_PD", OptionIAPrefix: "IA Prefix", OptionSolMaxRT: "SOL_MAX_RT"}, int(c), "option")
+	switch c {
+	case OptionClientID:
+		return "Client Identifier"
+	case OptionServerID:
+		return "Server Identifier"
+	case OptionIANA:
+		return "IA_NA"
+	case OptionIAAddr:
+		return "IA Address"
+	case OptionORO:
+		return "Option Request"
+	case OptionPreference:
+		return "Preference"
+	case OptionElapsedTime:
+		return "Elapsed Time"
+	case OptionAuth:
+		return "Authentication"
+	case OptionStatusCode:
+		return "Status Code"
+	case OptionRapidCommit:
+		return "Rapid Commit"
+	case OptionReconfigureMessage:
+		return "Reconfigure Message"
+	case OptionReconfigureAccept:
+		return "Reconfigure Accept"
+	case OptionDNSServers:
+		return "DNS Recursive Name Server"
+	case OptionDomainList:
+		return "Domain Search List"
+	case OptionIAPD:
+		return "IA_PD"
+	case OptionIAPrefix:
+		return "IA Prefix"
+	case OptionRefreshTime:
+		return "Information Refresh Time"
+	case OptionNTPServer:
+		return "NTP Server"
+	case OptionPDExclude:
+		return "Prefix Exclude"
+	case OptionSolMaxRT:
+		return "SOL_MAX_RT"
+	case OptionInfMaxRT:
+		return "INF_MAX_RT"
+	case OptionEncryptedDNS:
+		return "Encrypted DNS"
+	}
+	return "option " + strconv.Itoa(int(c))
 }
 
 // StatusCode is the result of an operation (RFC 9915 section 21.13). No Status Code option means Success.

@@ -47,7 +47,12 @@ func TestRFC9915_11_1_DUIDLength(t *testing.T) {
 func TestNamesOfCodes(t *testing.T) {
 	for got, want := range map[string]string{
 		Rebind.String(): "Rebind", MessageType(0).String(): "message 0", MessageType(200).String(): "message 200",
-		OptionIAPD.String(): "IA_PD", OptionCode(3).String(): "option 3", OptionCode(999).String(): "option 999",
+		OptionIAPD.String(): "IA_PD", OptionCode(64).String(): "option 64", OptionCode(999).String(): "option 999",
+		OptionIANA.String(): "IA_NA", OptionIAAddr.String(): "IA Address", OptionAuth.String(): "Authentication",
+		OptionReconfigureMessage.String(): "Reconfigure Message", OptionReconfigureAccept.String(): "Reconfigure Accept",
+		OptionRefreshTime.String(): "Information Refresh Time", OptionNTPServer.String(): "NTP Server",
+		OptionPDExclude.String(): "Prefix Exclude", OptionInfMaxRT.String(): "INF_MAX_RT", OptionEncryptedDNS.String(): "Encrypted DNS",
+		PD.String(): "IA_PD", NA.String(): "IA_NA",
 		NoBinding.String(): "NoBinding", StatusCode(7).String(): "status 7", IAID(255).String(): "0xff",
 	} {
 		if got != want {

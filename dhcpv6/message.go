@@ -142,7 +142,7 @@ var ErrNotClientServer = errors.New("not a DHCPv6 client/server message")
 // problems; only a header that cannot be read is an error. Nothing of b is kept.
 //
 // In messages of a server the rules for what a client receives apply: T1 > T2 loses the IA,
-// preferred > valid, a bad length or a prefix that no host can be in loses the prefix.
+// preferred > valid, a bad length or a prefix that no host can be in loses the prefix or address.
 func ParseMessage(b []byte) (Message, []Problem, error) {
 	if len(b) < headerLen {
 		return Message{}, nil, fmt.Errorf("%w: %d octets", ErrNotClientServer, len(b))
@@ -184,7 +184,7 @@ func (m Message) Append(b []byte) []byte {
 	}
 	b = m.Status.append(b)
 	for _, ia := range m.IAs {
-		b = appendOption(b, OptionIAPD, ia.body())
+		b = ia.append(b)
 	}
 	return m.appendConfiguration(b)
 }
@@ -192,11 +192,7 @@ func (m Message) Append(b []byte) []byte {
 // appendConfiguration writes the options that say something about the network.
 func (m Message) appendConfiguration(b []byte) []byte {
 	if len(m.DNS) > 0 {
-		var v []byte
-		for _, a := range m.DNS {
-			v = append(v, a.AsSlice()...)
-		}
-		b = appendOption(b, OptionDNSServers, v)
+		b = appendOption(b, OptionDNSServers, addrOctets(m.DNS))
 	}
 	if len(m.Search) > 0 {
 		var v []byte
@@ -205,28 +201,22 @@ func (m Message) appendConfiguration(b []byte) []byte {
 		}
 		b = appendOption(b, OptionDomainList, v)
 	}
-	if m.SolMaxRT != 0 {
-		b = appendOption(b, OptionSolMaxRT, binary.BigEndian.AppendUint32(nil, m.SolMaxRT))
-	}
-	return b
+	return appendSeconds(b, OptionSolMaxRT, m.SolMaxRT)
 }
 
-func (ia IA) body() []byte {
-	v := binary.BigEndian.AppendUint32(nil, uint32(ia.IAID))
-	v = binary.BigEndian.AppendUint32(v, ia.T1)
-	v = binary.BigEndian.AppendUint32(v, ia.T2)
-	for _, p := range ia.Prefixes {
-		v = appendOption(v, OptionIAPrefix, p.body())
+// appendSeconds writes the option, or nothing for 0, which none of them can say.
+func appendSeconds(b []byte, c OptionCode, s uint32) []byte {
+	if s == 0 {
+		return b
 	}
-	return ia.Status.append(v)
+	return appendOption(b, c, binary.BigEndian.AppendUint32(nil, s))
 }
 
-func (p IAPrefix) body() []byte {
-	v := binary.BigEndian.AppendUint32(nil, p.Preferred)
-	v = binary.BigEndian.AppendUint32(v, p.Valid)
-	v = append(v, byte(p.Prefix.Bits()))
-	a := p.Prefix.Addr().As16()
-	return p.Status.append(append(v, a[:]...))
+func addrOctets(addrs []netip.Addr) (v []byte) {
+	for _, a := range addrs {
+		v = append(v, a.AsSlice()...)
+	}
+	return v
 }
 
 // append writes the option, or nothing when it would say what its absence says.
@@ -238,6 +228,9 @@ func (s Status) append(b []byte) []byte {
 	return appendOption(b, OptionStatusCode, append(v, s.Text...))
 }
 
+// appendOption stays out of line for its size, as problem does.
+//
+//go:noinline
 func appendOption(b []byte, c OptionCode, v []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(c))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(v)))

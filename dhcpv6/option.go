@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,42 +15,56 @@ import (
 type parser struct {
 	m          *Message
 	fromServer bool
-	seen       [OptionSolMaxRT + 1]bool // top-level options that came already
+	seen       [OptionInfMaxRT + 1]bool // top-level options that came already, of those that may come once
 	problems   []Problem
 }
 
+// problem is called from dozens of places, and so is appendOption: out of line the two save 20 kB of a
+// small board's flash.
+//
+//go:noinline
 func (p *parser) problem(c OptionCode, at int, format string, args ...any) {
 	if len(p.problems) < maxProblems {
 		p.problems = append(p.problems, Problem{c, at, fmt.Sprintf(format, args...)})
 	}
 }
 
-// walk calls f for each option in b, whose first octet is at offset base of the message. An option
-// that claims more than there is ends the walk: what follows has no known start.
-func (p *parser) walk(b []byte, base int, f func(c OptionCode, v []byte, at int)) {
-	for at := 0; at < len(b); {
-		rest := b[at:]
-		if len(rest) < 4 {
-			p.problem(0, base+at, "%d octets are left, an option has at least 4", len(rest))
+// nextOption takes the first option off b: a code, a length and as many octets. Where b holds less than
+// that, the reason says so.
+func nextOption(b []byte) (c OptionCode, v, rest []byte, reason string) {
+	if len(b) < 4 {
+		return 0, nil, nil, strconv.Itoa(len(b)) + " octets are left, an option has at least 4"
+	}
+	c = OptionCode(binary.BigEndian.Uint16(b))
+	n := 4 + int(binary.BigEndian.Uint16(b[2:]))
+	if n > len(b) {
+		return c, nil, nil, "length " + strconv.Itoa(n-4) + ", only " + strconv.Itoa(len(b)-4) + " octets are left"
+	}
+	return c, b[4:n], b[n:], ""
+}
+
+// walk calls f for each option in b, whose first octet is at offset at of the message. An option that
+// claims more than there is ends the walk: what follows has no known start.
+func (p *parser) walk(b []byte, at int, f func(c OptionCode, v []byte, at int)) {
+	for len(b) > 0 {
+		c, v, rest, reason := nextOption(b)
+		if reason != "" {
+			p.problem(c, at, "%s", reason)
 			return
 		}
-		c := OptionCode(binary.BigEndian.Uint16(rest))
-		n := 4 + int(binary.BigEndian.Uint16(rest[2:]))
-		if n > len(rest) {
-			p.problem(c, base+at, "length %d, only %d octets are left", n-4, len(rest)-4)
-			return
-		}
-		f(c, rest[4:n], base+at)
-		at += n
+		f(c, v, at)
+		at += len(b) - len(rest)
+		b = rest
 	}
 }
 
 // topLevel takes one option of the message itself. Unknown options are ignored "as if they were not
-// present" (RFC 9915 section 16). "All options [...] appear only once" unless their definition says
-// otherwise (section 21.1): the first one that can be read counts.
+// present" (RFC 9915 section 16). Where an option's definition does not say that it may appear more than
+// once (section 21), the first one that can be read counts.
 func (p *parser) topLevel(c OptionCode, v []byte, at int) {
-	if c == OptionIAPD {
-		if ia, ok := p.iapd(v, at); ok {
+	switch c {
+	case OptionIANA, OptionIAPD:
+		if ia, ok := p.ia(c, v, at); ok {
 			p.m.IAs = append(p.m.IAs, ia)
 		}
 		return
@@ -68,37 +81,33 @@ func (p *parser) topLevel(c OptionCode, v []byte, at int) {
 
 // single takes an option that appears once; ok says that it could be read.
 func (p *parser) single(c OptionCode, v []byte, at int) (ok bool) {
+	m := p.m
 	switch c {
 	case OptionClientID:
-		p.m.ClientID, ok = p.duid(c, v, at)
+		m.ClientID, ok = p.duid(c, v, at)
 	case OptionServerID:
-		p.m.ServerID, ok = p.duid(c, v, at)
-	case OptionElapsedTime:
-		if ok = !p.fromServer && p.length(c, v, at, 2); ok {
-			p.m.ElapsedTime = binary.BigEndian.Uint16(v)
-		}
+		m.ServerID, ok = p.duid(c, v, at)
 	case OptionORO:
-		for i := 0; i+2 <= len(v); i += 2 {
-			p.m.ORO = append(p.m.ORO, OptionCode(binary.BigEndian.Uint16(v[i:])))
-		}
-		if ok = len(v)%2 == 0; !ok {
-			p.problem(c, at, "length %d is odd", len(v))
-		}
+		m.ORO, ok = p.optionRequest(v, at)
 	case OptionPreference:
 		if ok = p.length(c, v, at, 1); ok {
-			p.m.Preference = v[0]
+			m.Preference = v[0]
 		}
-	case OptionRapidCommit:
-		p.m.RapidCommit = p.length(c, v, at, 0)
-		ok = p.m.RapidCommit
+	case OptionElapsedTime:
+		if ok = !p.fromServer && p.length(c, v, at, 2); ok {
+			m.ElapsedTime = binary.BigEndian.Uint16(v)
+		}
 	case OptionStatusCode:
-		p.m.Status, ok = p.status(v, at)
+		m.Status, ok = p.status(v, at)
+	case OptionRapidCommit:
+		ok = p.length(c, v, at, 0)
+		m.RapidCommit = ok
 	case OptionDNSServers:
-		p.m.DNS, ok = p.dns(v, at)
+		m.DNS, ok = p.dns(v, at)
 	case OptionDomainList:
-		p.m.Search, ok = p.domainList(v, at)
+		m.Search, ok = p.domainList(v, at)
 	case OptionSolMaxRT:
-		p.m.SolMaxRT, ok = p.solMaxRT(v, at)
+		m.SolMaxRT, ok = p.maxRT(c, v, at)
 	}
 	return ok
 }
@@ -119,78 +128,15 @@ func (p *parser) duid(c OptionCode, v []byte, at int) (DUID, bool) {
 	return d, err == nil
 }
 
-// iapd reads an IA_PD; not ok means "as though the server had not included the IA_PD option".
-func (p *parser) iapd(v []byte, at int) (ia IA, ok bool) {
-	if len(v) < 12 {
-		p.problem(OptionIAPD, at, "length %d, want at least 12", len(v))
-		return ia, false
+// optionRequest keeps the codes that are whole.
+func (p *parser) optionRequest(v []byte, at int) (codes []OptionCode, ok bool) {
+	for i := 0; i+2 <= len(v); i += 2 {
+		codes = append(codes, OptionCode(binary.BigEndian.Uint16(v[i:])))
 	}
-	ia = IA{IAID: IAID(binary.BigEndian.Uint32(v)), T1: binary.BigEndian.Uint32(v[4:]), T2: binary.BigEndian.Uint32(v[8:])}
-	if p.fromServer && ia.T1 > ia.T2 && ia.T2 > 0 {
-		p.problem(OptionIAPD, at, "T1 %d is greater than T2 %d", ia.T1, ia.T2)
-		return ia, false
+	if len(v)%2 != 0 {
+		p.problem(OptionORO, at, "length %d is odd", len(v))
 	}
-	for _, other := range p.m.IAs {
-		if other.IAID == ia.IAID {
-			p.problem(OptionIAPD, at, "IAID %s appears more than once", ia.IAID)
-			return ia, false
-		}
-	}
-	status := false
-	p.walk(v[12:], at+4+12, func(c OptionCode, v []byte, at int) {
-		switch {
-		case c == OptionIAPrefix:
-			if x, ok := p.iaprefix(v, at, ia.Prefixes); ok {
-				ia.Prefixes = append(ia.Prefixes, x)
-			}
-		case c == OptionStatusCode && !status:
-			ia.Status, status = p.status(v, at)
-		}
-	})
-	return ia, true
-}
-
-// maxIAPrefixes bounds the prefixes of one IA_PD, and with it the work of looking for duplicates.
-// Nobody delegates so many; a message of 64 KB could carry 2000.
-const maxIAPrefixes = 32
-
-// iaprefix reads an IA Prefix; those before it in the same IA are given.
-func (p *parser) iaprefix(v []byte, at int, before []IAPrefix) (x IAPrefix, ok bool) {
-	if len(v) < 25 {
-		p.problem(OptionIAPrefix, at, "length %d, want at least 25", len(v))
-		return x, false
-	}
-	bits, addr := int(v[8]), netip.AddrFrom16([16]byte(v[9:25]))
-	if bits < 1 || bits > 128 {
-		p.problem(OptionIAPrefix, at, "prefix length %d, want 1 to 128", bits)
-		return x, false
-	}
-	asSent := netip.PrefixFrom(addr, bits)
-	x = IAPrefix{Preferred: binary.BigEndian.Uint32(v), Valid: binary.BigEndian.Uint32(v[4:]), Prefix: asSent.Masked()}
-	switch {
-	case len(before) >= maxIAPrefixes:
-		p.problem(OptionIAPrefix, at, "more than %d prefixes in one IA_PD", maxIAPrefixes)
-		return x, false
-	case slices.ContainsFunc(before, func(y IAPrefix) bool { return y.Prefix == x.Prefix }):
-		p.problem(OptionIAPrefix, at, "prefix %s appears more than once", x.Prefix)
-		return x, false
-	case p.fromServer && x.Preferred > x.Valid:
-		p.problem(OptionIAPrefix, at, "preferred lifetime %d is greater than valid lifetime %d", x.Preferred, x.Valid)
-		return x, false
-	case p.fromServer && !Delegable(x.Prefix):
-		p.problem(OptionIAPrefix, at, "%s cannot be delegated", x.Prefix)
-		return x, false
-	}
-	if asSent != x.Prefix {
-		p.problem(OptionIAPrefix, at, "host bits of %s are cleared", asSent)
-	}
-	status := false
-	p.walk(v[25:], at+4+25, func(c OptionCode, v []byte, at int) {
-		if c == OptionStatusCode && !status {
-			x.Status, status = p.status(v, at)
-		}
-	})
-	return x, true
+	return codes, len(v)%2 == 0
 }
 
 // UsableServer says whether hosts on a LAN can ask a: it is neither of ::, ::1, ::ffff:0:0/96, fe80::/10
@@ -198,14 +144,6 @@ func (p *parser) iaprefix(v []byte, at int, before []IAPrefix) (x IAPrefix, ok b
 func UsableServer(a netip.Addr) bool {
 	return a.Is6() && a.Zone() == "" && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() &&
 		!a.IsLinkLocalUnicast() && !a.IsMulticast()
-}
-
-// Delegable says whether hosts can have addresses in the prefix: it has 1 to 128 bits, no host bits
-// and is neither of ::, ::1, ::ffff:0:0/96, fe80::/10 nor ff00::/8.
-func Delegable(p netip.Prefix) bool {
-	a := p.Addr()
-	return p.IsValid() && p.Bits() > 0 && a.Is6() && a.Zone() == "" && !a.Is4In6() && p == p.Masked() &&
-		!a.IsUnspecified() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast()
 }
 
 func (p *parser) status(v []byte, at int) (Status, bool) {
@@ -250,13 +188,14 @@ func (p *parser) dns(v []byte, at int) (servers []netip.Addr, ok bool) {
 	return servers, true
 }
 
-func (p *parser) solMaxRT(v []byte, at int) (uint32, bool) {
-	if !p.length(OptionSolMaxRT, v, at, 4) {
+// maxRT reads the SOL_MAX_RT and INF_MAX_RT options (RFC 9915 sections 21.24 and 21.25).
+func (p *parser) maxRT(c OptionCode, v []byte, at int) (uint32, bool) {
+	if !p.length(c, v, at, 4) {
 		return 0, false
 	}
 	s := binary.BigEndian.Uint32(v)
 	if s < MinMaxRT || s > MaxMaxRT {
-		p.problem(OptionSolMaxRT, at, "%d is outside of %d to %d", s, MinMaxRT, MaxMaxRT)
+		p.problem(c, at, "%d is outside of %d to %d", s, MinMaxRT, MaxMaxRT)
 		return 0, false
 	}
 	return s, true
