@@ -186,7 +186,7 @@ func (m Message) Append(b []byte) []byte {
 	for _, ia := range m.IAs {
 		b = ia.append(b)
 	}
-	return m.appendConfiguration(b)
+	return m.appendConfiguration(m.appendReconfigure(b))
 }
 
 // appendConfiguration writes the options that say something about the network.

@@ -97,11 +97,18 @@ func (p *parser) single(c OptionCode, v []byte, at int) (ok bool) {
 		if ok = !p.fromServer && p.length(c, v, at, 2); ok {
 			m.ElapsedTime = binary.BigEndian.Uint16(v)
 		}
+	case OptionAuth:
+		m.Auth, ok = p.auth(v, at)
 	case OptionStatusCode:
 		m.Status, ok = p.status(v, at)
 	case OptionRapidCommit:
 		ok = p.length(c, v, at, 0)
 		m.RapidCommit = ok
+	case OptionReconfigureMessage:
+		m.ReconfigureMessage, ok = p.reconfigureMessage(v, at)
+	case OptionReconfigureAccept:
+		ok = p.length(c, v, at, 0)
+		m.ReconfigureAccept = ok
 	case OptionDNSServers:
 		m.DNS, ok = p.dns(v, at)
 	case OptionDomainList:
