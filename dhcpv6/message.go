@@ -201,6 +201,9 @@ func (m Message) appendConfiguration(b []byte) []byte {
 		}
 		b = appendOption(b, OptionDomainList, v)
 	}
+	for _, s := range m.NTP {
+		b = s.append(b)
+	}
 	return appendSeconds(b, OptionSolMaxRT, m.SolMaxRT)
 }
 

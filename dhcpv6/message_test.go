@@ -98,6 +98,7 @@ func TestRFC9915_16_OneBadOptionIsNotTheMessage(t *testing.T) {
 		{"authentication of 10 octets", option(OptionAuth, make([]byte, 10)...), "Authentication option at offset 4: length 10, want 11 to 267"},
 		{"reconfigure message 3", option(OptionReconfigureMessage, 3), "Request is no answer"},
 		{"reconfigure accept with data", option(OptionReconfigureAccept, 1), "Reconfigure Accept option at offset 4: length 1, want 0"},
+		{"NTP empty", option(OptionNTPServer), "empty"},
 		{"IA_NA of 11 octets", option(OptionIANA, make([]byte, 11)...), "IA_NA option at offset 4: length 11, want at least 12"},
 		{"IA_PD of 11 octets", option(OptionIAPD, make([]byte, 11)...), "length 11, want at least 12"},
 	} {

@@ -34,8 +34,17 @@ func (p *parser) domainList(v []byte, at int) (names []string, ok bool) {
 	return names, true
 }
 
+// oneName reads a field that holds one name and nothing else.
+func oneName(v []byte) (name, reason string) {
+	name, rest, reason := nextName(v)
+	if reason == "" && len(rest) > 0 {
+		reason = "octets follow the name"
+	}
+	return name, reason
+}
+
 // nextName reads one name. Without rest nothing after it can be read; with a reason it is no name
-// for a search list.
+// for a search list or a host.
 func nextName(v []byte) (name string, rest []byte, reason string) {
 	var labels []string
 	for i := 0; i < len(v) && i < maxNameLen; {
@@ -44,7 +53,7 @@ func nextName(v []byte) (name string, rest []byte, reason string) {
 		if n == 0 {
 			rest = v[i:]
 			if len(labels) == 0 {
-				return "", rest, "the root is no search domain"
+				return "", rest, "the root is no name to use"
 			}
 			return strings.Join(labels, "."), rest, reason
 		}
@@ -75,7 +84,7 @@ func lower(b []byte) string {
 	return string(l)
 }
 
-// validLabel keeps everything out of a search list that a resolver or a file could trip over.
+// validLabel keeps everything out of a name that a resolver or a file could trip over.
 func validLabel(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -86,7 +95,7 @@ func validLabel(s string) bool {
 	return s != "" && len(s) <= maxLabelLen
 }
 
-// ValidName says whether a search domain can be written: labels of 1 to 63 letters, digits,
+// ValidName says whether a search domain or a host's name can be written: labels of 1 to 63 letters, digits,
 // hyphens and underscores in lower case, in all at most 255 octets on the wire, no final dot.
 func ValidName(s string) bool {
 	if len(s)+2 > maxNameLen {

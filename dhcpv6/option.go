@@ -30,7 +30,7 @@ func (p *parser) problem(c OptionCode, at int, format string, args ...any) {
 }
 
 // nextOption takes the first option off b: a code, a length and as many octets. Where b holds less than
-// that, the reason says so.
+// that, the reason says so. NTP suboptions (RFC 5908 section 4) have the same shape.
 func nextOption(b []byte) (c OptionCode, v, rest []byte, reason string) {
 	if len(b) < 4 {
 		return 0, nil, nil, strconv.Itoa(len(b)) + " octets are left, an option has at least 4"
@@ -67,6 +67,9 @@ func (p *parser) topLevel(c OptionCode, v []byte, at int) {
 		if ia, ok := p.ia(c, v, at); ok {
 			p.m.IAs = append(p.m.IAs, ia)
 		}
+		return
+	case OptionNTPServer:
+		p.ntpServer(v, at)
 		return
 	}
 	if int(c) >= len(p.seen) {
