@@ -97,7 +97,7 @@ type EncryptedDNS struct {
 	Priority uint16
 	Name     string // authentication domain name without the final dot, lower case
 	Addrs    []netip.Addr
-	Params   string // Service Parameters (RFC 9460 section 2.2) as on the wire; not looked into
+	Params   string // Service Parameters (RFC 9460 section 2.2) as on the wire: whole and in order, not looked into
 }
 
 // Status is a Status Code option. Text comes from the network: it is cut to MaxStatusText
@@ -203,6 +203,9 @@ func (m Message) appendConfiguration(b []byte) []byte {
 	}
 	for _, s := range m.NTP {
 		b = s.append(b)
+	}
+	for _, e := range m.EncryptedDNS {
+		b = e.append(b)
 	}
 	return appendSeconds(b, OptionSolMaxRT, m.SolMaxRT)
 }

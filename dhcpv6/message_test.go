@@ -99,6 +99,7 @@ func TestRFC9915_16_OneBadOptionIsNotTheMessage(t *testing.T) {
 		{"reconfigure message 3", option(OptionReconfigureMessage, 3), "Request is no answer"},
 		{"reconfigure accept with data", option(OptionReconfigureAccept, 1), "Reconfigure Accept option at offset 4: length 1, want 0"},
 		{"NTP empty", option(OptionNTPServer), "empty"},
+		{"encrypted DNS of 1 octet", option(OptionEncryptedDNS, 0), "too short"},
 		{"IA_NA of 11 octets", option(OptionIANA, make([]byte, 11)...), "IA_NA option at offset 4: length 11, want at least 12"},
 		{"IA_PD of 11 octets", option(OptionIAPD, make([]byte, 11)...), "length 11, want at least 12"},
 	} {

@@ -30,7 +30,8 @@ func (p *parser) problem(c OptionCode, at int, format string, args ...any) {
 }
 
 // nextOption takes the first option off b: a code, a length and as many octets. Where b holds less than
-// that, the reason says so. NTP suboptions (RFC 5908 section 4) have the same shape.
+// that, the reason says so. NTP suboptions (RFC 5908 section 4) and Service Parameters (RFC 9460 section
+// 2.2) have the same shape.
 func nextOption(b []byte) (c OptionCode, v, rest []byte, reason string) {
 	if len(b) < 4 {
 		return 0, nil, nil, strconv.Itoa(len(b)) + " octets are left, an option has at least 4"
@@ -70,6 +71,9 @@ func (p *parser) topLevel(c OptionCode, v []byte, at int) {
 		return
 	case OptionNTPServer:
 		p.ntpServer(v, at)
+		return
+	case OptionEncryptedDNS:
+		p.encryptedDNS(v, at)
 		return
 	}
 	if int(c) >= len(p.seen) {
