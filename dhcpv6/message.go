@@ -207,7 +207,9 @@ func (m Message) appendConfiguration(b []byte) []byte {
 	for _, e := range m.EncryptedDNS {
 		b = e.append(b)
 	}
-	return appendSeconds(b, OptionSolMaxRT, m.SolMaxRT)
+	b = appendSeconds(b, OptionRefreshTime, m.RefreshTime)
+	b = appendSeconds(b, OptionSolMaxRT, m.SolMaxRT)
+	return appendSeconds(b, OptionInfMaxRT, m.InfMaxRT)
 }
 
 // appendSeconds writes the option, or nothing for 0, which none of them can say.

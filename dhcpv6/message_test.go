@@ -3,6 +3,7 @@
 package dhcpv6
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -98,7 +99,9 @@ func TestRFC9915_16_OneBadOptionIsNotTheMessage(t *testing.T) {
 		{"authentication of 10 octets", option(OptionAuth, make([]byte, 10)...), "Authentication option at offset 4: length 10, want 11 to 267"},
 		{"reconfigure message 3", option(OptionReconfigureMessage, 3), "Request is no answer"},
 		{"reconfigure accept with data", option(OptionReconfigureAccept, 1), "Reconfigure Accept option at offset 4: length 1, want 0"},
+		{"refresh time of 5 octets", option(OptionRefreshTime, make([]byte, 5)...), "Information Refresh Time option at offset 4: length 5, want 4"},
 		{"NTP empty", option(OptionNTPServer), "empty"},
+		{"INF_MAX_RT of 0", option(OptionInfMaxRT, 0, 0, 0, 0), "INF_MAX_RT option at offset 4: 0 is outside of 60 to 86400"},
 		{"encrypted DNS of 1 octet", option(OptionEncryptedDNS, 0), "too short"},
 		{"IA_NA of 11 octets", option(OptionIANA, make([]byte, 11)...), "IA_NA option at offset 4: length 11, want at least 12"},
 		{"IA_PD of 11 octets", option(OptionIAPD, make([]byte, 11)...), "length 11, want at least 12"},
@@ -216,6 +219,39 @@ func TestRFC9915_21_24_SolMaxRTRange(t *testing.T) {
 		m, problems := mustParse(t, replyWith(option(OptionSolMaxRT, byte(value>>24), byte(value>>16), byte(value>>8), byte(value))))
 		if m.SolMaxRT != want || (len(problems) == 1) != (want == 0) {
 			t.Errorf("SOL_MAX_RT %d gives %d (%v), want %d", value, m.SolMaxRT, problems, want)
+		}
+	}
+}
+
+// "A DHCP client MUST ignore any INF_MAX_RT option values that are less than 60 or more than 86400."
+func TestRFC9915_21_25_InfMaxRTRange(t *testing.T) {
+	for value, want := range map[uint32]uint32{0: 0, 59: 0, 60: 60, 86400: 86400, 86401: 0, 0xffffffff: 0} {
+		m, problems := mustParse(t, replyWith(option(OptionInfMaxRT, binary.BigEndian.AppendUint32(nil, value)...)))
+		if m.InfMaxRT != want || m.SolMaxRT != 0 || (len(problems) == 1) != (want == 0) {
+			t.Errorf("INF_MAX_RT %d gives %d (%v), want %d", value, m.InfMaxRT, problems, want)
+		}
+	}
+}
+
+// "A client MUST use the refresh time IRT_MINIMUM if it receives the option with a value less than
+// IRT_MINIMUM." 0xffffffff is infinity (section 7.7).
+func TestRFC9915_21_23_RefreshTimeMinimum(t *testing.T) {
+	for value, want := range map[uint32]uint32{0: 600, 599: 600, 600: 600, 601: 601, 86400: 86400, 0xffffffff: 0xffffffff} {
+		m, problems := mustParse(t, replyWith(option(OptionRefreshTime, binary.BigEndian.AppendUint32(nil, value)...)))
+		if m.RefreshTime != want || problems != nil {
+			t.Errorf("refresh time %d gives %d (%v), want %d", value, m.RefreshTime, problems, want)
+		}
+	}
+}
+
+// AFTR-Name (64, RFC 6334) is for DS-Lite, which we do not do: it is ignored without a word.
+func TestAFTRIsIgnored(t *testing.T) {
+	name := []byte("\x04aftr\x07example\x00")
+	for _, v := range [][]byte{name, nil, {0xc0, 0}} {
+		aftr := option(64, v...)
+		m, problems := mustParse(t, replyWith(aftr, option(OptionPreference, 9), aftr))
+		if d := cmp.Diff(Message{Type: Reply, XID: 0x010203, Preference: 9}, m); d != "" || problems != nil {
+			t.Errorf("AFTR-Name %x: problems %v, (-want +got):\n%s", v, problems, d)
 		}
 	}
 }

@@ -120,8 +120,16 @@ func (p *parser) single(c OptionCode, v []byte, at int) (ok bool) {
 		m.DNS, ok = p.dns(v, at)
 	case OptionDomainList:
 		m.Search, ok = p.domainList(v, at)
+	case OptionRefreshTime:
+		// "A client MUST use the refresh time IRT_MINIMUM if it receives the option with a value less than
+		// IRT_MINIMUM" (RFC 9915 section 21.23): that is nothing to complain of.
+		if ok = p.length(c, v, at, 4); ok {
+			m.RefreshTime = max(binary.BigEndian.Uint32(v), MinRefreshTime)
+		}
 	case OptionSolMaxRT:
 		m.SolMaxRT, ok = p.maxRT(c, v, at)
+	case OptionInfMaxRT:
+		m.InfMaxRT, ok = p.maxRT(c, v, at)
 	}
 	return ok
 }
