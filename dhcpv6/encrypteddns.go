@@ -71,9 +71,8 @@ func (p *parser) resolver(v []byte, at int) (e EncryptedDNS, reason string) {
 	return e, checkServiceParams(v)
 }
 
-// resolverAddrs leaves out what no host on the LAN can ask, as in the DNS Recursive Name Server option. "The
-// DHCPv6 client MUST silently discard multicast and host loopback addresses" (RFC 9463 section 4.2): they
-// are named all the same, once in a problem.
+// resolverAddrs leaves out what no host on the LAN can ask, as in the DNS Recursive Name Server option. Multicast
+// and loopback addresses a client "MUST silently discard" (RFC 9463 section 4.2): a problem is silent enough.
 func (p *parser) resolverAddrs(v []byte, at int) (addrs []netip.Addr) {
 	for ; len(v) > 0; v = v[16:] {
 		a := netip.AddrFrom16([16]byte(v))
@@ -99,7 +98,7 @@ func checkServiceParams(v []byte) (reason string) {
 		switch {
 		case reason != "":
 			return "service parameters: " + reason
-		case key <= last: // "SHALL appear in increasing numeric order", "MUST NOT" be repeated
+		case key <= last: // "SHALL appear in increasing numeric order", each key once
 			return "service parameters are not in ascending order"
 		case key == paramIPv4Hint || key == paramIPv6Hint:
 			return "service parameters hold an address hint"

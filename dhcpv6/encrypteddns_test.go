@@ -49,8 +49,8 @@ func TestRFC9463_4_1_ADNOnly(t *testing.T) {
 	}
 }
 
-// "The receiver makes the following validation checks [...] If any of the checks fail, the receiver discards
-// the received Encrypted DNS option."
+// The receiver "makes the following validation checks"; "If any of the checks fail, the receiver discards the
+// received Encrypted DNS option."
 func TestRFC9463_3_1_8_Validation(t *testing.T) {
 	alpn, port := param(1, "\x03dot\x02h2"), param(3, "\x03\x55")
 	one := addrsField("2001:db8::53")
@@ -117,8 +117,8 @@ func TestRFC9463_3_1_8_Validation(t *testing.T) {
 	}
 }
 
-// "The DHCPv6 client MUST silently discard any IPv6 multicast and host loopback addresses": the resolver stays
-// with the others, and goes when none is left.
+// The client "MUST silently discard" multicast and loopback addresses: the resolver stays with the others, and
+// goes when none is left.
 func TestRFC9463_4_2_AddressesOneByOne(t *testing.T) {
 	alpn := param(1, "\x03dot")
 	for addr, reason := range map[string]string{"ff02::1": "ff02::1", "::1": "::1", "::": "::", "fe80::53": "fe80::53", "::ffff:192.0.2.1": "::ffff:192.0.2.1"} {

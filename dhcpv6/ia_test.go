@@ -248,7 +248,7 @@ func TestRFC6603_4_2_SubnetIDAgainstArithmetic(t *testing.T) {
 	}
 }
 
-// "only one instance": the first that can be read counts. What is no part of the prefix is not written.
+// A prefix has one option (erratum 3332): the first that can be read counts. What is no part of the prefix is not written.
 func TestRFC6603_4_2_OneExcludeOfItsPrefix(t *testing.T) {
 	x := append(option(OptionPDExclude, 64), append(option(OptionPDExclude, 64, 7), option(OptionPDExclude, 64, 8)...)...)
 	m, problems := mustParse(t, replyWith(iapdOption(1, 0, 0, prefixOption(1, 2, 56, "2001:db8::", x...))))
