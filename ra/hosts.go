@@ -80,6 +80,9 @@ func (b *bucket) take(now time.Time) bool {
 	return true
 }
 
+// next is when a bucket that is empty has a token again.
+func (b *bucket) next() time.Time { return b.refilled.Add(b.refill) }
+
 // answer is a unicast RA that waits for its random delay.
 type answer struct {
 	to netip.Addr

@@ -46,12 +46,14 @@ const (
 	OwnMessage     // our own RA or RS looped back
 	NotAdvertising // the link is down, or there was never anything to say
 	RateLimited    // the same source asked too often
+	TooManyRouters // a Receiver knows as many as it may
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{"accepted", "too short", "wrong type", "hop limit not 255", "code not 0",
 	"wrong source address", "option of length zero", "option past the end",
-	"link-layer address from the unspecified address", "own message", "not advertising", "rate limited"}
+	"link-layer address from the unspecified address", "own message", "not advertising", "rate limited",
+	"too many routers"}
 
 // String is the key of Stats.Dropped.
 func (d DropReason) String() string {

@@ -385,7 +385,7 @@ func TestDropReasonNames(t *testing.T) {
 			seen[s] = true
 		}
 	}
-	if s := numDropReasons.String(); s != "DropReason(12)" {
+	if s := numDropReasons.String(); s != "DropReason(13)" {
 		t.Error(s)
 	}
 }

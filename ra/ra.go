@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
 // Package ra builds and parses Router Advertisements and Solicitations and decides when to send
-// them (RFC 4861 section 6.2, RFC 4191, RFC 7772, RFC 8106, RFC 9096).
+// them (RFC 4861 sections 6.2 and 6.3, RFC 4191, RFC 7559, RFC 7772, RFC 8106, RFC 9096).
 //
 // It knows prefixes with lifetimes, the options and the schedule. It must not know sockets,
-// interfaces, the clock, or where a prefix came from. Start at Sender.Step; the codec starts at
-// RouterAdvertisement and ParseRA.
+// interfaces, the clock, or where a prefix came from. Start at Sender.Step for a LAN and at
+// Receiver.Step for a link to other routers; the codec starts at RouterAdvertisement and ParseRA.
 package ra
 
 import (
@@ -117,7 +117,7 @@ type Prefix struct {
 	Valid      lifetime.Until
 }
 
-// Event is what happens to a Sender.
+// Event is what happens to a Sender or, where that says so, to a Receiver.
 type Event interface{ raEvent() }
 
 type (

@@ -113,14 +113,19 @@ func (s *Sender) Step(now time.Time, ev Event) Actions {
 
 // Stats are the counters so far.
 func (s *Sender) Stats() Stats {
-	st := Stats{Sent: s.sent, Multicast: s.multicast, RSReceived: s.rsReceived, ForeignRAs: s.foreign}
-	st.Dropped = make(map[string]uint64)
-	for d, n := range s.dropped {
+	return Stats{Sent: s.sent, Multicast: s.multicast, RSReceived: s.rsReceived, ForeignRAs: s.foreign,
+		Dropped: countDropped(&s.dropped)}
+}
+
+// countDropped names the counters that are not zero.
+func countDropped(counters *[numDropReasons]uint64) map[string]uint64 {
+	out := make(map[string]uint64)
+	for d, n := range counters {
 		if n > 0 {
-			st.Dropped[DropReason(d).String()] = n
+			out[DropReason(d).String()] = n
 		}
 	}
-	return st
+	return out
 }
 
 func (s *Sender) setContent(now time.Time, c Content, a *Actions) {
