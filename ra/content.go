@@ -14,9 +14,10 @@ import (
 // How much content one LAN may have. More is a mistake or an attack from the server that gave it;
 // hosts keep at most 16 addresses (Linux max_addresses) and three servers (glibc).
 const (
-	maxPrefixes = 64
-	maxServers  = 32
-	maxDomains  = 32
+	maxPrefixes  = 64
+	maxServers   = 32
+	maxDomains   = 32
+	maxResolvers = 8
 )
 
 // minMTU is the smallest link MTU of IPv6 (RFC 8200 section 5).
@@ -45,6 +46,7 @@ func usable(c Content) (Content, []note.Note) {
 	c.Prefixes = usablePrefixes(c.Prefixes, &r)
 	c.RDNSS = usableServers(c.RDNSS, &r)
 	c.DNSSL = usableDomains(c.DNSSL, &r)
+	c.EncryptedDNS = usableResolvers(c.EncryptedDNS, &r)
 	return c, r
 }
 
@@ -76,7 +78,7 @@ func usableServers(in []netip.Addr, r *refusal) []netip.Addr {
 		a = a.WithZone("")
 		switch {
 		case slices.Contains(out, a):
-		case !a.Is6() || a.Is4In6() || a.IsMulticast() || a.IsUnspecified() || a.IsLoopback():
+		case !unicast6(a):
 			r.add("DNS server not advertised: not a unicast IPv6 address", "server", a.String())
 		case len(out) == maxServers:
 			r.add("DNS server not advertised: too many", "server", a.String())
@@ -85,6 +87,11 @@ func usableServers(in []netip.Addr, r *refusal) []netip.Addr {
 		}
 	}
 	return out
+}
+
+// unicast6 says whether a host can send to a as to one other node.
+func unicast6(a netip.Addr) bool {
+	return a.Is6() && !a.Is4In6() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback()
 }
 
 func usableDomains(in []string, r *refusal) []string {
@@ -140,6 +147,7 @@ type truth struct {
 	prefixes       []truePrefix
 	rdnss          []netip.Addr
 	dnssl          []string
+	resolvers      []EncryptedDNS
 }
 
 type truePrefix struct {
@@ -150,7 +158,8 @@ type truePrefix struct {
 // truth is what is so at now. A prefix whose valid lifetime is over is not in it.
 func (s *Sender) truth(now time.Time) truth {
 	c := &s.content
-	t := truth{managed: c.Managed, other: c.OtherConfig, mtu: c.LinkMTU, rdnss: c.RDNSS, dnssl: c.DNSSL}
+	t := truth{managed: c.Managed, other: c.OtherConfig, mtu: c.LinkMTU, rdnss: c.RDNSS, dnssl: c.DNSSL,
+		resolvers: c.EncryptedDNS}
 	for _, p := range c.Prefixes {
 		preferred, valid := p.left(now)
 		if valid == 0 {
@@ -168,7 +177,7 @@ func (s *Sender) truth(now time.Time) truth {
 func (t truth) equal(u truth) bool {
 	return t.router == u.router && t.preference == u.preference && t.managed == u.managed && t.other == u.other &&
 		t.mtu == u.mtu && slices.Equal(t.prefixes, u.prefixes) && slices.Equal(t.rdnss, u.rdnss) &&
-		slices.Equal(t.dnssl, u.dnssl)
+		slices.Equal(t.dnssl, u.dnssl) && slices.EqualFunc(t.resolvers, u.resolvers, EncryptedDNS.equal)
 }
 
 func (t truth) has(k key) bool {
@@ -177,6 +186,8 @@ func (t truth) has(k key) bool {
 		return slices.ContainsFunc(t.prefixes, func(p truePrefix) bool { return p.prefix == k.prefix })
 	case kindServer:
 		return slices.Contains(t.rdnss, k.prefix.Addr())
+	case kindResolver:
+		return slices.ContainsFunc(t.resolvers, func(d EncryptedDNS) bool { return d.Name == k.domain })
 	default:
 		return slices.Contains(t.dnssl, k.domain)
 	}
@@ -184,6 +195,22 @@ func (t truth) has(k key) bool {
 
 func (t truth) prefers(p netip.Prefix) bool {
 	return slices.ContainsFunc(t.prefixes, func(q truePrefix) bool { return q.prefix == p && q.preferred })
+}
+
+// drops says whether hosts that were told e would lose something of it: the prefix' preference, or an address
+// of the resolver.
+func (t truth) drops(now time.Time, e entry) bool {
+	switch e.kind {
+	case kindPrefix:
+		return e.preferred.After(now) && !t.prefers(e.prefix)
+	case kindResolver:
+		return slices.ContainsFunc(t.resolvers, func(d EncryptedDNS) bool {
+			return d.Name == e.domain && slices.ContainsFunc(e.resolver.Addrs, func(a netip.Addr) bool {
+				return !slices.Contains(d.Addrs, a)
+			})
+		})
+	}
+	return false
 }
 
 // changes are the notes for a human when hosts that were told old are now told t.

@@ -61,37 +61,11 @@ func appendDomain(b []byte, d string) []byte {
 // parseDomains reads names up to the zero padding at the end.
 func parseDomains(b []byte) (domains []string, reason string) {
 	for len(b) > 0 && b[0] != 0 {
-		var name []byte
-		for {
-			if len(b) == 0 {
-				return nil, "domain without end"
-			}
-			n := int(b[0])
-			b = b[1:]
-			if n == 0 {
-				break
-			}
-			if n > maxLabel {
-				return nil, "compressed domain or label too long"
-			}
-			if n > len(b) {
-				return nil, "label past the end"
-			}
-			for _, c := range b[:n] {
-				if !isNameChar(c) {
-					return nil, "character in domain that is not allowed"
-				}
-			}
-			if len(name) > 0 {
-				name = append(name, '.')
-			}
-			name = append(name, b[:n]...)
-			b = b[n:]
-			if len(name) > maxDomain {
-				return nil, "domain too long"
-			}
+		var name string
+		if name, b, reason = parseDomain(b); reason != "" {
+			return nil, reason
 		}
-		domains = append(domains, string(name))
+		domains = append(domains, name)
 	}
 	for _, c := range b {
 		if c != 0 {
@@ -102,4 +76,37 @@ func parseDomains(b []byte) (domains []string, reason string) {
 		return nil, "no domain"
 	}
 	return domains, ""
+}
+
+// parseDomain reads one name; the root alone is "".
+func parseDomain(b []byte) (domain string, rest []byte, reason string) {
+	var name []byte
+	for {
+		if len(b) == 0 {
+			return "", nil, "domain without end"
+		}
+		n := int(b[0])
+		b = b[1:]
+		switch {
+		case n == 0:
+			return string(name), b, ""
+		case n > maxLabel:
+			return "", nil, "compressed domain or label too long"
+		case n > len(b):
+			return "", nil, "label past the end"
+		}
+		for _, c := range b[:n] {
+			if !isNameChar(c) {
+				return "", nil, "character in domain that is not allowed"
+			}
+		}
+		if len(name) > 0 {
+			name = append(name, '.')
+		}
+		name = append(name, b[:n]...)
+		b = b[n:]
+		if len(name) > maxDomain {
+			return "", nil, "domain too long"
+		}
+	}
 }

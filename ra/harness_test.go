@@ -212,6 +212,17 @@ func multicasts(ras []sentRA) []sentRA {
 	return slices.DeleteFunc(slices.Clone(ras), func(r sentRA) bool { return !r.multicast() })
 }
 
+// resolver is the option for the encrypted resolver; ok says whether it is there, once.
+func (r sentRA) resolver(name string) (o EncryptedDNSOption, ok bool) {
+	n := 0
+	for _, x := range r.ra.Options {
+		if e, is := x.(EncryptedDNSOption); is && e.Name == name {
+			o, n = e, n+1
+		}
+	}
+	return o, n == 1
+}
+
 // model is a slow and obvious account of what hosts were told, independent of the sender's table.
 type model struct {
 	content  Content
@@ -221,7 +232,13 @@ type model struct {
 	hadLast  bool
 	prefixes map[netip.Prefix]heldPrefix
 	servers  map[netip.Addr]time.Time
+	resolved map[string]heldResolver
 	sources  map[netip.Addr]bool
+}
+
+type heldResolver struct {
+	until time.Time
+	addrs []netip.Addr
 }
 
 type heldPrefix struct {
@@ -230,7 +247,8 @@ type heldPrefix struct {
 }
 
 func newModel() model {
-	return model{prefixes: map[netip.Prefix]heldPrefix{}, servers: map[netip.Addr]time.Time{}, sources: map[netip.Addr]bool{}}
+	return model{prefixes: map[netip.Prefix]heldPrefix{}, servers: map[netip.Addr]time.Time{},
+		resolved: map[string]heldResolver{}, sources: map[netip.Addr]bool{}}
 }
 
 func (m *model) before(ev Event) {
@@ -278,6 +296,7 @@ func (m *model) check(t failer, now time.Time, ev Event, ras []sentRA) {
 		m.checkHeader(t, now, r, isStop)
 		m.checkPrefixes(t, now, r)
 		m.checkServers(t, now, r)
+		m.checkResolvers(t, now, r)
 	}
 	if isStop {
 		m.stopped = true
@@ -368,5 +387,35 @@ func (m *model) checkServers(t failer, now time.Time, r sentRA) {
 				m.servers[a] = end
 			}
 		}
+	}
+}
+
+// checkResolvers: whom hosts may hold is named, once; lifetimes as for RDNSS; a withdrawal has the addresses that hosts
+// were told last.
+func (m *model) checkResolvers(t failer, now time.Time, r sentRA) {
+	t.Helper()
+	for name, held := range m.resolved {
+		if _, ok := r.resolver(name); held.until.After(now) && !ok && len(m.resolved) <= maxStale {
+			t.Fatalf("at %v: resolver %v may be held until %v, but is not named once", now.Sub(boot), name, held.until.Sub(boot))
+		}
+	}
+	for _, x := range r.ra.Options {
+		o, ok := x.(EncryptedDNSOption)
+		if !ok {
+			continue
+		}
+		held := m.resolved[o.Name]
+		want := slices.ContainsFunc(m.content.EncryptedDNS, func(d EncryptedDNS) bool { return strings.EqualFold(strings.TrimSuffix(d.Name, "."), o.Name) })
+		switch {
+		case !want && (o.Lifetime != 0 || !slices.Equal(o.Addrs, held.addrs)):
+			t.Fatalf("at %v: resolver %v is gone but has lifetime %d, addresses %v, told %v", now.Sub(boot), o.Name, o.Lifetime, o.Addrs, held.addrs)
+		case want && o.Lifetime != 0 && (o.Lifetime < 2700 || o.Lifetime > 5400):
+			t.Fatalf("at %v: resolver %v has lifetime %d", now.Sub(boot), o.Name, o.Lifetime)
+		}
+		if end := now.Add(time.Duration(o.Lifetime) * time.Second); end.After(held.until) {
+			held.until = end
+		}
+		held.addrs = o.Addrs
+		m.resolved[o.Name] = held
 	}
 }

@@ -54,7 +54,18 @@ var golden = []struct {
 			"03 04 00 90 ffffffff ffffffff 00000000 0000000000000000 0000000000000000" +
 			"1f 03 0000 00000000 036c616e 076578616d706c6500 000000" +
 			"18 01 0008 00000009"},
+	{"encrypted resolver, and withdrawn in ADN-only mode", RouterAdvertisement{Options: []Option{
+		EncryptedDNSOption{5400, EncryptedDNS{1, "dns.example", []netip.Addr{netip.MustParseAddr("2001:db8:a::1")}, dotParams}},
+		EncryptedDNSOption{0, EncryptedDNS{Priority: 2, Name: "dns.example"}},
+	}},
+		"8600 0000 00 00 0000 00000000 00000000" +
+			"90 08 0001 00001518 000d 03646e73076578616d706c6500 0010 20010db8000a0000 0000000000000001" +
+			"000e 0001 0004 03646f74 0003 0002 0355 00000000000000" +
+			"90 03 0002 00000000 000d 03646e73076578616d706c6500 00"},
 }
+
+// dotParams are alpn=dot and port=853 (RFC 9460 section 2.2).
+const dotParams = "\x00\x01\x00\x04\x03dot\x00\x03\x00\x02\x03\x55"
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -216,6 +227,18 @@ func TestOneBadOptionDoesNotHideTheRest(t *testing.T) {
 		{"DNSSL past the end", "1f02 0000 00000001 086578616d706c65", "label past the end"},
 		{"DNSSL compressed", "1f02 0000 00000001 036c616ec0000000", "compressed domain or label too long"},
 		{"DNSSL dot in label", "1f02 0000 00000001 036c2e6e00000000", "character in domain that is not allowed"},
+		{"resolver of 8", "9001 0001 00000001", "length is less than 16 octets"},
+		{"resolver name past the end", "9002 0001 00000001 0007 036c616e0000", "name past the end"},
+		{"resolver name not ended", "9002 0001 00000001 0004 036c616e0000", "domain without end"},
+		{"resolver without name", "9002 0001 00000001 0000 000000000000", "domain without end"},
+		{"resolver is the root", "9002 0001 00000001 0001 00 0000000000", "no domain"},
+		{"resolver name and more", "9002 0001 00000001 0006 036c616e0001", "octets after the domain"},
+		{"resolver address of 15", "9004 0001 00000001 0005 036c616e00 000f 000000000000000000000000000000", "addresses past the end or not 16 octets each"},
+		{"resolver address past the end", "9004 0001 00000001 0005 036c616e00 0020 000000000000000000000000000000", "addresses past the end or not 16 octets each"},
+		{"resolver ends with the address", "9004 0001 00000001 0004 02616e00 0010 20010db80000000000000000000000aa", "no service parameters field"},
+		{"resolver parameters past the end", "9003 0001 00000001 0005 036c616e00 0000 0006 0001000000", "service parameters past the end"},
+		{"resolver padding", "9002 0001 00000001 0005 036c616e00 01", "padding is not zero or too long"},
+		{"resolver padding of 15", "9004 0001 00000001 0003 016c00 0000 0000 000000000000000000000000000000", "padding is not zero or too long"},
 		{"DNSSL padding", "1f02 0000 00000001 036c616e00000001", "padding is not zero"},
 	} {
 		ra, problems, drop := ParseRA(hostB, 255, unhex(t, head+good+c.hex+good))
@@ -323,6 +346,9 @@ func TestAppendErrors(t *testing.T) {
 		"preferred > valid": PrefixInformation{Prefix: prefixA, Valid: 1, Preferred: 2},
 		"zero prefix":       PrefixInformation{},
 		"IPv4 prefix":       PrefixInformation{Prefix: netip.MustParsePrefix("192.0.2.0/24")},
+		"resolver empty":    EncryptedDNSOption{Lifetime: 1},
+		"resolver of IPv4":  EncryptedDNSOption{1, EncryptedDNS{1, "a", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, ""}},
+		"resolver too big":  EncryptedDNSOption{1, EncryptedDNS{1, "a", servers, ""}},
 		"raw of 7":          RawOption{Type: 200, Data: []byte{1, 2, 3, 4, 5}},
 		"raw too long":      RawOption{Type: 200, Data: make([]byte, 2046)},
 	} {

@@ -28,7 +28,7 @@ const (
 // maxOptionLen: the length field is one octet, in units of eight.
 const maxOptionLen = 255 * 8
 
-// Option is one ND option: SourceLinkLayer, PrefixInformation, MTU, RDNSS, DNSSL or RawOption.
+// Option is one ND option: SourceLinkLayer, PrefixInformation, MTU, RDNSS, DNSSL, EncryptedDNSOption or RawOption.
 type Option interface {
 	optionType() uint8
 	wireLen() int // octets on the wire, a multiple of 8
@@ -205,6 +205,8 @@ func parseOption(b []byte) (o Option, reason string) {
 		return parseRDNSS(b)
 	case optDNSSL:
 		return parseDNSSL(b)
+	case optEncryptedDNS:
+		return parseEncryptedDNS(b)
 	}
 	return RawOption{Type: b[0], Data: append([]byte(nil), b[2:]...)}, ""
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // Package ra builds and parses Router Advertisements and Solicitations and decides when to send
-// them (RFC 4861 sections 6.2 and 6.3, RFC 4191, RFC 7559, RFC 7772, RFC 8106, RFC 9096).
+// them (RFC 4861 sections 6.2 and 6.3, RFC 4191, RFC 7559, RFC 7772, RFC 8106, RFC 9096,
+// RFC 9463).
 //
 // It knows prefixes with lifetimes, the options and the schedule. It must not know sockets,
 // interfaces, the clock, or where a prefix came from. Start at Sender.Step for a LAN and at
@@ -105,6 +106,7 @@ type Content struct {
 	Prefixes      []Prefix
 	RDNSS         []netip.Addr
 	DNSSL         []string
+	EncryptedDNS  []EncryptedDNS // each name once
 }
 
 // Prefix is one Prefix Information option. Lifetimes are those of the delegation; the Sender caps
@@ -193,6 +195,7 @@ type Announced struct {
 	Prefixes       []AnnouncedPrefix
 	RDNSS          []netip.Addr // those withdrawn are not shown
 	DNSSL          []string
+	EncryptedDNS   []string // names
 }
 
 // AnnouncedPrefix is a prefix that hosts on the LAN may hold.

@@ -58,6 +58,11 @@ func randomContent(c choices, now time.Time) Content {
 			ct.DNSSL = append(ct.DNSSL, d)
 		}
 	}
+	for _, d := range []string{"dns.example", "doh.example"} {
+		if n := c.pick(4); n > 0 {
+			ct.EncryptedDNS = append(ct.EncryptedDNS, EncryptedDNS{1, d, []netip.Addr{dns1, dns2}[:n/2], dotParams[:len(dotParams)*min(1, n/2)]})
+		}
+	}
 	return ct
 }
 
@@ -265,7 +270,7 @@ func randomOption(rt *rapid.T) Option {
 	addr := func() netip.Addr {
 		return netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "address")))
 	}
-	switch rapid.IntRange(0, 5).Draw(rt, "kind") {
+	switch rapid.IntRange(0, 6).Draw(rt, "kind") {
 	case 0:
 		return SourceLinkLayer(rapid.SliceOfN(rapid.Byte(), 6, 6).Draw(rt, "mac"))
 	case 1:
@@ -285,6 +290,14 @@ func randomOption(rt *rapid.T) Option {
 		o := DNSSL{Lifetime: rapid.Uint32().Draw(rt, "lifetime")}
 		for range rapid.IntRange(1, 8).Draw(rt, "domains") {
 			o.Domains = append(o.Domains, rapid.StringMatching(`[a-z0-9_-]{1,20}(\.[A-Za-z0-9]{1,10}){0,3}`).Draw(rt, "domain"))
+		}
+		return o
+	case 5:
+		o := EncryptedDNSOption{Lifetime: rapid.Uint32().Draw(rt, "lifetime")}
+		o.Name = rapid.StringMatching(`[a-z0-9_-]{1,20}(\.[A-Za-z0-9]{1,10}){0,3}`).Draw(rt, "name")
+		o.Priority, o.Params = rapid.Uint16().Draw(rt, "priority"), string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(rt, "params"))
+		for range rapid.IntRange(0, 5).Draw(rt, "addresses") {
+			o.Addrs = append(o.Addrs, addr())
 		}
 		return o
 	default:

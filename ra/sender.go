@@ -264,7 +264,7 @@ func (s *Sender) takesAway(now time.Time, t truth) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.told, func(e entry) bool {
-		return e.live && (!t.has(e.key) || e.kind == kindPrefix && e.preferred.After(now) && !t.prefers(e.prefix))
+		return e.live && (!t.has(e.key) || t.drops(now, e))
 	})
 }
 

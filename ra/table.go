@@ -20,11 +20,12 @@ const (
 	kindPrefix kind = iota
 	kindServer
 	kindDomain
+	kindResolver
 	numKinds
 )
 
-// key is the identity of something that hosts were told of: a prefix, a DNS server (as a /128) or
-// a search domain.
+// key is the identity of something that hosts were told of: a prefix, a DNS server (as a /128), a search
+// domain or the name of an encrypted resolver.
 type key struct {
 	kind   kind
 	prefix netip.Prefix
@@ -38,10 +39,11 @@ func serverKey(a netip.Addr) key { return key{kind: kindServer, prefix: netip.Pr
 // section 3.5), until no host can hold it.
 type entry struct {
 	key
-	onLink, autonomous bool      // of a prefix: as last told, kept when it is withdrawn
-	preferred, valid   time.Time // the ends as the last RA gave them; zero when it withdrew
-	hold               time.Time // the latest end that any RA gave: a host may hold it until then
-	live               bool      // the last RA that somebody got had a lifetime for it
+	onLink, autonomous bool         // of a prefix: as last told, kept when it is withdrawn
+	resolver           EncryptedDNS // as last told: systemd 257 does not read a withdrawal without addresses
+	preferred, valid   time.Time    // the ends as the last RA gave them; zero when it withdrew
+	hold               time.Time    // the latest end that any RA gave: a host may hold it until then
+	live               bool         // the last RA that somebody got had a lifetime for it
 }
 
 // table is everything ever advertised that a host may still hold, in the order of first telling.
@@ -102,7 +104,7 @@ func (t *table) limit(tr truth) []note.Note {
 				break
 			}
 			what := (*t)[first].domain
-			if k != kindDomain {
+			if k == kindPrefix || k == kindServer {
 				what = (*t)[first].prefix.String()
 			}
 			notes = append(notes, note.New(note.Warn, "too many stale announcements: no longer withdrawn", "prefix", what))
@@ -137,6 +139,7 @@ func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
 	}
 	var oldServers []netip.Addr
 	var oldDomains []string
+	var oldResolvers []EncryptedDNS
 	for _, e := range s.told {
 		switch {
 		case tr.has(e.key):
@@ -144,6 +147,8 @@ func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
 			m.Options = append(m.Options, PrefixInformation{Prefix: e.prefix, OnLink: e.onLink, Autonomous: e.autonomous})
 		case e.kind == kindServer:
 			oldServers = append(oldServers, e.prefix.Addr())
+		case e.kind == kindResolver:
+			oldResolvers = append(oldResolvers, e.resolver)
 		default:
 			oldDomains = append(oldDomains, e.domain)
 		}
@@ -154,6 +159,8 @@ func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
 	}
 	m.Options = appendDNS(m.Options, dns, tr.rdnss, tr.dnssl)
 	m.Options = appendDNS(m.Options, 0, oldServers, oldDomains)
+	m.Options = appendResolvers(m.Options, dns, tr.resolvers)
+	m.Options = appendResolvers(m.Options, 0, oldResolvers)
 	return m
 }
 
@@ -182,6 +189,13 @@ func appendDNS(opts []Option, lifetime uint32, servers []netip.Addr, domains []s
 	return opts
 }
 
+func appendResolvers(opts []Option, lifetime uint32, resolvers []EncryptedDNS) []Option {
+	for _, d := range resolvers {
+		opts = append(opts, EncryptedDNSOption{lifetime, d})
+	}
+	return opts
+}
+
 // record notes in the table what the RA m, sent now, has told.
 func (s *Sender) record(now time.Time, m RouterAdvertisement) {
 	tell := func(k key, preferred, valid uint32, onLink, autonomous bool) {
@@ -202,6 +216,12 @@ func (s *Sender) record(now time.Time, m RouterAdvertisement) {
 		case DNSSL:
 			for _, d := range o.Domains {
 				tell(key{kind: kindDomain, domain: d}, 0, o.Lifetime, false, false)
+			}
+		case EncryptedDNSOption:
+			k := key{kind: kindResolver, domain: o.Name}
+			tell(k, 0, o.Lifetime, false, false)
+			if e := s.told.find(k); e != nil {
+				e.resolver = o.EncryptedDNS
 			}
 		}
 	}
@@ -224,6 +244,8 @@ func (s *Sender) Announced(now time.Time) Announced {
 		case !e.live:
 		case e.kind == kindServer:
 			a.RDNSS = append(a.RDNSS, e.prefix.Addr())
+		case e.kind == kindResolver:
+			a.EncryptedDNS = append(a.EncryptedDNS, e.domain)
 		default:
 			a.DNSSL = append(a.DNSSL, e.domain)
 		}
