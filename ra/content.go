@@ -64,6 +64,9 @@ func usablePrefixes(in []Prefix, r *refusal) []Prefix {
 			why = "too many"
 		default:
 			p.Prefix = masked
+			if p.Limit != 0 {
+				p.Limit = max(p.Limit, MinPrefixLimit).Truncate(time.Second)
+			}
 			out = append(out, p)
 			continue
 		}
@@ -129,10 +132,18 @@ func prefixProblem(p netip.Prefix) string {
 }
 
 // left are the lifetimes of the prefix as an RA of now has them: capped (RFC 9096 section 3.4),
-// never more than the delegation has left (L-15), preferred never more than valid.
+// never more than the delegation has left (L-15) or its Limit, preferred never more than valid.
 func (p Prefix) left(now time.Time) (preferred, valid uint32) {
-	valid = min(p.Valid.Seconds(now), seconds(NDValidLimit))
+	valid = min(p.Valid.Seconds(now), seconds(p.most()))
 	return min(p.Preferred.Seconds(now), seconds(NDPreferredLimit), valid), valid
+}
+
+// most is what the valid lifetime is capped to.
+func (p Prefix) most() time.Duration {
+	if p.Limit == 0 {
+		return NDValidLimit
+	}
+	return min(p.Limit, NDValidLimit)
 }
 
 // seconds is d as a lifetime on the wire; the durations here are constants or intervals, all small.

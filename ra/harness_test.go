@@ -274,6 +274,36 @@ func (m *model) active(now time.Time, p netip.Prefix) (Prefix, bool) {
 	return Prefix{}, false
 }
 
+// limits are the longest Limit in seconds of all valid prefixes, and of those that are not ULA; 0 if one of them has none.
+func (m *model) limits(now time.Time) (all, global uint32) {
+	none := [2]bool{}
+	for _, p := range m.content.Prefixes {
+		if p.Valid.Seconds(now) == 0 {
+			continue
+		}
+		isULA := ula.Contains(p.Prefix.Addr())
+		none[0], none[1] = none[0] || p.Limit == 0, none[1] || p.Limit == 0 && !isULA
+		l := max(12, uint32(p.Limit/time.Second))
+		if all = max(all, l); !isULA {
+			global = max(global, l)
+		}
+	}
+	if none[0] {
+		all = 0
+	}
+	if none[1] {
+		global = 0
+	}
+	return all, global
+}
+
+func (m *model) dnsLifetimes(now time.Time) (least, most uint32) {
+	if all, _ := m.limits(now); all > 0 {
+		return min(all, 2700), min(all, 5400)
+	}
+	return 2700, 5400
+}
+
 func (m *model) check(t failer, now time.Time, ev Event, ras []sentRA) {
 	t.Helper()
 	stop, isStop := ev.(Stop)
@@ -312,6 +342,9 @@ func (m *model) checkHeader(t failer, now time.Time, r sentRA, final bool) {
 	want := uint16(0)
 	if m.content.DefaultRouter && global && !final {
 		want = 2700
+		if _, most := m.limits(now); most > 0 {
+			want = uint16(min(2700, most))
+		}
 	}
 	if r.ra.RouterLifetime != want {
 		t.Fatalf("at %v: router lifetime %d, want %d", now.Sub(boot), r.ra.RouterLifetime, want)
@@ -338,6 +371,9 @@ func (m *model) checkPrefixes(t failer, now time.Time, r sentRA) {
 		if active {
 			held.onLink, held.autonomous = c.OnLink, c.Autonomous
 			valid := min(c.Valid.Seconds(now), 5400)
+			if c.Limit != 0 {
+				valid = min(valid, max(12, uint32(c.Limit/time.Second)))
+			}
 			if pio.Valid != valid || pio.Preferred != min(c.Preferred.Seconds(now), 2700, valid) {
 				t.Fatalf("at %v: %v has %d/%d", now.Sub(boot), pio.Prefix, pio.Valid, pio.Preferred)
 			}
@@ -376,8 +412,8 @@ func (m *model) checkServers(t failer, now time.Time, r sentRA) {
 		if !ok {
 			continue
 		}
-		if o.Lifetime != 0 && (o.Lifetime < 2700 || o.Lifetime > 5400) {
-			t.Fatalf("at %v: RDNSS lifetime %d", now.Sub(boot), o.Lifetime)
+		if least, most := m.dnsLifetimes(now); o.Lifetime != 0 && (o.Lifetime < least || o.Lifetime > most) {
+			t.Fatalf("at %v: RDNSS lifetime %d, want %d to %d", now.Sub(boot), o.Lifetime, least, most)
 		}
 		for _, a := range o.Servers {
 			if want := slices.Contains(m.content.RDNSS, a); !want && o.Lifetime != 0 {
@@ -404,12 +440,13 @@ func (m *model) checkResolvers(t failer, now time.Time, r sentRA) {
 		if !ok {
 			continue
 		}
+		least, most := m.dnsLifetimes(now)
 		held := m.resolved[o.Name]
 		want := slices.ContainsFunc(m.content.EncryptedDNS, func(d EncryptedDNS) bool { return strings.EqualFold(strings.TrimSuffix(d.Name, "."), o.Name) })
 		switch {
 		case !want && (o.Lifetime != 0 || !slices.Equal(o.Addrs, held.addrs)):
 			t.Fatalf("at %v: resolver %v is gone but has lifetime %d, addresses %v, told %v", now.Sub(boot), o.Name, o.Lifetime, o.Addrs, held.addrs)
-		case want && o.Lifetime != 0 && (o.Lifetime < 2700 || o.Lifetime > 5400):
+		case want && o.Lifetime != 0 && (o.Lifetime < least || o.Lifetime > most):
 			t.Fatalf("at %v: resolver %v has lifetime %d", now.Sub(boot), o.Name, o.Lifetime)
 		}
 		if end := now.Add(time.Duration(o.Lifetime) * time.Second); end.After(held.until) {

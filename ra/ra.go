@@ -42,6 +42,12 @@ const (
 	DefaultMaxRtrAdvInterval = 600 * time.Second
 )
 
+// MinPrefixLimit is what multicasts at the shortest MaxRtrAdvInterval keep alive, with two of them lost.
+const MinPrefixLimit = rollingRAs * 4 * time.Second
+
+// rollingRAs multicasts leave while hosts hold what one of them said, if a Limit is in force.
+const rollingRAs = 3
+
 // Preference is the default router preference (RFC 4191 section 2.1), two bits on the wire.
 type Preference uint8
 
@@ -117,6 +123,11 @@ type Prefix struct {
 	Autonomous bool
 	Preferred  lifetime.Until
 	Valid      lifetime.Until
+	// Limit is the most that hosts are told at any moment for both lifetimes, again and again, while the lifetimes of
+	// the delegation are not sure: hosts are then not left with a dead prefix for longer. Router lifetime and DNS
+	// follow, and multicasts come three in each Limit, more than RFC 7772 wants. Zero is no such limit; other values
+	// are raised to MinPrefixLimit.
+	Limit time.Duration
 }
 
 // Event is what happens to a Sender or, where that says so, to a Receiver.

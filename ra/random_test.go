@@ -44,7 +44,8 @@ func randomContent(c choices, now time.Time) Content {
 	ends := []uint32{0, 1, 100, 2000, 5400, 86400, lifetime.Infinity}
 	for i, p := range []netip.Prefix{prefixA, prefixB, ulaP} {
 		if what := c.pick(8); what > 0 {
-			ct.Prefixes = append(ct.Prefixes, Prefix{Prefix: p, OnLink: i != 1, Autonomous: c.pick(5) > 0,
+			limits := []time.Duration{0, 0, 0, 0, 0, 0, 10 * time.Minute, 2 * time.Hour}
+			ct.Prefixes = append(ct.Prefixes, Prefix{Prefix: p, OnLink: i != 1, Autonomous: c.pick(5) > 0, Limit: limits[c.pick(8)],
 				Preferred: lifetime.FromSeconds(now, ends[c.pick(len(ends))]), Valid: lifetime.FromSeconds(now, ends[what-1])})
 		}
 	}

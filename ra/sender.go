@@ -195,6 +195,9 @@ func (s *Sender) review(now time.Time, a *Actions) {
 	if !s.up || !s.spoken && len(t.prefixes) == 0 && !s.owes() {
 		return
 	}
+	if _, most := s.intervals(now); !s.last.IsZero() {
+		s.pull(later(s.last.Add(most), s.earliest(now))) // the interval drawn was for a longer lifetime
+	}
 	shorter, longer := s.lifetimesMoved(now)
 	away := s.takesAway(now, t)
 	back := s.toldLifetime == 0 && t.router
@@ -240,7 +243,8 @@ func (s *Sender) tellHosts(now time.Time, a *Actions) {
 // were promised more than there is (RFC 9096 L-15). longer: there is more, and hosts would run out
 // if they missed the next multicast.
 func (s *Sender) lifetimesMoved(now time.Time) (shorter, longer bool) {
-	enough := s.next.Add(s.cfg.MaxInterval)
+	_, most := s.intervals(now)
+	enough := s.next.Add(most)
 	compare := func(told time.Time, left uint32) {
 		end := now.Add(time.Duration(left) * time.Second)
 		shorter = shorter || end.Add(shortenSlack).Before(told)
@@ -278,6 +282,25 @@ func (s *Sender) nextExpiry(now time.Time) time.Time {
 		}
 	}
 	return next
+}
+
+// intervals are the MinRtrAdvInterval and MaxRtrAdvInterval of now: shorter than configured if a prefix with a Limit
+// would run out otherwise.
+func (s *Sender) intervals(now time.Time) (least, most time.Duration) {
+	most = s.cfg.MaxInterval
+	for _, p := range s.content.Prefixes {
+		if p.Limit > 0 && !p.Valid.Over(now) {
+			most = min(most, p.Limit/rollingRAs)
+		}
+	}
+	return max(3*time.Second, min(s.cfg.MinInterval, most*3/4)), most
+}
+
+func later(t, u time.Time) time.Time {
+	if t.Before(u) {
+		return u
+	}
+	return t
 }
 
 // earliest is when the next multicast may leave (RFC 4861 section 6.2.6, MIN_DELAY_BETWEEN_RAS).
@@ -336,7 +359,8 @@ func (s *Sender) sendMulticast(now time.Time, a *Actions) {
 	a.Notes = append(a.Notes, t.changes(s.said)...)
 	s.said, s.last, s.answers = t, now, nil
 	s.initial = max(0, s.initial-1)
-	interval := s.cfg.MinInterval + s.random(s.cfg.MaxInterval-s.cfg.MinInterval)
+	least, most := s.intervals(now)
+	interval := least + s.random(most-least)
 	if s.initial > 0 {
 		interval = min(interval, MaxInitialRtrAdvertInterval)
 	}

@@ -120,8 +120,9 @@ func (t *table) limit(tr truth) []note.Note {
 func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
 	tr := s.truth(now)
 	m := RouterAdvertisement{CurHopLimit: curHopLimit, Managed: tr.managed, OtherConfig: tr.other}
+	mostRouter, mostDNS := s.limits(now)
 	if tr.router && !last {
-		m.RouterLifetime, m.Preference = uint16(seconds(NDPreferredLimit)), tr.preference
+		m.RouterLifetime, m.Preference = uint16(seconds(mostRouter)), tr.preference
 	}
 	if s.haveMAC {
 		m.Options = append(m.Options, SourceLinkLayer(s.mac))
@@ -153,7 +154,7 @@ func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
 			oldDomains = append(oldDomains, e.domain)
 		}
 	}
-	dns := s.dnsLifetime(longest)
+	dns := s.dnsLifetime(now, longest, mostDNS)
 	if last {
 		dns = 0
 	}
@@ -164,11 +165,31 @@ func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
 	return m
 }
 
+// limits are the most that hosts are told of the router and of DNS: no more than of the prefix, if all that lead there
+// have a Limit. ULA leads to DNS only.
+func (s *Sender) limits(now time.Time) (router, dns time.Duration) {
+	for _, p := range s.content.Prefixes {
+		if _, valid := p.left(now); valid == 0 {
+			continue
+		}
+		dns = max(dns, p.most())
+		if !ula.Contains(p.Prefix.Addr()) {
+			router = max(router, p.most())
+		}
+	}
+	if dns == 0 {
+		dns = NDValidLimit
+	}
+	return min(router, NDPreferredLimit), dns
+}
+
 // dnsLifetime follows the longest valid prefix up to NDValidLimit (RFC 9096 section 3.4) but is never
 // less than the router lifetime or three times MaxRtrAdvInterval (RFC 8106 section 5.1): hosts drop
-// short ones, and what goes away is withdrawn by name anyway.
-func (s *Sender) dnsLifetime(longestValid uint32) uint32 {
-	return max(longestValid, seconds(NDPreferredLimit), seconds(3*s.cfg.MaxInterval))
+// short ones, and what goes away is withdrawn by name anyway. Where all prefixes have a Limit it is no more
+// than the longest of them.
+func (s *Sender) dnsLifetime(now time.Time, longestValid uint32, most time.Duration) uint32 {
+	_, interval := s.intervals(now)
+	return max(longestValid, seconds(min(most, NDPreferredLimit)), seconds(3*interval))
 }
 
 // dnsslRoom is how long one DNSSL option may get: four of the longest names, and far from MaxOptions.
