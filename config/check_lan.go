@@ -47,7 +47,7 @@ func (c *checker) prefix() {
 			c.noticef(v.line, "Hint: no effect with a static prefix")
 			return
 		}
-		c.cfg.Prefix.Hint = h
+		c.cfg.Prefix.Hints = append(c.cfg.Prefix.Hints, h)
 	}
 }
 

@@ -67,12 +67,30 @@ func (s Source) String() string {
 	return "dhcpv6"
 }
 
+// RequestAddress says whether an address for the tunnel interface is asked for by DHCPv6.
+type RequestAddress uint8
+
+const (
+	AddressAuto RequestAddress = iota // when Router Advertisements on the tunnel have the M flag (RFC 7084 WAA-6)
+	AddressYes
+	AddressNo
+)
+
+// String is the word in the file.
+func (a RequestAddress) String() string { return [...]string{"auto", "yes", "no"}[a] }
+
 // Prefix is the delegation.
 type Prefix struct {
 	Source Source
 	Static netip.Prefix // masked; valid only for Static
-	Hint   netip.Prefix // wished length (::/56) or wished prefix; zero: nothing is wished
+	// Hints are the delegations to ask for, each a wished length (::/56) or a wished prefix; empty: one, and
+	// nothing is wished. Their order numbers the IAIDs.
+	Hints          []netip.Prefix
+	RequestAddress RequestAddress
 }
+
+// MaxHints bounds the delegations that are asked for.
+const MaxHints = 7
 
 // RDNSSMode says which DNS servers hosts are told.
 type RDNSSMode uint8

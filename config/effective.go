@@ -69,7 +69,9 @@ func effective(c *Config, show func(secret) string) string {
 	w.section("Prefix")
 	w.set("Source", c.Prefix.Source.String(), "")
 	w.set("Prefix", prefixText(c.Prefix.Static), "asked for by DHCPv6")
-	w.set("Hint", prefixText(c.Prefix.Hint), "none")
+	for _, h := range c.Prefix.Hints {
+		w.set("Hint", prefixText(h), "none")
+	}
 	if len(c.LANs) == 0 {
 		w.WriteString("\n# [LAN]: none, add one or give --lan BRIDGE\n")
 	}

@@ -25,14 +25,17 @@ func staticDelegation(p netip.Prefix) Delegation {
 
 // delegations are our prefixes with what came along, from the file or from the lease.
 func (r *Router) delegations() (ds []Delegation, dns []netip.Addr, search []string) {
+	if r.leaving {
+		return nil, nil, nil
+	}
 	if r.client == nil {
 		return []Delegation{staticDelegation(r.cfg.Prefix.Static)}, nil, nil
 	}
 	lease := r.client.Lease()
-	for _, p := range lease.Prefixes {
-		ds = append(ds, Delegation{Prefix: p.Prefix, Preferred: p.Preferred, Valid: p.Valid})
+	for _, p := range lease.Prefixes() {
+		ds = append(ds, Delegation{Prefix: p.Prefix, Exclude: p.Exclude, Preferred: p.Preferred, Valid: p.Valid, Unconfirmed: lease.Unconfirmed})
 	}
-	return ds, lease.DNS, lease.Search
+	return ds, lease.Info.DNS, lease.Info.Search
 }
 
 // startDHCPv6 opens the store and makes the client, with the lease of an earlier process if there is one.
@@ -54,14 +57,22 @@ func (r *Router) startDHCPv6(now time.Time) error {
 	if kept.duid == "" { // keep the identity before anybody hears it
 		r.saveLease(now)
 	}
-	if len(kept.lease.Prefixes) > 0 {
+	if kept.lease.Server != "" {
 		r.stepClient(now, client.Restored{Lease: kept.lease})
 	}
 	return nil
 }
 
 func (r *Router) clientConfig() client.Config {
-	return client.Config{DUID: r.store.duid, IAID: r.store.iaid, Hint: r.cfg.Prefix.Hint, PointToPoint: true}
+	c := client.Config{DUID: r.store.duid, PointToPoint: true, LossyLink: true}
+	hints := r.cfg.Prefix.Hints
+	if len(hints) == 0 {
+		hints = []netip.Prefix{{}}
+	}
+	for i, h := range hints {
+		c.IAs = append(c.IAs, client.Wanted{Type: dhcpv6.PD, IAID: r.store.iaid + dhcpv6.IAID(i), Hint: h})
+	}
+	return c
 }
 
 func (r *Router) stepClient(now time.Time, ev client.Event) {
@@ -78,15 +89,25 @@ func (r *Router) stepClient(now time.Time, ev client.Event) {
 	if a.Changed {
 		r.replan = true
 	}
+	r.unsent = append(r.unsent, a.Send...)
+	if a.Left != nil {
+		r.left = a.Left
+	}
+	r.clientWake = a.Wake
+	r.notes(a.Notes)
+}
+
+// sendDHCPv6 sends what the client's steps gave, after the plan has been carried out: what a Release gives back is
+// then in use no longer.
+func (r *Router) sendDHCPv6() {
 	src := r.opt.Tunnel.Snapshot().LinkLocal
-	for _, m := range a.Send {
+	for _, m := range r.unsent {
 		p := ip6pkt.UDP(src, client.AllServers, dhcpv6.ClientPort, dhcpv6.ServerPort, dhcpHopLimit, m)
 		if err := r.opt.Tunnel.Send(p); err != nil {
 			r.log.Debug("DHCPv6 message not sent", "err", err)
 		}
 	}
-	r.clientWake = a.Wake
-	r.notes(a.Notes)
+	r.unsent = nil
 }
 
 func (r *Router) saveLease(now time.Time) {
@@ -126,7 +147,7 @@ func (r *Router) onControlPacket(now time.Time, packet []byte) {
 	if err != nil || u.Dst.Port() != dhcpv6.ClientPort {
 		return // ND from the hub and messages for a server are of no use to this box
 	}
-	r.stepClient(now, client.Received{From: u.Src.Addr(), Data: u.Payload})
+	r.stepClient(now, client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
 }
 
 // sampleTunnel shows the tunnel's counters to the health machine.

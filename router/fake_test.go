@@ -235,7 +235,7 @@ func (b *boxTest) command(c Command) {
 // end stops the box if it still runs: a bubble must not leave goroutines.
 func (b *boxTest) end() {
 	select {
-	case b.commands <- Leave:
+	case b.commands <- Handover:
 		<-b.ended
 	case <-b.r.done:
 	}

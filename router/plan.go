@@ -43,8 +43,11 @@ type Told struct {
 // Delegation is a prefix of ours, by DHCPv6 or from the configuration.
 type Delegation struct {
 	Prefix    netip.Prefix
+	Exclude   netip.Prefix // the part that no LAN may have (RFC 6603); zero: none
 	Preferred lifetime.Until
 	Valid     lifetime.Until
+	// Unconfirmed: nobody knows how old it is, so hosts are told of it for a short time only, time and again.
+	Unconfirmed bool
 }
 
 // Plan is what follows from the facts: kernel state and RA content decided in one place.

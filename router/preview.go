@@ -25,7 +25,8 @@ func Preview(cfg *config.Config) string {
 	d := staticDelegation(cfg.Prefix.Static)
 	if cfg.Prefix.Source == config.DHCPv6 {
 		d.Prefix = exampleDelegation
-		if h := cfg.Prefix.Hint; h.IsValid() {
+		if hs := cfg.Prefix.Hints; len(hs) > 0 {
+			h := hs[0]
 			d.Prefix = netip.PrefixFrom(exampleDelegation.Addr(), h.Bits())
 			if !h.Addr().IsUnspecified() {
 				d.Prefix = h

@@ -45,7 +45,7 @@ type Command uint8
 const (
 	Reload Command = iota // SIGHUP
 	Stop                  // SIGTERM: for good, everything is put back
-	Leave                 // SIGUSR2: a successor follows
+	Handover                 // SIGUSR2: a successor follows
 )
 
 // Options is everything a Router is made of. All fields but Reload and Commands are required.
@@ -89,8 +89,13 @@ type Router struct {
 	lans       []*lan
 	resuming   bool // LANs made now were served by a predecessor
 	nd         chan ndMessage
+	unsent     [][]byte // DHCPv6 messages that wait until the plan of the same step is carried out
 	queries    chan chan status.Snapshot
 	done       chan struct{}
+
+	leaves  chan struct{}
+	leaving bool         // Leave has been asked for
+	left    *client.Left // how it ended; the box then stops
 
 	plan     Plan
 	replan   bool // facts changed
@@ -114,6 +119,7 @@ func New(opt Options) (*Router, error) {
 		opt: opt, cfg: opt.Config, log: opt.Log,
 		nd:      make(chan ndMessage, 64),
 		queries: make(chan chan status.Snapshot),
+		leaves:  make(chan struct{}),
 		done:    make(chan struct{}),
 		health:  health.New(opt.Rand),
 	}
@@ -134,7 +140,7 @@ func New(opt Options) (*Router, error) {
 // ErrTunnelFailed ends Run when the WireGuard device died under it.
 var ErrTunnelFailed = errors.New("tunnel device failed")
 
-// Run is the loop. It returns nil after Stop or Leave (or the end of ctx, which counts as Stop). An error says
+// Run is the loop. It returns nil after Stop or Handover (or the end of ctx, which counts as Stop). An error says
 // that the kernel was not wholly put back, or that the box cannot go on; kernel state then stays, so that
 // nothing leaks past the tunnel.
 func (r *Router) Run(ctx context.Context) error {
@@ -149,6 +155,9 @@ func (r *Router) Run(ctx context.Context) error {
 	for {
 		if err := r.settle(ctx, now); err != nil {
 			return err
+		}
+		if r.left != nil {
+			return r.stop(ctx, now)
 		}
 		select {
 		case <-r.opt.Clock.C():
@@ -167,6 +176,9 @@ func (r *Router) Run(ctx context.Context) error {
 		case m := <-r.nd:
 			now = r.opt.Clock.Now()
 			r.onND(now, m)
+		case <-r.leaves:
+			now = r.opt.Clock.Now()
+			r.leave(now)
 		case q := <-r.queries:
 			now = r.opt.Clock.Now()
 			q <- r.snapshot(now)
@@ -190,6 +202,7 @@ func (r *Router) settle(ctx context.Context, now time.Time) error {
 	if r.reapply && r.apply.due(now) {
 		r.applyPlan(ctx, now)
 	}
+	r.sendDHCPv6()
 	if err := r.opt.Clock.Set(r.nextWake()); err != nil {
 		return fmt.Errorf("boot-clock timer: %w", err)
 	}
@@ -305,8 +318,8 @@ func (r *Router) onCommand(ctx context.Context, now time.Time, c Command) (done 
 	case Reload:
 		r.reload(now)
 		return false, nil
-	case Leave:
-		r.leave(now)
+	case Handover:
+		r.handOver(now)
 		return true, nil
 	}
 	return true, r.stop(ctx, now)

@@ -173,7 +173,7 @@ func TestStopTellsHostsAndRestores(t *testing.T) {
 
 // RFC 9096 WPD-9: "CE routers SHOULD NOT automatically send DHCPv6-PD RELEASE messages upon restart events."
 func TestRFC9096_WPD9_LeaveAndStopSendNoRelease(t *testing.T) {
-	for _, c := range []Command{Stop, Leave} {
+	for _, c := range []Command{Stop, Handover} {
 		run(t, delegated, nil, func(b *boxTest) {
 			b.command(c)
 			if slices.Contains(b.hub.sent, lib.MessageTypeRelease) {
@@ -188,7 +188,7 @@ func TestLeaveIsSilentAndASuccessorTakesOver(t *testing.T) {
 	run(t, delegated, func(b *boxTest) { state = b.opt.State }, func(b *boxTest) {
 		b.after(10 * time.Minute)
 		b.newRAs("br-lan")
-		b.command(Leave)
+		b.command(Handover)
 		if got := b.newRAs("br-lan"); len(got) != 0 || b.plane.Restored() {
 			t.Errorf("%d RAs, restored %v; want silence", len(got), b.plane.Restored())
 		}

@@ -62,7 +62,7 @@ func (r *Router) prefixStatus(now time.Time) []status.Prefix {
 		})
 	}
 	st := r.client.Status()
-	for _, p := range st.Lease.Prefixes {
+	for _, p := range st.Lease.Prefixes() {
 		if p.Valid.Over(now) {
 			continue
 		}
@@ -87,7 +87,7 @@ func (r *Router) dhcpStatus(now time.Time) *status.DHCPv6 {
 	}
 	st := r.client.Status()
 	d := &status.DHCPv6{
-		State: st.State.String(), DUID: r.store.duid.String(), IAID: uint32(r.store.iaid),
+		State: st.State.String(), DUID: r.store.duid.String(),
 		Next: st.Next, NextS: status.Never, LastError: st.LastError, Sent: st.Sent, Received: st.Received, Dropped: st.Dropped,
 	}
 	if !st.NextAt.IsZero() {
@@ -127,7 +127,7 @@ func (r *Router) lanStatus(now time.Time) []status.LAN {
 
 // preferred says whether any delegation may still be used for something new.
 func (r *Router) preferred(now time.Time) bool {
-	return slices.ContainsFunc(r.client.Lease().Prefixes, func(p client.Prefix) bool { return !p.Preferred.Over(now) })
+	return slices.ContainsFunc(r.client.Lease().Prefixes(), func(p client.Prefix) bool { return !p.Preferred.Over(now) })
 }
 
 func (r *Router) planLAN(i int) LANPlan {

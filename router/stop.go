@@ -4,6 +4,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,8 +32,42 @@ func (r *Router) stop(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// leave hands over to a successor: the LAN notices nothing.
+// Leave gives the lease back to the server and stops the box for good. It returns when the kernel has been put back;
+// the error is that of ctx, or says that the box ended in another way.
+func (r *Router) Leave(ctx context.Context) (client.Left, error) {
+	select {
+	case r.leaves <- struct{}{}:
+	case <-r.done:
+	case <-ctx.Done():
+		return client.Left{}, ctx.Err()
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return client.Left{}, ctx.Err()
+	}
+	if r.left == nil {
+		return client.Left{}, errors.New("the box was stopped before the server answered")
+	}
+	return *r.left, nil
+}
+
+// leave begins to give the lease back: the prefixes go from LAN and kernel first.
 func (r *Router) leave(now time.Time) {
+	if r.leaving {
+		return
+	}
+	r.info("leaving: the prefix is given back")
+	r.leaving, r.replan = true, true
+	if r.client == nil {
+		r.left = &client.Left{Released: true, How: "the prefix is a static one, there was no lease to release"}
+		return
+	}
+	r.stepClient(now, client.Leave{})
+}
+
+// handOver leaves everything to a successor: the LAN notices nothing.
+func (r *Router) handOver(now time.Time) {
 	for _, l := range r.lans {
 		r.endLAN(now, l, forSuccessor)
 	}

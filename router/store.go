@@ -99,7 +99,7 @@ func (s *store) changed(now time.Time, l client.Lease) {
 	switch {
 	case at.Before(now):
 		at = now
-	case s.saved.IsZero() || !sameButLifetimes(l, s.onDisk):
+	case s.saved.IsZero() || !l.SameButTimes(s.onDisk):
 		at = s.atOnce(now)
 	}
 	if s.wake.IsZero() || at.Before(s.wake) {
@@ -143,29 +143,6 @@ func (s *store) save(now time.Time) error {
 	}
 	s.onDisk, s.saved = s.lease, now
 	return nil
-}
-
-// sameButLifetimes says whether two leases differ in nothing but their times.
-func sameButLifetimes(a, b client.Lease) bool {
-	if a.Server != b.Server || len(a.Prefixes) != len(b.Prefixes) || len(a.DNS) != len(b.DNS) || len(a.Search) != len(b.Search) {
-		return false
-	}
-	for i := range a.Prefixes {
-		if a.Prefixes[i].Prefix != b.Prefixes[i].Prefix {
-			return false
-		}
-	}
-	for i := range a.DNS {
-		if a.DNS[i] != b.DNS[i] {
-			return false
-		}
-	}
-	for i := range a.Search {
-		if a.Search[i] != b.Search[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // newDUID makes the identity of a box that has none: random, so that cloned cards differ; from the

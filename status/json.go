@@ -40,6 +40,15 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 func (s Snapshot) filled() Snapshot {
 	s.Tunnel.Peers = list(s.Tunnel.Peers)
 	s.Prefixes = list(s.Prefixes)
+	if s.DHCPv6 != nil {
+		d := *s.DHCPv6
+		d.IAs = slices.Clone(list(d.IAs))
+		for i := range d.IAs {
+			d.IAs[i].Prefixes = list(d.IAs[i].Prefixes)
+		}
+		d.DNS, d.Search, d.NTP, d.EncryptedDNS = list(d.DNS), list(d.Search), list(d.NTP), list(d.EncryptedDNS)
+		s.DHCPv6 = &d
+	}
 	s.LANs = slices.Clone(list(s.LANs))
 	for i := range s.LANs {
 		l := &s.LANs[i]

@@ -62,15 +62,47 @@ type Prefix struct {
 
 // DHCPv6 is the client machine.
 type DHCPv6 struct {
-	State     string  `json:"state"`
-	DUID      string  `json:"duid"`
-	IAID      uint32  `json:"iaid"`
-	Next      string  `json:"next"`
-	NextS     float64 `json:"next_s"` // -1: nothing is planned
-	LastError string  `json:"last_error"`
-	Sent      uint64  `json:"sent"`
-	Received  uint64  `json:"received"`
-	Dropped   uint64  `json:"dropped"`
+	State         string   `json:"state"`
+	DUID          string   `json:"duid"`
+	Server        string   `json:"server"` // DUID of the server of the lease; empty: there is none
+	ServerAddress string   `json:"server_address"`
+	Next          string   `json:"next"`
+	NextS         float64  `json:"next_s"` // -1: nothing is planned
+	LastError     string   `json:"last_error"`
+	LastRefused   string   `json:"last_refused"` // why the last message that was refused was
+	Confirmed     bool     `json:"confirmed"`    // false: the lease is older than this boot, and no server has confirmed it yet
+	Reconfigure   bool     `json:"reconfigure"`  // the server has given us a key and may tell us to ask again
+	IAs           []IA     `json:"ias"`
+	DNS           []string `json:"dns"`
+	Search        []string `json:"search"`
+	NTP           []string `json:"ntp"`
+	EncryptedDNS  []string `json:"encrypted_dns"` // names of the resolvers
+	Sent          uint64   `json:"sent"`
+	Received      uint64   `json:"received"`
+	Dropped       uint64   `json:"dropped"`
+}
+
+// IA is one identity association that the client asks for.
+type IA struct {
+	Type      string     `json:"type"` // IA_PD | IA_NA
+	IAID      uint32     `json:"iaid"`
+	State     string     `json:"state"` // none, or as the client's
+	Wish      string     `json:"wish"`  // a prefix, or ::/LENGTH; empty: nothing is wished
+	Server    string     `json:"server"`
+	Prefixes  []IAPrefix `json:"prefixes"`
+	T1S       float64    `json:"t1_s"` // -1: never
+	T2S       float64    `json:"t2_s"`
+	Next      string     `json:"next"`
+	NextS     float64    `json:"next_s"`
+	LastError string     `json:"last_error"`
+}
+
+// IAPrefix is a prefix, or an address as a /128, that an IA holds.
+type IAPrefix struct {
+	Prefix     string  `json:"prefix"`
+	Exclude    string  `json:"exclude"` // the part that no LAN may have (RFC 6603); empty: none
+	PreferredS float64 `json:"preferred_s"`
+	ValidS     float64 `json:"valid_s"`
 }
 
 // LAN is one interface on which we are the router.

@@ -67,7 +67,7 @@ func full() Snapshot {
 			PreferredS: 2700, ValidS: 5400, T1S: 1350, T2S: 2160, Server: "000100012a2b2c2d00005e005301",
 		}},
 		DHCPv6: &DHCPv6{
-			State: "bound", DUID: "00040f0e0d0c0b0a09080706050403020100", IAID: 1, Next: "send Renew",
+			State: "bound", DUID: "00040f0e0d0c0b0a09080706050403020100", Confirmed: true, Next: "send Renew",
 			NextS: 1350, LastError: "Reply from server without our IAID", Sent: 3, Received: 2, Dropped: 1,
 		},
 		LANs: []LAN{{

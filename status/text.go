@@ -116,7 +116,6 @@ func (p *printer) dhcpv6(d DHCPv6) {
 	}
 	p.field("last error", d.LastError)
 	p.field("duid", d.DUID)
-	p.field("iaid", fmt.Sprint(d.IAID))
 	p.field("messages", fmt.Sprintf("%d sent, %d accepted, %d refused", d.Sent, d.Received, d.Dropped))
 }
 

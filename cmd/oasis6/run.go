@@ -175,7 +175,7 @@ func (b *daemon) signals() (commands <-chan router.Command, stop func()) {
 func (b *daemon) ending(s os.Signal) router.Command {
 	if s == syscall.SIGUSR2 {
 		b.log.Info("signal", "what", s.String()+": leave for a successor")
-		return router.Leave
+		return router.Handover
 	}
 	b.log.Info("signal", "what", s.String()+": stop for good")
 	return router.Stop

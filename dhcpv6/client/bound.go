@@ -43,14 +43,28 @@ func (c *Client) enterRebind(now time.Time, delay time.Duration) {
 
 // enterVerify: "If the client has any valid delegated prefixes obtained from the DHCP server, the client
 // MUST initiate a Rebind/Reply message exchange [...] with the exception that the retransmission
-// parameters should be set as for the Confirm message" (RFC 9915 section 18.2.12).
+// parameters should be set as for the Confirm message" (RFC 9915 section 18.2.12). A lease of addresses alone
+// is verified by Confirm.
 //
 // Deviates from RFC 9915 section 18.2.3: no delay of up to CNF_MAX_DELAY on a point-to-point link,
 // where no other client could send at the same time.
 func (c *Client) enterVerify(now time.Time) {
 	c.probedAt, c.verifyAt = now, time.Time{}
+	x := exchange{kind: c.verifyKind(), params: verifyParams(), verify: true}
 	c.enter(Rebinding)
-	c.begin(now, exchange{kind: dhcpv6.Rebind, params: verifyParams(), verify: true}, c.firstSolicitDelay())
+	if x.kind == dhcpv6.Confirm {
+		x.ask = c.lease.asked(dhcpv6.NA)
+		c.enter(Confirming)
+	}
+	c.begin(now, x, c.firstDelay(CnfMaxDelay))
+}
+
+// verifyKind is the message that verifies what we hold.
+func (c *Client) verifyKind() dhcpv6.MessageType {
+	if len(c.lease.Prefixes()) == 0 && len(c.lease.IAs) > 0 {
+		return dhcpv6.Confirm
+	}
+	return dhcpv6.Rebind
 }
 
 // verifyUnanswered: "the client SHOULD continue to use any leases, using the last known lifetimes"
@@ -58,6 +72,7 @@ func (c *Client) enterVerify(now time.Time) {
 func (c *Client) verifyUnanswered() {
 	c.complain("no DHCPv6 server confirms the lease, it is used on")
 	c.x.next = time.Time{}
+	c.silent = true
 	c.enter(Bound)
 }
 
@@ -73,7 +88,7 @@ const (
 // to us and delegates nothing but deprecated prefixes.
 const deprecatedBasis uint32 = 7200
 
-// schedule chooses T1 and T2 of a Reply received at now. Values other than 0 "MUST" be used
+// schedule chooses T1 and T2 for one IA of a Reply received at now. Values other than 0 "MUST" be used
 // (RFC 9915 section 21.21), 0 leaves them to us, but "MUST NOT transmit immediately" (section 14.2):
 // 0.5 and 0.8 times the shortest preferred lifetime.
 //

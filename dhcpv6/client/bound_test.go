@@ -65,7 +65,7 @@ func TestCE_1_2_06_RebindUntilTheEnd(t *testing.T) {
 	3999.999s Tick -> wake 1h6m40s rebinding`)
 	b.wantLease("2001:db8:1::/64=0/0")
 	b.run(`4000s Tick -> persist changed send:Solicit,2001:db8:1::/64 wake 1h6m41.05s soliciting`)
-	if l := b.c.Lease(); l.Server != "" || l.DNS != nil || l.Search != nil || !b.warned("prefix expired prefix=2001:db8:1::/64") {
+	if l := b.c.Lease(); l.Server != "" || l.Info.DNS != nil || l.Info.Search != nil || !b.warned("prefix expired prefix=2001:db8:1::/64") {
 		t.Errorf("after the end: %+v, notes %v", l, b.act.Notes)
 	}
 }
@@ -172,7 +172,7 @@ func TestRFC9915_7_7_Infinity(t *testing.T) {
 	0s LinkUp -> send:Solicit wake 1.05s soliciting
 	0s Reply rapid 2001:db8:1::/64=inf/inf -> persist changed bound
 	8760h Tick -> bound`)
-	if p := b.c.Lease().Prefixes[0]; !p.Preferred.IsForever() || !p.Valid.IsForever() {
+	if p := b.c.Lease().Prefixes()[0]; !p.Preferred.IsForever() || !p.Valid.IsForever() {
 		t.Errorf("prefix = %+v", p)
 	}
 }
@@ -193,7 +193,7 @@ func TestCE_1_2_09_ReceptionOfReply(t *testing.T) {
 		{"new prefix", "t1=50 t2=80 2001:db8:1::/64=100/200 2001:db8:2::/64=100/200" + same, "persist changed wake 17m30s bound",
 			"2001:db8:1::/64=100/200 2001:db8:2::/64=100/200"},
 		{"prefix missing", "t1=50 t2=80 2001:db8:2::/64=100/200" + same, "persist changed wake 17m30s bound",
-			"2001:db8:1::/64=1000/3000 2001:db8:2::/64=100/200"},
+			"2001:db8:1::/64=0/3000 2001:db8:2::/64=100/200"},
 		{"IA without a prefix", "ia=Success t1=50 t2=80", "wake 16m50s renewing", "2001:db8:1::/64=1000/3000"},
 		{"IA missing", "dns=2001:db8::54", "wake 16m50s renewing", "2001:db8:1::/64=1000/3000"},
 		{"IA of another IAID", "iaid=2 2001:db8:1::/64=9/9", "wake 16m50s renewing", "2001:db8:1::/64=1000/3000"},
@@ -243,8 +243,8 @@ func TestRFC9915_18_2_2_UnansweredRequestKeepsTheLease(t *testing.T) {
 	for b.c.Status().State == Requesting {
 		act = b.step(act.Wake, Tick{})
 	}
-	if s := b.c.Status(); s.State != Rebinding || len(s.Lease.Prefixes) != 1 {
-		t.Errorf("state %s with %d prefixes", s.State, len(s.Lease.Prefixes))
+	if s := b.c.Status(); s.State != Rebinding || len(s.Lease.Prefixes()) != 1 {
+		t.Errorf("state %s with %d prefixes", s.State, len(s.Lease.Prefixes()))
 	}
 	// 1+2+4+8+16+5*30 s of Requests, then 10 s
 	act = b.step(act.Wake, Tick{})
@@ -268,7 +268,7 @@ func TestCE_1_1_17_DNSOptions(t *testing.T) {
 		1000s Tick -> send:Renew>s1,2001:db8:1::/64 wake 16m50s renewing
 		1000s Reply t1=1000 t2=1600 2001:db8:1::/64=2000/4000 `+tc.options+` -> persist changed wake 33m20s bound`)
 		l := b.c.Lease()
-		if dns, search := fmt.Sprint(l.DNS), fmt.Sprint(l.Search); dns != tc.dns || search != tc.search {
+		if dns, search := fmt.Sprint(l.Info.DNS), fmt.Sprint(l.Info.Search); dns != tc.dns || search != tc.search {
 			t.Errorf("%s: DNS %s search %s, want %s %s", tc.options, dns, search, tc.dns, tc.search)
 		}
 		if broken := strings.Contains(tc.options, "broken") || strings.Contains(tc.options, "fe80"); b.warned("message has bad options") != broken {
@@ -318,7 +318,9 @@ func TestCE_1_1_19_InvalidReply(t *testing.T) {
 		{"Advertise 2001:db8:1::/64=9/9", "no Solicit is running"},
 	})
 	script(t, testConfig, boundAt0+`
-	1s Reply 2001:db8:1::/64=9/9 -> drop wake 16m40s bound`)
+	# what was answered already is no news, and nothing to complain of
+	1s Reply 2001:db8:1::/64=9/9 -> wake 16m40s bound
+	1s Reply xid 2001:db8:1::/64=9/9 -> drop wake 16m40s bound`)
 }
 
 // "Clients MUST discard any received Solicit messages", and so on through sections 16.2 to 16.14.
@@ -331,7 +333,7 @@ func TestCE_1_1_20_ClientMessageValidation(t *testing.T) {
 		{"Reply type=6", "a client takes no Rebind"},
 		{"Reply type=8", "a client takes no Release"},
 		{"Reply type=9", "a client takes no Decline"},
-		{"Reply type=10", "a client takes no Reconfigure"},
+		{"Reply type=10", "Reconfigure without a valid Reconfigure Message option"},
 		{"Reply type=11", "a client takes no Information-request"},
 		{"Reply type=12", "not a DHCPv6 client/server message"},
 		{"Reply type=13", "not a DHCPv6 client/server message"},

@@ -4,17 +4,19 @@ package client
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"oasis6/dhcpv6"
 	"oasis6/internal/lifetime"
 )
 
 // restored is a lease as an earlier process left it.
 func restored() Lease {
-	return Lease{Server: server("s1"), Prefixes: []Prefix{{
-		Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Preferred: lifetime.At(t0.Add(2000 * time.Second)), Valid: lifetime.At(t0.Add(4000 * time.Second))}},
-		DNS: []netip.Addr{netip.MustParseAddr("2001:db8::53")}, T1: lifetime.At(t0.Add(1000 * time.Second)), T2: lifetime.At(t0.Add(1600 * time.Second))}
+	return Lease{Server: server("s1"), IAs: []IA{{dhcpv6.PD, 1, []Prefix{{
+		Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Preferred: lifetime.At(t0.Add(2000 * time.Second)), Valid: lifetime.At(t0.Add(4000 * time.Second))}}}},
+		Info: Info{DNS: []netip.Addr{netip.MustParseAddr("2001:db8::53")}}, T1: lifetime.At(t0.Add(1000 * time.Second)), T2: lifetime.At(t0.Add(1600 * time.Second))}
 }
 
 // A restart: the LAN has its prefix before the link is up, and the first message is a Rebind with the
@@ -146,25 +148,24 @@ func TestRFC9096_WPD9_StopReleasesNothing(t *testing.T) {
 	1002s LinkUp -> send:Renew>s1,2001:db8:1::/64 wake 16m52s renewing`)
 }
 
-// A new hint waits for the next Solicit; a new identity cannot go on with the old transaction.
+// A new hint is in the next Solicit that leaves, and in a Renew at once where a lease is held. What belongs
+// to another IAID is nothing that we want.
 func TestReconfigured(t *testing.T) {
-	hinted := testConfig
-	hinted.Hint = netip.MustParsePrefix("::/56")
+	hinted := pd(1, "::/56")
 	b := script(t, testConfig, `0s LinkUp -> send:Solicit wake 1.05s soliciting`)
 	b.step(t0, Reconfigured{hinted})
 	b.run(`
-	1.05s Tick -> send:Solicit wake 3.15s soliciting
+	1.05s Tick -> send:Solicit,::/56 wake 3.15s soliciting
 	2s LinkDown -> stopped
 	2s LinkUp -> send:Solicit,::/56 wake 3.05s soliciting`)
-	renamed := hinted
-	renamed.IAID = 2
-	b.step(t0.Add(2*time.Second), Reconfigured{renamed})
-	if got := b.did(0); got != "send:Solicit,::/56 wake 3.05s soliciting" || b.last.IAs[0].IAID != 2 {
-		t.Errorf("new IAID: %s, IAID %s", got, b.last.IAs[0].IAID)
-	}
 	c := script(t, testConfig, boundAt0)
-	c.step(t0, Reconfigured{renamed})
-	if got := c.did(0); got != "send:Rebind,2001:db8:1::/64 wake 1s rebinding" {
+	c.step(t0, Reconfigured{hinted})
+	if got := c.did(0); got != "send:Renew>s1,2001:db8:1::/64,::/56 wake 10s renewing" {
+		t.Errorf("new hint with a lease: %s", got)
+	}
+	c.run(`1s Reply t1=1000 t2=1600 2001:db8:1::/64=0/0 2001:db8:2::/56=2000/4000 -> persist changed wake 16m41s bound`)
+	c.step(t0.Add(time.Second), Reconfigured{pd(2, "::/56")})
+	if got := c.did(0); got != "persist changed send:Solicit,pd2:::/56 wake 2.05s soliciting" {
 		t.Errorf("new IAID with a lease: %s", got)
 	}
 }
@@ -174,7 +175,8 @@ func TestLeaseIsAValue(t *testing.T) {
 	b := script(t, testConfig, boundAt0+`
 	1000s Tick -> send:Renew>s1,2001:db8:1::/64 wake 16m50s renewing`)
 	before := b.c.Lease()
-	copied := before.clone()
+	copied := before
+	copied.IAs = []IA{{dhcpv6.PD, 1, slices.Clone(before.IAs[0].Prefixes)}}
 	b.run(`1000s Reply t1=10 t2=20 2001:db8:1::/64=0/0 2001:db8:2::/64=5/6 -> persist changed wake 16m43s bound`)
 	if !before.sameForLAN(copied) || b.c.Lease().sameForLAN(copied) {
 		t.Errorf("the lease of before is now %+v", before)

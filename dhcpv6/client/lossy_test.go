@@ -151,7 +151,7 @@ func TestLossyLinkKeepsTheLeaseForDays(t *testing.T) {
 		l.do(t0, LinkUp{})
 		bound, lost := false, false
 		l.run(t0.Add(72*time.Hour), func() bool {
-			held := len(b.c.Lease().Prefixes) > 0
+			held := len(b.c.Lease().Prefixes()) > 0
 			lost = lost || bound && !held
 			bound = bound || held
 			return lost

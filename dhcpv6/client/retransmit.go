@@ -16,6 +16,7 @@ const (
 	ReqTimeout  = 1 * time.Second
 	ReqMaxRT    = 30 * time.Second
 	ReqMaxRC    = 10
+	CnfMaxDelay = 1 * time.Second
 	CnfTimeout  = 1 * time.Second
 	CnfMaxRT    = 4 * time.Second
 	CnfMaxRD    = 10 * time.Second
@@ -23,6 +24,13 @@ const (
 	RenMaxRT    = 600 * time.Second
 	RebTimeout  = 10 * time.Second
 	RebMaxRT    = 600 * time.Second
+	InfMaxDelay = 1 * time.Second
+	InfTimeout  = 1 * time.Second
+	InfMaxRT    = 3600 * time.Second
+	RelTimeout  = 1 * time.Second
+	RelMaxRC    = 4
+	DecTimeout  = 1 * time.Second
+	DecMaxRC    = 4
 )
 
 // RateLimit messages in RateInterval are the most that we send (RFC 9915 section 14.1).
@@ -43,8 +51,8 @@ type exchange struct {
 	params params
 	xid    uint32
 	server dhcpv6.DUID // to which it is addressed; empty: to all
-	ask    []dhcpv6.IAPrefix
-	verify bool // a Rebind with the timers of Confirm (RFC 9915 section 18.2.12)
+	ask    []dhcpv6.IA // what a Request, Release or Decline names; other messages name what is so when they leave
+	verify bool        // a Confirm, or a Rebind with its timers (RFC 9915 section 18.2.12)
 
 	count int           // transmissions so far
 	first time.Time     // of the first of them
@@ -56,7 +64,7 @@ type exchange struct {
 // before is then a message to nobody.
 func (c *Client) begin(now time.Time, x exchange, delay time.Duration) {
 	xid := uint32(c.rand()*(1<<24)) & dhcpv6.XIDMask
-	if xid == c.x.xid {
+	for xid == c.x.xid || xid == c.done {
 		xid = (xid + 1) & dhcpv6.XIDMask
 	}
 	x.xid, x.next = xid, now.Add(delay)
@@ -75,6 +83,17 @@ func (c *Client) retransmit(now time.Time) {
 		x.next = at
 		return
 	}
+	c.transmit(now)
+	x.rt = c.nextRT(x.rt, x.params, x.kind == dhcpv6.Solicit && x.count == 1)
+	x.next = now.Add(x.rt)
+	if end := x.end(); !end.IsZero() && end.Before(x.next) {
+		x.next = end
+	}
+}
+
+// transmit sends the message of the running exchange. Its timers stay as they are.
+func (c *Client) transmit(now time.Time) {
+	x := &c.x
 	if x.count == 0 {
 		x.first = now
 	}
@@ -83,11 +102,6 @@ func (c *Client) retransmit(now time.Time) {
 		c.act.Send = append(c.act.Send, c.message(now))
 		c.sent++
 		c.limit.note(now)
-	}
-	x.rt = c.nextRT(x.rt, x.params, x.kind == dhcpv6.Solicit && x.count == 1)
-	x.next = now.Add(x.rt)
-	if end := x.end(); !end.IsZero() && end.Before(x.next) {
-		x.next = end
 	}
 	c.complainOfSilence()
 }

@@ -25,8 +25,19 @@ const (
 
 var (
 	serverAddr = netip.MustParseAddr("fe80::1")
-	testConfig = Config{DUID: ourDUID, IAID: 1, PointToPoint: true}
+	testConfig = Config{DUID: ourDUID, IAs: []Wanted{{Type: dhcpv6.PD, IAID: 1}}, PointToPoint: true}
 )
+
+// pd is a Config that wants one IA_PD with a hint; an empty one wishes nothing.
+func pd(iaid dhcpv6.IAID, hint string) Config {
+	c := testConfig
+	w := Wanted{Type: dhcpv6.PD, IAID: iaid}
+	if hint != "" {
+		w.Hint = netip.MustParsePrefix(hint)
+	}
+	c.IAs = []Wanted{w}
+	return c
+}
 
 // server is the DUID of the server that scripts call s1, s2, ...
 func server(name string) dhcpv6.DUID { return dhcpv6.DUID("\x00\x03\x00\x01" + name) }
@@ -58,7 +69,7 @@ func (b *box) step(now time.Time, ev Event) Actions {
 	if !b.act.Wake.IsZero() && !b.act.Wake.After(now) {
 		b.t.Fatalf("%v %T: wake %v is not in the future", now.Sub(t0), ev, b.act.Wake.Sub(t0))
 	}
-	for _, p := range b.c.Lease().Prefixes {
+	for _, p := range b.c.Lease().Prefixes() {
 		if p.Valid.Over(now) || p.Valid.Before(p.Preferred) {
 			b.t.Fatalf("%v %T: lease holds %+v", now.Sub(t0), ev, p)
 		}
@@ -127,10 +138,10 @@ func (b *box) did(dropped uint64) string {
 		if m.ServerID != "" {
 			s += ">" + string(m.ServerID[4:])
 		}
-		for _, p := range m.IAs[0].Prefixes {
-			s += "," + p.Prefix.String()
-		}
-		w = append(w, s)
+		w = append(w, s+listed(m.IAs))
+	}
+	if l := b.act.Left; l != nil {
+		w = append(w, fmt.Sprintf("left released=%v", l.Released))
 	}
 	if !b.act.Wake.IsZero() {
 		w = append(w, "wake", b.act.Wake.Sub(t0).Round(time.Millisecond).String())
@@ -138,8 +149,34 @@ func (b *box) did(dropped uint64) string {
 	return strings.Join(append(w, b.c.Status().State.String()), " ")
 }
 
+// listed are the IAs of a message: prefixes of IA_PD 1 as they are, others after the name of their IA.
+func listed(ias []dhcpv6.IA) (s string) {
+	for _, ia := range ias {
+		name := ""
+		switch {
+		case ia.Type == dhcpv6.NA:
+			name = "na:"
+		case ia.IAID != 1:
+			name = fmt.Sprintf("pd%d:", ia.IAID)
+		}
+		if name != "" && len(ia.Prefixes) == 0 {
+			s += "," + name
+		}
+		for _, p := range ia.Prefixes {
+			s += "," + name + p.Prefix.String()
+		}
+	}
+	return s
+}
+
 func (b *box) event(f []string) Event {
 	switch f[0] {
+	case "Reachable":
+		return Reachable{}
+	case "Leave":
+		return Leave{}
+	case "Duplicate":
+		return Duplicate{netip.MustParseAddr(f[1])}
 	case "LinkUp":
 		return LinkUp{}
 	case "LinkDown":
@@ -159,6 +196,11 @@ func (b *box) message(f []string) []byte {
 	m := dhcpv6.Message{Type: dhcpv6.Reply, XID: b.last.XID, ClientID: ourDUID, ServerID: server("s1")}
 	ia := dhcpv6.IA{IAID: 1}
 	withIA := false
+	closeIA := func() {
+		if withIA {
+			m.IAs = append(m.IAs, ia)
+		}
+	}
 	var tail []byte
 	if f[0] == "Advertise" {
 		m.Type = dhcpv6.Advertise
@@ -170,7 +212,7 @@ func (b *box) message(f []string) []byte {
 		case "type":
 			m.Type = dhcpv6.MessageType(num)
 		case "xid":
-			m.XID ^= 1
+			m.XID ^= 0x100
 		case "rapid":
 			m.RapidCommit = true
 		case "pref":
@@ -184,6 +226,13 @@ func (b *box) message(f []string) []byte {
 			m.ClientID = map[string]dhcpv6.DUID{"other": otherDUID}[val]
 		case "iaid":
 			ia.IAID = dhcpv6.IAID(num)
+		case "pd", "na": // begins another IA
+			closeIA()
+			ia, withIA = dhcpv6.IA{IAID: dhcpv6.IAID(num), Type: map[string]dhcpv6.IAType{"na": dhcpv6.NA}[key]}, true
+		case "infmaxrt":
+			m.InfMaxRT = uint32(num)
+		case "refresh":
+			m.RefreshTime = uint32(num)
 		case "t1":
 			ia.T1 = uint32(num)
 		case "t2":
@@ -208,9 +257,7 @@ func (b *box) message(f []string) []byte {
 			ia.Prefixes = append(ia.Prefixes, prefixOption(b.t, key, val))
 		}
 	}
-	if withIA {
-		m.IAs = append(m.IAs, ia)
-	}
+	closeIA()
 	return append(m.Append(nil), tail...)
 }
 
@@ -227,6 +274,9 @@ func prefixOption(t testing.TB, prefix, val string) dhcpv6.IAPrefix {
 			t.Fatalf("bad word in a script: %s=%s", prefix, val)
 		}
 		return uint32(n)
+	}
+	if !strings.Contains(prefix, "/") {
+		prefix += "/128" // an address
 	}
 	return dhcpv6.IAPrefix{Prefix: netip.MustParsePrefix(prefix), Preferred: life(parts[0]), Valid: life(parts[1]),
 		Status: dhcpv6.Status{Code: statusCode(t, parts[2])}}
@@ -246,7 +296,7 @@ func statusCode(t testing.TB, name string) dhcpv6.StatusCode {
 // prefixes is the lease as text: prefix preferred/valid from now on.
 func (b *box) prefixes() string {
 	var w []string
-	for _, p := range b.c.Lease().Prefixes {
+	for _, p := range append(b.c.Lease().Prefixes(), b.c.Lease().Addresses()...) {
 		w = append(w, fmt.Sprintf("%s=%d/%d", p.Prefix, p.Preferred.Seconds(b.now), p.Valid.Seconds(b.now)))
 	}
 	return strings.Join(w, " ")

@@ -17,8 +17,8 @@ const maxOffers = 8
 type offer struct {
 	server     dhcpv6.DUID
 	preference uint8
-	prefixes   []dhcpv6.IAPrefix
-	score      int // how well the prefixes serve us
+	ias        []dhcpv6.IA
+	score      int // how well they serve us
 }
 
 // params of Solicit and Request (RFC 9915 sections 18.2.1 and 18.2.2).
@@ -27,22 +27,9 @@ func requestParams() params             { return params{irt: ReqTimeout, mrt: Re
 
 // enterSolicit starts server discovery (RFC 9915 section 18.2.1).
 func (c *Client) enterSolicit(now time.Time, delay time.Duration) {
-	c.offers = nil
+	c.offers, c.grown = nil, false
 	c.enter(Soliciting)
-	c.begin(now, exchange{kind: dhcpv6.Solicit, params: c.solicitParams(), ask: c.hint()}, delay)
-}
-
-// hint is the IA Prefix of a Solicit: the wished prefix, else the one that we lost if its length is
-// the wished one, else the wished length (RFC 9915 section 18.2.1, RFC 8168).
-func (c *Client) hint() []dhcpv6.IAPrefix {
-	h := c.cfg.Hint
-	if c.lost.IsValid() && (!h.IsValid() || h.Addr().IsUnspecified() && h.Bits() == c.lost.Bits()) {
-		h = c.lost
-	}
-	if !h.IsValid() || !h.Addr().Is6() || h.Bits() < 1 {
-		return nil // "The client SHOULD NOT send an IA Prefix option with 0 in the prefix-length field"
-	}
-	return []dhcpv6.IAPrefix{{Prefix: h.Masked()}}
+	c.begin(now, exchange{kind: dhcpv6.Solicit, params: c.solicitParams()}, delay)
 }
 
 // dueSolicit ends the collection of Advertises with the first RT, or retransmits.
@@ -57,12 +44,15 @@ func (c *Client) dueSolicit(now time.Time) {
 // onAdvertise takes a valid Advertise (RFC 9915 sections 18.2.1 and 18.2.9): collected during the
 // first RT, acted upon at once with preference 255 or later.
 func (c *Client) onAdvertise(now time.Time, m dhcpv6.Message) {
-	prefixes, status := c.ours(m)
-	if status.Code != dhcpv6.Success || !usable(prefixes) {
-		c.complain("server offers no prefix", "server", m.ServerID.String(), "err", status.String())
+	as := c.answers(m)
+	if !c.usable(as) {
+		c.complain("server offers no "+c.purpose(), "server", m.ServerID.String(), "err", c.refusal(as, m).String())
 		return
 	}
-	o := offer{server: m.ServerID, preference: m.Preference, prefixes: prefixes, score: c.score(prefixes)}
+	o := offer{server: m.ServerID, preference: m.Preference, score: c.score(as)}
+	for _, a := range as {
+		o.ias = append(o.ias, dhcpv6.IA{Type: a.Type, IAID: a.IAID, Prefixes: a.asked()})
+	}
 	c.offers = slices.DeleteFunc(c.offers, func(x offer) bool { return x.server == o.server })
 	if len(c.offers) < maxOffers {
 		c.offers = append(c.offers, o)
@@ -75,43 +65,53 @@ func (c *Client) onAdvertise(now time.Time, m dhcpv6.Message) {
 	}
 }
 
-// score orders offers of equal preference: the wished prefix, the wished length, one that a LAN can
-// use, anything.
-func (c *Client) score(offered []dhcpv6.IAPrefix) int {
-	best := 0
-	for _, p := range offered {
-		s := 0
-		for _, h := range c.x.ask {
-			switch {
-			case p.Prefix == h.Prefix:
-				s = 3
-			case p.Prefix.Bits() == h.Prefix.Bits():
-				s = 2
+// score orders offers of equal preference: each IA counts, one of prefixes more than all addresses, and of
+// prefixes the wished one more than the wished length, more than one that a LAN can use, more than any.
+func (c *Client) score(as []answer) int {
+	const perIA = 8 // more than the best prefix and an address
+	total := 0
+	for i, a := range as {
+		best := 0
+		for _, p := range a.prefixes {
+			if p.Valid > 0 {
+				best = max(best, c.ias[i].rate(p))
 			}
 		}
-		if s == 0 && p.Prefix.Bits() <= maxLANPrefixLen {
-			s = 1
+		if a.Type == dhcpv6.PD {
+			best *= perIA
 		}
-		best = max(best, s)
+		total += best
 	}
-	return best
+	return total
+}
+
+// rate is how good a prefix is for the IA: 1 to 4.
+func (a ia) rate(p dhcpv6.IAPrefix) int {
+	for _, w := range a.wish() {
+		switch {
+		case p.Prefix == w.Prefix:
+			return 4
+		case a.Type == dhcpv6.PD && p.Prefix.Bits() == w.Prefix.Bits():
+			return 3
+		}
+	}
+	if a.Type == dhcpv6.PD && p.Prefix.Bits() <= maxLANPrefixLen {
+		return 2
+	}
+	return 1
 }
 
 // requestBest sends a Request to the best server that is left.
 func (c *Client) requestBest(now time.Time) {
 	o := c.offers[0]
 	c.offers = c.offers[1:]
-	c.sendRequest(now, o.server, o.prefixes)
+	c.sendRequest(now, o.server, o.ias)
 }
 
-// sendRequest asks one server for prefixes (RFC 9915 section 18.2.2).
-func (c *Client) sendRequest(now time.Time, server dhcpv6.DUID, want []dhcpv6.IAPrefix) {
-	ask := make([]dhcpv6.IAPrefix, 0, len(want))
-	for _, p := range want {
-		ask = append(ask, dhcpv6.IAPrefix{Prefix: p.Prefix}) // lifetimes "SHOULD be set to 0" (section 21.22)
-	}
+// sendRequest asks one server for leases (RFC 9915 section 18.2.2).
+func (c *Client) sendRequest(now time.Time, server dhcpv6.DUID, want []dhcpv6.IA) {
 	c.enter(Requesting)
-	c.begin(now, exchange{kind: dhcpv6.Request, params: requestParams(), server: server, ask: ask}, 0)
+	c.begin(now, exchange{kind: dhcpv6.Request, params: requestParams(), server: server, ask: want}, 0)
 }
 
 // requestRefused turns to the next server, to all of them after a while, or, while a lease is valid,
@@ -134,34 +134,4 @@ func (c *Client) requestUnanswered(now time.Time) {
 		return
 	}
 	c.enterSolicit(now, 0)
-}
-
-// message is the running exchange's message as of now: "a retransmission [...] refers to both modifying
-// the original message and sending this new message instance" (RFC 9915 section 15).
-func (c *Client) message(now time.Time) []byte {
-	x := &c.x
-	ia := dhcpv6.IA{IAID: c.cfg.IAID, Prefixes: x.ask}
-	if x.kind == dhcpv6.Renew || x.kind == dhcpv6.Rebind {
-		ia.Prefixes = c.leased()
-	}
-	m := dhcpv6.Message{
-		Type:        x.kind,
-		XID:         x.xid,
-		ClientID:    c.cfg.DUID,
-		ServerID:    x.server,
-		ElapsedTime: x.elapsed(now),
-		ORO:         []dhcpv6.OptionCode{dhcpv6.OptionDNSServers, dhcpv6.OptionDomainList, dhcpv6.OptionSolMaxRT},
-		RapidCommit: x.kind == dhcpv6.Solicit,
-		IAs:         []dhcpv6.IA{ia},
-	}
-	return m.Append(nil)
-}
-
-// leased are the prefixes of the lease as a message carries them.
-func (c *Client) leased() []dhcpv6.IAPrefix {
-	var ps []dhcpv6.IAPrefix
-	for _, p := range c.lease.Prefixes {
-		ps = append(ps, dhcpv6.IAPrefix{Prefix: p.Prefix})
-	}
-	return ps
 }

@@ -40,7 +40,7 @@ func TestRFC9915_18_2_1_FirstSolicitIsDelayed(t *testing.T) {
 func TestRFC9915_18_2_1_SolicitContents(t *testing.T) {
 	b := script(t, testConfig, `0s LinkUp -> send:Solicit wake 1.05s soliciting`)
 	for code, want := range map[uint16][]byte{
-		1: []byte(ourDUID), 2: nil, 6: {0, 23, 0, 24, 0, 82}, 8: {0, 0}, 14: {}, 20: nil,
+		1: []byte(ourDUID), 2: nil, 6: {0, 23, 0, 24, 0, 56, 0, 67, 0, 82, 0, 144}, 8: {0, 0}, 14: {}, 20: {},
 		25: {0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0},
 	} {
 		if got := b.option(code); !bytes.Equal(got, want) || (got == nil) != (want == nil) {
@@ -56,11 +56,7 @@ func TestCE_1_2_03_SolicitForPrefixDelegation(t *testing.T) {
 		"::/56": "send:Solicit,::/56", "2001:db8:9::/60": "send:Solicit,2001:db8:9::/60",
 		"2001:db8:9::1/60": "send:Solicit,2001:db8:9::/60", "::/0": "send:Solicit", "": "send:Solicit",
 	} {
-		cfg := testConfig
-		if hint != "" {
-			cfg.Hint = netip.MustParsePrefix(hint)
-		}
-		script(t, cfg, "0s LinkUp -> "+want+" wake 1.05s soliciting")
+		script(t, pd(1, hint), "0s LinkUp -> "+want+" wake 1.05s soliciting")
 	}
 }
 
@@ -178,7 +174,7 @@ func TestRFC9915_18_2_9_ChoiceOfServer(t *testing.T) {
 		{"::/60", "pref=1 2001:db8:1::/72=1/2", "2001:db8:2::/60=1/2", "s1,2001:db8:1::/72"},
 	} {
 		cfg := testConfig
-		cfg.Hint = netip.MustParsePrefix(tc.hint)
+		cfg.IAs = pd(1, tc.hint).IAs
 		script(t, cfg, fmt.Sprintf(`
 		0s     LinkUp -> send:Solicit,%s wake 1.05s soliciting
 		0s     Advertise from=s1 %s -> wake 1.05s soliciting
@@ -282,7 +278,7 @@ func TestCE_1_2_02_BasicExchange(t *testing.T) {
 	1.05s   Tick -> send:Request>s1,2001:db8:1::/64 wake 2.05s requesting
 	1.15s   Reply t1=1000 t2=1600 2001:db8:1::/64=2000/4000 dns=2001:db8::53 -> persist changed wake 16m41.15s bound`)
 	b.wantLease("2001:db8:1::/64=2000/4000")
-	if l := b.c.Lease(); l.Server != server("s1") || l.ServerAddr != serverAddr || l.DNS[0] != netip.MustParseAddr("2001:db8::53") {
+	if l := b.c.Lease(); l.Server != server("s1") || l.ServerAddr != serverAddr || l.Info.DNS[0] != netip.MustParseAddr("2001:db8::53") {
 		t.Errorf("lease = %+v", l)
 	}
 }
@@ -303,7 +299,7 @@ func TestCE_1_2_04_Request(t *testing.T) {
 		{"Rebind", boundAt0 + `1600s Tick -> send:Rebind,2001:db8:1::/64 wake 26m50s rebinding`, nil},
 	} {
 		b := script(t, testConfig, tc.script)
-		for code, want := range map[uint16][]byte{1: []byte(ourDUID), 2: tc.server, 6: {0, 23, 0, 24, 0, 82}, 8: {0, 0}, 14: nil, 20: nil, 25: ia} {
+		for code, want := range map[uint16][]byte{1: []byte(ourDUID), 2: tc.server, 6: {0, 23, 0, 24, 0, 56, 0, 67, 0, 82, 0, 144}, 8: {0, 0}, 14: nil, 20: {}, 25: ia} {
 			if got := b.option(code); !bytes.Equal(got, want) || (got == nil) != (want == nil) {
 				t.Errorf("%s: option %d = %x, want %x", tc.name, code, got, want)
 			}

@@ -4,15 +4,13 @@ package client
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
-	"oasis6/dhcpv6"
 	"oasis6/internal/note"
 )
 
-// MinProbeInterval is the least time between two exchanges that a LinkUp starts: "a client MUST
-// rate-limit such initiation attempts [...] (for example, only doing one of these at most every 30
+// MinProbeInterval is the least time between two exchanges that a LinkUp or Reachable starts: "a client
+// MUST rate-limit such initiation attempts [...] (for example, only doing one of these at most every 30
 // seconds)" (RFC 9915 section 18.2.12).
 const MinProbeInterval = 30 * time.Second
 
@@ -28,10 +26,16 @@ func (c *Client) Step(now time.Time, ev Event) Actions {
 		c.linkUp(now)
 	case LinkDown:
 		c.linkDown()
+	case Reachable:
+		c.reachable(now)
 	case Restored:
 		c.restore(now, ev.Lease)
 	case Reconfigured:
 		c.reconfigure(now, ev.Config)
+	case Duplicate:
+		c.decline(now, ev.Addr)
+	case Leave:
+		c.leave(now)
 	case Stop:
 		c.linkDown()
 		c.enter(Stopped)
@@ -42,8 +46,15 @@ func (c *Client) Step(now time.Time, ev Event) Actions {
 	return c.act
 }
 
-// held says whether we have a prefix.
-func (c *Client) held() bool { return len(c.lease.Prefixes) > 0 }
+// held says whether we have what we are for: a prefix, or an address where only those are wanted.
+func (c *Client) held() bool { return c.holds(c.lease) }
+
+func (c *Client) holds(l Lease) bool {
+	if c.wantsPrefix() {
+		return len(l.Prefixes()) > 0
+	}
+	return len(l.IAs) > 0
+}
 
 // enter changes the state.
 func (c *Client) enter(s State) {
@@ -56,107 +67,237 @@ func (c *Client) enter(s State) {
 // linkUp verifies the lease that we have, or looks for one. On a link that was up all along it is a
 // hint that a server can be reached again, taken once in MinProbeInterval.
 func (c *Client) linkUp(now time.Time) {
+	if c.leaving {
+		return
+	}
 	again := c.link
 	c.link = true
 	if c.held() && c.state == Stopped {
 		c.enter(Bound) // after Stop
 	}
-	soon := !c.probedAt.IsZero() && now.Before(c.probedAt.Add(MinProbeInterval))
+	soon := c.probedWithin(now, MinProbeInterval)
 	switch {
+	case c.stateless():
+		if !soon {
+			c.probedAt = now
+			c.enterInform(now, c.firstDelay(InfMaxDelay))
+		} else if c.state == Stopped || c.state == Informed {
+			c.verifyAt = c.probedAt.Add(MinProbeInterval)
+		}
 	case c.held():
-		if !soon && c.state != Requesting {
+		if !soon && c.state != Requesting && c.state != Declining {
 			c.enterVerify(now)
 		}
 	case !again:
 		c.probedAt = now
-		c.enterSolicit(now, c.firstSolicitDelay())
+		c.enterSolicit(now, c.firstDelay(SolMaxDelay))
 	case c.state == Soliciting && len(c.offers) == 0 && !soon:
 		c.probedAt = now
 		c.enterSolicit(now, 0)
 	}
 }
 
-// firstSolicitDelay: "The first Solicit message from the client on the interface SHOULD be delayed by
-// a random amount of time between 0 and SOL_MAX_DELAY" (RFC 9915 section 18.2.1).
-func (c *Client) firstSolicitDelay() time.Duration {
+func (c *Client) probedWithin(now time.Time, d time.Duration) bool {
+	return !c.probedAt.IsZero() && now.Before(c.probedAt.Add(d))
+}
+
+// reachable sends the message of an exchange that waits for an answer once more, outside of its
+// retransmission times: those are there for a server or a path that is gone, and the path has just shown
+// that it is not. A SOL_MAX_RT or INF_MAX_RT that a server has set is its wish and stands.
+//
+// Deviates from RFC 9915 section 15 by one message in MinProbeInterval at most, in an exchange that has
+// been unanswered for some time.
+func (c *Client) reachable(now time.Time) {
+	if !c.link || c.leaving || c.probedWithin(now, MinProbeInterval) {
+		return
+	}
+	switch c.state {
+	case Bound:
+		if c.silent && c.held() {
+			c.enterVerify(now)
+		}
+		return
+	case Soliciting:
+		if len(c.offers) > 0 || c.solMaxRT != SolMaxRT {
+			return
+		}
+	case Informing:
+		if c.infMaxRT != InfMaxRT {
+			return
+		}
+	case Renewing, Rebinding:
+	default:
+		return
+	}
+	if c.x.count > silentAfter && !c.limit.allowed(1).After(now) {
+		c.probedAt = now
+		c.transmit(now)
+	}
+}
+
+// firstDelay is the random delay before the first message of some exchanges, up to the maximum (RFC 9915
+// sections 18.2.1, 18.2.3 and 18.2.6).
+func (c *Client) firstDelay(most time.Duration) time.Duration {
 	if c.cfg.PointToPoint {
 		return 0
 	}
-	return time.Duration(c.rand() * float64(SolMaxDelay))
+	return time.Duration(c.rand() * float64(most))
 }
 
 // linkDown ends whatever waits for an answer. A verification that was cut off is done again.
 func (c *Client) linkDown() {
-	if c.state == Rebinding && c.x.verify {
+	if c.state == Releasing {
+		c.left(false, "the tunnel went down before the server answered")
+		return
+	}
+	if c.x.verify && (c.state == Rebinding || c.state == Confirming) {
 		c.verifyAt = c.probedAt.Add(MinProbeInterval)
 	}
 	c.link = false
 	c.x, c.offers = exchange{}, nil
-	if c.held() {
+	c.rest()
+}
+
+// rest is the state of a client that waits for nobody.
+func (c *Client) rest() {
+	switch {
+	case c.held():
 		c.enter(Bound)
-	} else {
+	case c.stateless() && c.lease.Server != "":
+		c.enter(Informed)
+	default:
 		c.enter(Stopped)
 	}
 }
 
 // restore takes over the lease of an earlier process. The LAN gets it at once; LinkUp verifies it.
 func (c *Client) restore(now time.Time, l Lease) {
-	if c.link || c.held() {
+	if c.link || c.leaving || c.lease.Server != "" {
 		return // too late: what the server said since is newer
 	}
-	c.lease = l.clone()
+	c.lease = c.wantedOf(l)
 	c.age(now)
-	if c.held() {
+	if c.held() || c.stateless() && c.lease.Server != "" {
 		c.act.Changed = true
-		c.enter(Bound)
+		c.rest()
 	}
 }
 
-// reconfigure takes a new configuration. A new identity cannot go on with the exchange of the old.
+// wantedOf is the lease without IAs that the configuration does not want; without any it is none.
+func (c *Client) wantedOf(l Lease) Lease {
+	for _, a := range l.IAs {
+		wanted := false
+		for _, w := range c.ias {
+			wanted = wanted || w.Type == a.Type && w.IAID == a.IAID
+		}
+		if !wanted {
+			l = l.with(a.Type, a.IAID, nil)
+		}
+	}
+	if !c.holds(l) && !c.stateless() {
+		return Lease{}
+	}
+	return l
+}
+
+// reconfigure takes a new configuration. What is wanted no longer is used no longer, which is no reason to
+// release it (RFC 9096 WPD-9).
 func (c *Client) reconfigure(now time.Time, cfg Config) {
-	same := cfg.DUID == c.cfg.DUID && cfg.IAID == c.cfg.IAID
-	c.cfg = cfg
-	if same || !c.link {
+	renamed, before, wasStateless := cfg.DUID != c.cfg.DUID, c.ias, c.stateless()
+	c.setConfig(cfg)
+	if l := c.wantedOf(c.lease); len(l.IAs) != len(c.lease.IAs) {
+		c.replaceLease(l)
+	}
+	if !c.link {
+		c.rest()
 		return
 	}
-	if c.held() {
+	if c.leaving {
+		return
+	}
+	more := c.wantsMore(before)
+	switch {
+	case c.stateless():
+		if !wasStateless || renamed {
+			c.enterInform(now, 0)
+		}
+	case c.held() && renamed:
 		c.enterVerify(now)
-	} else {
+	case c.held() && more && (c.state == Bound || c.state == Informing):
+		c.enterRenew(now)
+	case c.held():
+		c.grown = c.grown || more
+	case !renamed && (c.state == Soliciting || c.state == Requesting || c.state == Declining):
+		c.grown = c.grown || more // a retransmitted Solicit says so, else the Renew after the Reply
+	default:
 		c.enterSolicit(now, 0)
 	}
+}
+
+// wantsMore says whether the IAs have something that those before them had not: an IA, or another wish.
+func (c *Client) wantsMore(before []ia) bool {
+	for _, a := range c.ias {
+		known := false
+		for _, b := range before {
+			known = known || b.Type == a.Type && b.IAID == a.IAID && b.Hint == a.Hint
+		}
+		if !known {
+			return true
+		}
+	}
+	return false
 }
 
 // age drops the prefixes whose valid lifetime is over and tells when a preferred one has ended.
 func (c *Client) age(now time.Time) {
 	before := c.seen
 	c.seen = now
-	var kept []Prefix
-	for _, p := range c.lease.Prefixes {
-		if p.Valid.Over(now) {
-			c.lost = p.Prefix
-			c.note(note.Warn, "prefix expired", "prefix", p.Prefix.String(), "server", c.lease.Server.String())
-			continue
+	l := c.lease
+	for _, a := range c.lease.IAs {
+		var kept []Prefix
+		for _, p := range a.Prefixes {
+			if p.Valid.Over(now) {
+				c.lose(a, p.Prefix)
+				c.note(note.Warn, "prefix expired", "prefix", p.Prefix.String(), "server", c.lease.Server.String())
+				continue
+			}
+			if p.Preferred.Over(now) && !p.Preferred.Over(before) {
+				c.act.Changed = true
+				c.note(note.Warn, "prefix is deprecated: its preferred lifetime is over", "prefix", p.Prefix.String())
+			}
+			kept = append(kept, p)
 		}
-		if p.Preferred.Over(now) && !p.Preferred.Over(before) {
+		if len(kept) != len(a.Prefixes) {
+			l = l.with(a.Type, a.IAID, kept)
 			c.act.Changed = true
-			c.note(note.Warn, "prefix is deprecated: its preferred lifetime is over", "prefix", p.Prefix.String())
 		}
-		kept = append(kept, p)
 	}
-	if len(kept) == len(c.lease.Prefixes) {
+	if !c.act.Changed || l.sameForLAN(c.lease) {
 		return
 	}
-	l := c.lease
-	l.Prefixes = kept
+	had := c.held()
 	c.replaceLease(l)
-	if !c.held() {
+	if had && !c.held() {
 		c.leaseEnded(now)
 	}
 }
 
-// replaceLease installs and persists a lease; one without a prefix is none.
+// lose remembers a prefix as one to wish for.
+func (c *Client) lose(a IA, p netip.Prefix) {
+	for i := range c.ias {
+		if c.ias[i].Type == a.Type && c.ias[i].IAID == a.IAID {
+			c.ias[i].lost = p
+		}
+	}
+}
+
+// replaceLease installs and persists a lease; one without what we are for is none: an address alone must
+// not be in use while it is solicited together with a prefix (RFC 9915 section 18).
 func (c *Client) replaceLease(l Lease) {
-	if len(l.Prefixes) == 0 {
+	if !c.holds(l) && !c.stateless() {
+		for _, a := range l.IAs {
+			c.lose(a, a.Prefixes[0].Prefix)
+		}
 		l = Lease{}
 	}
 	if !c.lease.sameForLAN(l) {
@@ -171,11 +312,11 @@ func (c *Client) replaceLease(l Lease) {
 func (c *Client) leaseEnded(now time.Time) {
 	c.verifyAt = time.Time{}
 	switch c.state {
-	case Bound, Renewing, Rebinding:
+	case Bound, Renewing, Rebinding, Confirming, Informing:
 		if c.link {
 			c.enterSolicit(now, 0)
 		} else {
-			c.enter(Stopped)
+			c.rest()
 		}
 	}
 }
@@ -185,18 +326,12 @@ func (c *Client) due(now time.Time) {
 	if !c.link {
 		return
 	}
-	if c.state == Rebinding && c.x.failed(now) {
-		c.verifyUnanswered()
+	if c.x.failed(now) {
+		c.unanswered(now)
 	}
 	switch c.state {
 	case Soliciting:
 		c.dueSolicit(now)
-	case Requesting:
-		if c.x.failed(now) {
-			c.requestUnanswered(now)
-		} else {
-			c.retransmit(now)
-		}
 	case Bound:
 		c.dueBound(now)
 	case Renewing:
@@ -205,105 +340,29 @@ func (c *Client) due(now time.Time) {
 		} else {
 			c.retransmit(now)
 		}
-	case Rebinding:
+	case Informing:
+		if c.held() && c.lease.T1.Over(now) {
+			c.dueBound(now) // its Reply brings the configuration too
+		} else {
+			c.retransmit(now)
+		}
+	case Informed:
+		c.dueInformed(now)
+	case Requesting, Rebinding, Confirming, Declining, Releasing:
 		c.retransmit(now)
 	}
 }
 
-// deadline is an instant and what will happen then.
-type deadline struct {
-	at   time.Time
-	what string
-}
-
-// earliest keeps the earlier of the two; a zero instant is none.
-func (d *deadline) earliest(at time.Time, what string) {
-	if !at.IsZero() && (d.at.IsZero() || at.Before(d.at)) {
-		*d = deadline{at, what}
-	}
-}
-
-// deadline is what Step must be called for next.
-func (c *Client) deadline() (d deadline) {
-	for _, p := range c.lease.Prefixes {
-		if at, ends := p.Preferred.Time(); ends && at.After(c.seen) {
-			d.earliest(at, "deprecate "+p.Prefix.String())
-		}
-		if at, ends := p.Valid.Time(); ends {
-			d.earliest(at, "give up "+p.Prefix.String())
-		}
-	}
-	if !c.link {
-		return d
-	}
-	t1, hasT1 := c.lease.T1.Time()
-	t2, hasT2 := c.lease.T2.Time()
+// unanswered ends an exchange whose MRC or MRD is over.
+func (c *Client) unanswered(now time.Time) {
 	switch c.state {
-	case Bound:
-		d.earliest(c.verifyAt, "send Rebind")
-		if hasT1 {
-			d.earliest(t1, "send Renew")
-		}
-		if hasT2 {
-			d.earliest(t2, "send Rebind")
-		}
-	case Renewing:
-		d.earliest(c.x.next, "send Renew")
-		if hasT2 {
-			d.earliest(t2, "send Rebind")
-		}
-	case Soliciting, Requesting, Rebinding:
-		what := c.x.kind
-		if len(c.offers) > 0 {
-			what = dhcpv6.Request
-		}
-		d.earliest(c.x.next, "send "+what.String())
+	case Requesting:
+		c.requestUnanswered(now)
+	case Rebinding, Confirming:
+		c.verifyUnanswered()
+	case Declining:
+		c.declined(now)
+	case Releasing:
+		c.left(false, "no server answers the Release")
 	}
-	return d
-}
-
-// note adds a log record to the actions.
-func (c *Client) note(l note.Level, msg string, kv ...string) {
-	c.act.Notes = append(c.act.Notes, note.New(l, msg, kv...))
-}
-
-// complain records that something does not work, and logs it when it is not the complaint of before.
-func (c *Client) complain(msg string, kv ...string) {
-	n := note.New(note.Warn, msg, kv...)
-	text := msg
-	if d := n.Detail(); d != "" {
-		text += ": " + d
-	}
-	if text != c.lastError {
-		c.act.Notes = append(c.act.Notes, n)
-	}
-	c.lastError = text
-}
-
-// silentAfter unanswered messages is when we call a server silent: 7 s for Solicit, 70 s for Renew.
-const silentAfter = 3
-
-// complainOfSilence is called after each transmission.
-func (c *Client) complainOfSilence() {
-	if c.x.count == silentAfter+1 {
-		c.complain("no DHCPv6 server answers " + c.x.kind.String())
-	}
-}
-
-// clone copies what a Lease points to.
-func (l Lease) clone() Lease {
-	l.Prefixes = slices.Clone(l.Prefixes)
-	l.DNS = slices.Clone(l.DNS)
-	l.Search = slices.Clone(l.Search)
-	return l
-}
-
-// sameForLAN says that the LAN sees no difference between the two.
-func (l Lease) sameForLAN(m Lease) bool {
-	return slices.Equal(l.Prefixes, m.Prefixes) && slices.Equal(l.DNS, m.DNS) && slices.Equal(l.Search, m.Search)
-}
-
-// find is the index of a prefix in the lease, -1 if it is not there.
-func (l Lease) find(p netip.Prefix) int {
-	return slices.IndexFunc(l.Prefixes, func(x Prefix) bool { return x.Prefix == p })
 }

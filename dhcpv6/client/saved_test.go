@@ -28,8 +28,13 @@ func savedTestLease(t *testing.T) (Lease, []byte) {
 	t.Helper()
 	l := restored()
 	l.ServerAddr = serverAddr
-	l.Search = []string{"lan.example"}
-	l.Prefixes = append(l.Prefixes, Prefix{netip.MustParsePrefix("2001:db8:2::/56"), lifetime.Until{}, lifetime.Forever})
+	l.Info.Search = []string{"lan.example"}
+	l.Info.NTP = []dhcpv6.NTPServer{{Addr: netip.MustParseAddr("2001:db8::123")}, {Name: "ntp.example"}}
+	l.Info.EncryptedDNS = []dhcpv6.EncryptedDNS{{Priority: 1, Name: "dot.example", Addrs: l.Info.DNS, Params: "\x00\x01\x00\x04\x03dot\xff"}}
+	l.Info.Refresh = lifetime.At(t0.Add(600 * time.Second))
+	l.Reconfigure = Reconfigure{dhcpv6.ReconfigureKey{1, 2, 255}, 1 << 60}
+	l.IAs = append(l.IAs, IA{dhcpv6.PD, 2, []Prefix{{netip.MustParsePrefix("2001:db8:2::/56"), netip.MustParsePrefix("2001:db8:2:ff::/64"), lifetime.Until{}, lifetime.Forever}}},
+		IA{dhcpv6.NA, 1, []Prefix{{netip.MustParsePrefix("2001:db8::7/128"), netip.Prefix{}, lifetime.Forever, lifetime.Forever}}})
 	data, err := EncodeLease(l, ourDUID, 7, t0, wallTime, "boot-a")
 	if err != nil {
 		t.Fatal(err)
@@ -52,12 +57,12 @@ func TestLeaseOfTheSameBootIsExact(t *testing.T) {
 	}
 	// What ended in between is not there.
 	got, _, _, _, err := DecodeLease(data, t0.Add(4000*time.Second), wallTime, "boot-a")
-	if err != nil || len(got.Prefixes) != 1 || got.Prefixes[0].Prefix.Bits() != 56 {
+	if err != nil || len(got.Prefixes()) != 1 || got.Prefixes()[0].Prefix.Bits() != 56 {
 		t.Errorf("after the end of the /64: %+v %v", got, err)
 	}
 }
 
-// After another boot nobody knows how old the lease is: it lives for UnconfirmedLifetime at most, T1 and
+// After another boot nobody knows how old the lease is: it has what was left and is unconfirmed, T1 and
 // T2 are over, DUID and IAID are kept. The wall clock changes nothing: it may say 1970 or 2082.
 func TestLeaseOfAnotherBootIsShort(t *testing.T) {
 	_, data := savedTestLease(t)
@@ -68,21 +73,20 @@ func TestLeaseOfAnotherBootIsShort(t *testing.T) {
 			if err != nil || duid != ourDUID || iaid != 7 || certainty != AgeUnknown {
 				t.Fatalf("DecodeLease: %s %s %s %v", duid, iaid, certainty, err)
 			}
-			limit := lifetime.At(now.Add(UnconfirmedLifetime))
 			want := []Prefix{
-				{netip.MustParsePrefix("2001:db8:1::/64"), limit, limit},
-				{netip.MustParsePrefix("2001:db8:2::/56"), lifetime.Until{}, limit}}
-			if d := cmp.Diff(want, got.Prefixes, compareLeases); d != "" || !got.T1.Over(now) || !got.T2.Over(now) {
+				{netip.MustParsePrefix("2001:db8:1::/64"), netip.Prefix{}, lifetime.At(now.Add(2000 * time.Second)), lifetime.At(now.Add(4000 * time.Second))},
+				{netip.MustParsePrefix("2001:db8:2::/56"), netip.MustParsePrefix("2001:db8:2:ff::/64"), lifetime.Until{}, lifetime.Forever}}
+			if d := cmp.Diff(want, got.Prefixes(), compareLeases); d != "" || !got.T1.Over(now) || !got.T2.Over(now) || !got.Unconfirmed {
 				t.Errorf("T1 %v T2 %v (-want +got):\n%s", got.T1, got.T2, d)
 			}
 		}
 	}
 	// Shorter ones are not made longer.
 	l := restored()
-	l.Prefixes[0].Preferred, l.Prefixes[0].Valid = lifetime.At(t0.Add(20*time.Second)), lifetime.At(t0.Add(30*time.Second))
+	l.IAs[0].Prefixes[0].Preferred, l.IAs[0].Prefixes[0].Valid = lifetime.At(t0.Add(20*time.Second)), lifetime.At(t0.Add(30*time.Second))
 	data, _ = EncodeLease(l, ourDUID, 1, t0, wallTime, "boot-a")
 	got, _, _, _, err := DecodeLease(data, now, wallTime, "boot-b")
-	if p := got.Prefixes[0]; err != nil || p.Preferred.Left(now) != 20*time.Second || p.Valid.Left(now) != 30*time.Second {
+	if p := got.Prefixes()[0]; err != nil || p.Preferred.Left(now) != 20*time.Second || p.Valid.Left(now) != 30*time.Second {
 		t.Errorf("short lease: %+v %v", p, err)
 	}
 	// A boot clock that is behind the file cannot be of the same boot.
@@ -98,7 +102,7 @@ func TestLeaseFileKeepsTheIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, duid, iaid, _, err := DecodeLease(data, t0, wallTime, "boot-b")
-	if err != nil || duid != ourDUID || iaid != 7 || len(l.Prefixes) != 0 || l.Server != "" {
+	if err != nil || duid != ourDUID || iaid != 7 || len(l.IAs) != 0 || l.Server != "" {
 		t.Errorf("DecodeLease = %+v %s %s %v", l, duid, iaid, err)
 	}
 }
@@ -138,8 +142,8 @@ func TestRFC3646_3_LeaseDropsServersThatNoHostCanAsk(t *testing.T) {
 	for _, bad := range []string{"fe80::53", "ff02::fb", "::", "::1"} {
 		text := strings.Replace(string(data), `"2001:db8::53"`, `"`+bad+`", "2001:db8::53"`, 1)
 		l, _, _, _, err := DecodeLease([]byte(text), t0, wallTime, "boot-a")
-		if err != nil || len(l.DNS) != 1 || l.DNS[0] != netip.MustParseAddr("2001:db8::53") {
-			t.Errorf("%s: DNS %v, %v, want only 2001:db8::53", bad, l.DNS, err)
+		if err != nil || len(l.Info.DNS) != 1 || l.Info.DNS[0] != netip.MustParseAddr("2001:db8::53") {
+			t.Errorf("%s: DNS %v, %v, want only 2001:db8::53", bad, l.Info.DNS, err)
 		}
 	}
 }
@@ -162,7 +166,7 @@ func TestKillAndRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := newBox(t, Config{DUID: duid, IAID: iaid, PointToPoint: true}, randHalf)
+	next := newBox(t, Config{DUID: duid, IAs: []Wanted{{Type: dhcpv6.PD, IAID: iaid}}, PointToPoint: true}, randHalf)
 	next.step(now, Restored{l})
 	next.wantLease("2001:db8:1::/64=1500/3500")
 	next.run(`
@@ -188,7 +192,7 @@ func FuzzDecodeLease(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, p := range l.Prefixes {
+		for _, p := range l.Prefixes() {
 			if p.Valid.Over(now) || p.Valid.Before(p.Preferred) || !dhcpv6.Delegable(p.Prefix) {
 				t.Fatalf("prefix %+v", p)
 			}

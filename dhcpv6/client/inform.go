@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+package client
+
+import (
+	"time"
+
+	"oasis6/dhcpv6"
+	"oasis6/internal/lifetime"
+	"oasis6/internal/note"
+)
+
+// informParams are those of RFC 9915 section 18.2.6.
+func (c *Client) informParams() params { return params{irt: InfTimeout, mrt: c.infMaxRT} }
+
+// enterInform asks for configuration without leases (RFC 9915 section 18.2.6).
+func (c *Client) enterInform(now time.Time, delay time.Duration) {
+	c.verifyAt = time.Time{}
+	c.enter(Informing)
+	c.begin(now, exchange{kind: dhcpv6.InformationRequest, params: c.informParams()}, delay)
+}
+
+// dueInformed refreshes the configuration of a stateless client.
+func (c *Client) dueInformed(now time.Time) {
+	again := !c.verifyAt.IsZero() && !c.verifyAt.After(now)
+	if again || c.lease.Info.Refresh.Over(now) {
+		c.probedAt = now
+		c.enterInform(now, 0)
+	}
+}
+
+// onInformation takes the Reply to an Information-request (RFC 9915 section 18.2.10.4).
+func (c *Client) onInformation(now time.Time, r reply) {
+	if r.Status.Code != dhcpv6.Success {
+		c.complain("server gives no configuration", "server", r.ServerID.String(), "err", r.Status.String())
+		return
+	}
+	l := c.lease
+	l.Info = c.info(r)
+	if c.stateless() {
+		refresh := r.RefreshTime
+		if refresh == 0 {
+			refresh = dhcpv6.DefaultRefreshTime
+		}
+		l.Info.Refresh = lifetime.FromSeconds(now, max(refresh, dhcpv6.MinRefreshTime))
+		c.takeKey(&l, r)
+		l.Server, l.ServerAddr, l.Unconfirmed = r.ServerID, r.from, false
+	}
+	c.note(note.Debug, "configuration updated", "server", r.ServerID.String())
+	c.replaceLease(l)
+	c.answered()
+	c.rest()
+}
+
+// info is the configuration in a Reply: "the client SHOULD stop using the previously received configuration
+// information" when an option is absent (RFC 9915 section 18.2.10.5); one that cannot be read says nothing.
+func (c *Client) info(r reply) Info {
+	i := c.lease.Info
+	if r.DNS != nil || !r.broken(dhcpv6.OptionDNSServers) {
+		i.DNS = firstOnes(r.DNS, MaxDNS)
+	}
+	if r.Search != nil || !r.broken(dhcpv6.OptionDomainList) {
+		i.Search = firstOnes(r.Search, MaxSearch)
+	}
+	if r.NTP != nil || !r.broken(dhcpv6.OptionNTPServer) {
+		i.NTP = firstOnes(r.NTP, MaxNTP)
+	}
+	if r.EncryptedDNS != nil || !r.broken(dhcpv6.OptionEncryptedDNS) {
+		i.EncryptedDNS = r.EncryptedDNS[:min(len(r.EncryptedDNS), MaxEncryptedDNS)]
+	}
+	return i
+}

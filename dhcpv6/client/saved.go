@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+
+package client
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"oasis6/dhcpv6"
+	"oasis6/internal/lifetime"
+)
+
+// Certainty says how far the lifetimes of a decoded lease can be trusted.
+type Certainty uint8
+
+const (
+	// AgeUnknown: the lease was written in another boot. Nobody knows how long ago: the wall clock of a
+	// board without a battery says anything. It is Unconfirmed, its lifetimes are what was left.
+	AgeUnknown Certainty = iota
+	// AgeExact: it was written in this boot, so the boot clock has counted every second since.
+	AgeExact
+)
+
+// String is for logs.
+func (c Certainty) String() string {
+	if c == AgeExact {
+		return "exact"
+	}
+	return "unknown"
+}
+
+// UnconfirmedLifetime is how far ahead hosts are told of a lease of unknown age: time and again for so long, until
+// a server confirms it or what was left when it was written is over. A reachable server answers the Rebind
+// after LinkUp within seconds; while the tunnel is late, hosts keep their addresses; and once the truth is
+// out no host holds a wrong prefix for longer.
+const UnconfirmedLifetime = 10 * time.Minute
+
+// leaseVersion is the format of the file. Another one is refused, never guessed at.
+const leaseVersion = 1
+
+// savedLease is the text form of a lease.
+type savedLease struct {
+	Version      int             `json:"version"`
+	DUID         string          `json:"duid"`
+	IAID         uint32          `json:"iaid"`
+	BootID       string          `json:"boot_id"`
+	SavedAt      int64           `json:"saved_at_boot_ns"`
+	SavedWall    time.Time       `json:"saved_at_wall"` // for people; never computed with
+	Unconfirmed  bool            `json:"unconfirmed,omitempty"`
+	Server       string          `json:"server,omitempty"`
+	ServerAddr   string          `json:"server_addr,omitempty"`
+	IAs          []savedIA       `json:"ias"`
+	T1           savedUntil      `json:"t1"`
+	T2           savedUntil      `json:"t2"`
+	DNS          []netip.Addr    `json:"dns"`
+	Search       []string        `json:"search"`
+	NTP          []savedNTP      `json:"ntp,omitempty"`
+	EncryptedDNS []savedResolver `json:"encrypted_dns,omitempty"`
+	Refresh      *savedUntil     `json:"refresh,omitempty"` // of a stateless client
+	Key          string          `json:"reconfigure_key,omitempty"`
+	Replay       uint64          `json:"reconfigure_replay,omitempty"`
+}
+
+type savedNTP struct {
+	Addr netip.Addr `json:"addr,omitzero"`
+	Name string     `json:"name,omitempty"`
+}
+
+type savedResolver struct {
+	Priority uint16       `json:"priority"`
+	Name     string       `json:"name"`
+	Addrs    []netip.Addr `json:"addrs,omitempty"`
+	Params   []byte       `json:"params,omitempty"` // not text
+}
+
+type savedIA struct {
+	Type     string        `json:"type"`
+	IAID     uint32        `json:"iaid"`
+	Prefixes []savedPrefix `json:"prefixes"`
+}
+
+type savedPrefix struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	Exclude   netip.Prefix `json:"exclude,omitzero"`
+	Preferred savedUntil   `json:"preferred"`
+	Valid     savedUntil   `json:"valid"`
+}
+
+// savedUntil is an instant of the boot clock and what was left when it was written; the instant of a
+// lifetime that is over or has no end is 0.
+type savedUntil struct {
+	Left   uint32 `json:"left_s"` // 4294967295: no end
+	BootNS int64  `json:"until_boot_ns,omitempty"`
+}
+
+// EncodeLease is the lease as STATE/lease.json keeps it. Without a prefix it still keeps DUID and the first
+// IAID, which must never change. now is the boot clock, wall the time of day, bootID names the boot.
+func EncodeLease(l Lease, duid dhcpv6.DUID, iaid dhcpv6.IAID, now, wall time.Time, bootID string) ([]byte, error) {
+	s := savedLease{
+		Version: leaseVersion, DUID: duid.String(), IAID: uint32(iaid),
+		BootID: bootID, SavedAt: now.UnixNano(), SavedWall: wall.UTC().Round(0), Unconfirmed: l.Unconfirmed,
+		Server: l.Server.String(), T1: saveUntil(l.T1, now), T2: saveUntil(l.T2, now),
+		DNS: l.Info.DNS, Search: l.Info.Search, Replay: l.Reconfigure.Replay,
+	}
+	if l.ServerAddr.IsValid() {
+		s.ServerAddr = l.ServerAddr.String()
+	}
+	if l.Info.Refresh != (lifetime.Until{}) {
+		u := saveUntil(l.Info.Refresh, now)
+		s.Refresh = &u
+	}
+	if l.Reconfigure.Key != (dhcpv6.ReconfigureKey{}) {
+		s.Key = hex.EncodeToString(l.Reconfigure.Key[:])
+	}
+	for _, n := range l.Info.NTP {
+		s.NTP = append(s.NTP, savedNTP(n))
+	}
+	for _, e := range l.Info.EncryptedDNS {
+		s.EncryptedDNS = append(s.EncryptedDNS, savedResolver{e.Priority, e.Name, e.Addrs, []byte(e.Params)})
+	}
+	for _, a := range l.IAs {
+		x := savedIA{Type: a.Type.String(), IAID: uint32(a.IAID)}
+		for _, p := range a.Prefixes {
+			x.Prefixes = append(x.Prefixes, savedPrefix{p.Prefix, p.Exclude, saveUntil(p.Preferred, now), saveUntil(p.Valid, now)})
+		}
+		s.IAs = append(s.IAs, x)
+	}
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("lease: %w", err) // a wall time outside of the years 0 to 9999
+	}
+	return append(b, '\n'), nil
+}
+
+func saveUntil(u lifetime.Until, now time.Time) savedUntil {
+	s := savedUntil{Left: u.Seconds(now)}
+	if at, ends := u.Time(); ends && !u.Over(now) {
+		s.BootNS = at.UnixNano()
+	}
+	return s
+}
+
+// DecodeLease reads what EncodeLease wrote, with lifetimes that count from now. DUID and IAID are good
+// whatever the certainty. An error means a damaged file: set it aside.
+//
+// The time of day plays no part: it can neither lengthen a lifetime nor shorten one, so a clock that
+// is years off does no harm.
+func DecodeLease(data []byte, now, _ time.Time, bootID string) (Lease, dhcpv6.DUID, dhcpv6.IAID, Certainty, error) {
+	var s savedLease
+	if err := json.Unmarshal(data, &s); err != nil {
+		return damaged(err)
+	}
+	if s.Version != leaseVersion {
+		return damaged(fmt.Errorf("version %d, want %d", s.Version, leaseVersion))
+	}
+	duid, err := dhcpv6.ParseDUIDText(s.DUID)
+	if err != nil {
+		return damaged(err)
+	}
+	r := reviver{now: now, savedAt: time.Unix(0, s.SavedAt).UTC()}
+	if bootID != "" && bootID == s.BootID && !now.Before(r.savedAt) {
+		r.certainty = AgeExact
+	}
+	l, err := r.lease(s)
+	if err != nil {
+		return damaged(err)
+	}
+	return l, duid, dhcpv6.IAID(s.IAID), r.certainty, nil
+}
+
+func damaged(err error) (Lease, dhcpv6.DUID, dhcpv6.IAID, Certainty, error) {
+	return Lease{}, "", 0, AgeUnknown, fmt.Errorf("lease is damaged: %w", err)
+}
+
+// reviver turns saved lifetimes into living ones.
+type reviver struct {
+	now, savedAt time.Time
+	certainty    Certainty
+}
+
+// lease is the lease without the prefixes that are over; the zero Lease if none is left.
+func (r reviver) lease(s savedLease) (l Lease, err error) {
+	if len(s.IAs) > MaxIAs || len(s.DNS) > MaxDNS || len(s.Search) > MaxSearch || len(s.NTP) > MaxNTP || len(s.EncryptedDNS) > MaxEncryptedDNS {
+		return l, errors.New("more IAs, servers or search domains than a lease has")
+	}
+	for _, a := range s.IAs {
+		t := dhcpv6.PD
+		if a.Type == dhcpv6.NA.String() {
+			t = dhcpv6.NA
+		} else if a.Type != t.String() {
+			return l, fmt.Errorf("no IA is of type %q", a.Type)
+		}
+		if l.find(t, dhcpv6.IAID(a.IAID)) >= 0 || len(a.Prefixes) > MaxPrefixes {
+			return l, fmt.Errorf("%s %d is there twice, or with too many prefixes", a.Type, a.IAID)
+		}
+		ps, err := r.prefixes(t, a.Prefixes)
+		if err != nil {
+			return l, err
+		}
+		l = l.with(t, dhcpv6.IAID(a.IAID), ps)
+	}
+	if len(l.IAs) == 0 && (len(s.IAs) > 0 || s.Server == "") {
+		return Lease{}, nil
+	}
+	l.Unconfirmed = s.Unconfirmed || r.certainty == AgeUnknown
+	err = r.rest(&l, s)
+	return l, err
+}
+
+// prefixes are those of one IA that are not over.
+func (r reviver) prefixes(t dhcpv6.IAType, saved []savedPrefix) (ps []Prefix, err error) {
+	for _, p := range saved {
+		if !dhcpv6.Delegable(p.Prefix) || t == dhcpv6.NA && p.Prefix.Bits() != 128 || findPrefix(ps, p.Prefix) >= 0 {
+			return nil, fmt.Errorf("prefix %s cannot be delegated", p.Prefix)
+		}
+		if x := p.Exclude; x != (netip.Prefix{}) && (x != x.Masked() || x.Bits() <= p.Prefix.Bits() || !p.Prefix.Contains(x.Addr())) {
+			return nil, fmt.Errorf("prefix %s cannot be excluded from %s", x, p.Prefix)
+		}
+		preferred, err := r.until(p.Preferred)
+		valid, err2 := r.until(p.Valid)
+		if err = errors.Join(err, err2); err != nil {
+			return nil, err
+		}
+		if valid.Before(preferred) {
+			return nil, fmt.Errorf("prefix %s is preferred for longer than it is valid", p.Prefix)
+		}
+		if !valid.Over(r.now) {
+			ps = append(ps, Prefix{p.Prefix, p.Exclude, preferred, valid})
+		}
+	}
+	return ps, nil
+}
+
+// rest fills in what a lease has beside its prefixes.
+func (r reviver) rest(l *Lease, s savedLease) (err error) {
+	if l.Server, err = dhcpv6.ParseDUIDText(s.Server); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	if s.ServerAddr != "" {
+		if l.ServerAddr, err = netip.ParseAddr(s.ServerAddr); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+	}
+	if err := r.info(&l.Info, s); err != nil {
+		return err
+	}
+	if s.Key != "" {
+		key, err := hex.DecodeString(s.Key)
+		if err != nil || len(key) != len(l.Reconfigure.Key) {
+			return errors.New("reconfigure key is not 16 octets of hex") // its text must not reach the log
+		}
+		l.Reconfigure = Reconfigure{dhcpv6.ReconfigureKey(key), s.Replay}
+	}
+	t1, err := r.until(s.T1)
+	t2, err2 := r.until(s.T2)
+	if r.certainty == AgeExact {
+		l.T1, l.T2 = t1, t2 // of unknown age they are over: go on asking until somebody confirms
+	}
+	return errors.Join(err, err2)
+}
+
+// info reads the configuration that came along.
+func (r reviver) info(i *Info, s savedLease) (err error) {
+	for _, a := range s.DNS {
+		if !a.Is6() || a.Zone() != "" {
+			return fmt.Errorf("name server %s is no IPv6 address", a)
+		}
+	}
+	i.DNS = slices.DeleteFunc(s.DNS, func(a netip.Addr) bool { return !dhcpv6.UsableServer(a) })
+	for _, n := range s.Search {
+		if !dhcpv6.ValidName(n) {
+			return fmt.Errorf("search domain %q is not valid", n)
+		}
+	}
+	for _, n := range s.NTP {
+		if named := n.Name != ""; named == n.Addr.IsValid() || named && !dhcpv6.ValidName(n.Name) || !named && (!n.Addr.Is6() || n.Addr.Zone() != "") {
+			return fmt.Errorf("NTP server %q %s is not valid", n.Name, n.Addr)
+		}
+		i.NTP = append(i.NTP, dhcpv6.NTPServer(n))
+	}
+	for _, e := range s.EncryptedDNS {
+		if !dhcpv6.ValidName(e.Name) || slices.ContainsFunc(e.Addrs, func(a netip.Addr) bool { return !a.Is6() || a.Zone() != "" }) {
+			return fmt.Errorf("encrypted DNS resolver %q is not valid", e.Name)
+		}
+		i.EncryptedDNS = append(i.EncryptedDNS, dhcpv6.EncryptedDNS{Priority: e.Priority, Name: e.Name, Addrs: e.Addrs, Params: string(e.Params)})
+	}
+	i.Search = s.Search
+	if s.Refresh != nil {
+		i.Refresh, err = r.until(*s.Refresh)
+	}
+	return err
+}
+
+// until is a lifetime that counts from now: the instant itself in the same boot, otherwise what was
+// left, as if no time had passed.
+func (r reviver) until(s savedUntil) (lifetime.Until, error) {
+	if s.Left == lifetime.Infinity {
+		return lifetime.Forever, nil
+	}
+	if s.BootNS == 0 {
+		if s.Left != 0 {
+			return lifetime.Until{}, errors.New("a lifetime has no instant")
+		}
+		return lifetime.Until{}, nil
+	}
+	at := time.Unix(0, s.BootNS).UTC()
+	if d := at.Sub(r.savedAt) - time.Duration(s.Left)*time.Second; d < 0 || d > time.Second {
+		return lifetime.Until{}, errors.New("a lifetime's instant does not fit to what was left")
+	}
+	if r.certainty == AgeExact {
+		return lifetime.At(at), nil
+	}
+	return lifetime.At(r.now.Add(at.Sub(r.savedAt))), nil
+}
