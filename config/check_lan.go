@@ -38,16 +38,43 @@ func (c *checker) prefix() {
 		}
 		c.cfg.Prefix.Static = p
 	}
-	if v := raw.hint; given(v) {
-		h, err := parseHint(v.text)
-		if err != nil {
-			c.bad("Hint", *v, err)
+	c.hints(raw.hint, static)
+	if v := raw.requestAddress; given(v) {
+		switch strings.ToLower(v.text) {
+		case "auto":
+		case "yes":
+			c.cfg.Prefix.RequestAddress = AddressYes
+		case "no":
+			c.cfg.Prefix.RequestAddress = AddressNo
+		default:
+			c.bad("RequestAddress", *v, "want auto, yes or no")
+		}
+	}
+}
+
+// hints reads the delegations to ask for. One length may be wished for again and again, one prefix only once.
+func (c *checker) hints(raw []value, static bool) {
+	var hints []netip.Prefix
+	for _, v := range raw {
+		for _, s := range items(v.text) {
+			h, err := parseHint(s)
+			switch {
+			case err != nil:
+				c.errorf(v.line, "Hint %s: %v", quote(s), err)
+			case !h.Addr().IsUnspecified() && slices.Contains(hints, h):
+				c.errorf(v.line, "Hint %s: stands twice: each entry is a delegation of its own", s)
+			case len(hints) == MaxHints:
+				c.errorf(v.line, "Hint %s: more than %d delegations", s, MaxHints)
+			default:
+				hints = append(hints, h)
+			}
 		}
 		if static {
 			c.noticef(v.line, "Hint: no effect with a static prefix")
-			return
 		}
-		c.cfg.Prefix.Hints = append(c.cfg.Prefix.Hints, h)
+	}
+	if !static {
+		c.cfg.Prefix.Hints = hints
 	}
 }
 

@@ -69,9 +69,8 @@ func effective(c *Config, show func(secret) string) string {
 	w.section("Prefix")
 	w.set("Source", c.Prefix.Source.String(), "")
 	w.set("Prefix", prefixText(c.Prefix.Static), "asked for by DHCPv6")
-	for _, h := range c.Prefix.Hints {
-		w.set("Hint", prefixText(h), "none")
-	}
+	w.set("Hint", list(c.Prefix.Hints), "none")
+	w.set("RequestAddress", c.Prefix.RequestAddress.String(), "")
 	if len(c.LANs) == 0 {
 		w.WriteString("\n# [LAN]: none, add one or give --lan BRIDGE\n")
 	}

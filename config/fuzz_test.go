@@ -26,6 +26,8 @@ func seeds(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(iface + peer + "Endpoint = [fe80::1%a]]:1\nName = =#\n[Prefix]\nPrefix = 2000::/3\n[LAN]\nInterface = é\nSubnet = f\nRDNSS = self\n[LAN]\nInterface=x\n[Router]\nFirewall = open\n"))
+	f.Add([]byte(iface + peer + "[Prefix]\nHint = ::/56, 2001:db8::/48\nHint = ::/56 2001:db8::/48\nRequestAddress = Yes\n"))
+	f.Add([]byte(iface + peer + "[Prefix]\nPrefix = 2001:db8::/56\nHint = ::/56\nRequestAddress = no\n"))
 	f.Add([]byte("\ufeff[Hub]\r\n\x00\r\nDNS = 192.0.2.53 \u00a0 a.b.\r\n"))
 }
 

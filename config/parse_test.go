@@ -113,6 +113,15 @@ func TestAcceptedValues(t *testing.T) {
 		{iface + peer + "[Prefix]\nHint = ::/1\n", "Hint = ::/1"},
 		{iface + peer + "[Prefix]\nHint = ::/64\n", "Hint = ::/64"},
 		{iface + peer + "[Prefix]\nHint = 2001:db8:ebbd:9900::/56\n", "Hint = 2001:db8:ebbd:9900::/56"},
+		{iface + peer + "[Prefix]\nHint = ::/64, 2001:db8:ebbd:9900::/56\nhint = ::/64,\n", "Hint = ::/64, 2001:db8:ebbd:9900::/56, ::/64"},
+		{iface + peer + "[Prefix]\nHint = ::/64" + strings.Repeat(" ::/64", MaxHints-1) + "\n", "Hint = ::/64" + strings.Repeat(", ::/64", MaxHints-1)},
+		{iface + peer, "# Hint: none"},
+		{iface + peer + "[Prefix]\nPrefix = 2001:db8:ebbd:9900::/64\nHint = ::/64\n", "# Hint: none"},
+		{iface + peer, "RequestAddress = auto"},
+		{iface + peer + "[Prefix]\nRequestAddress = Auto\n", "RequestAddress = auto"},
+		{iface + peer + "[Prefix]\nRequestAddress = YES\n", "RequestAddress = yes"},
+		{iface + peer + "[Prefix]\nPrefix = 2001:db8:ebbd:9900::/64\nRequestAddress = yes\n", "RequestAddress = yes"},
+		{iface + peer + "[Prefix]\nRequestAddress = no\n", "RequestAddress = no"},
 		{iface + peer + "[Prefix]\nPrefix = 2001:db8:ebbd:9900::/64\n", "Source = static"},
 		{iface + peer + "[Prefix]\nSource = static\nPrefix = 2000::/3\n", "Prefix = 2000::/3"},
 		{iface + peer + "[Prefix]\nPrefix = fd00:5e::/48\n", "Prefix = fd00:5e::/48"},
@@ -149,10 +158,18 @@ func TestSubnetsAreFilledInOrder(t *testing.T) {
 	}
 }
 
+// The place in the list numbers the IAID, so the order of the file is kept, and a length may come again.
+func TestHintsKeepTheirOrder(t *testing.T) {
+	c := mustParse(t, iface+peer+"[Prefix]\nHint = ::/64, 2001:db8:2::/56\nHint = ::/64, 2001:db8:1::/56\n")
+	if got, want := fmt.Sprint(c.Prefix.Hints), "[::/64 2001:db8:2::/56 ::/64 2001:db8:1::/56]"; got != want {
+		t.Errorf("Hints = %s, want %s", got, want)
+	}
+}
+
 func TestNotices(t *testing.T) {
 	text := iface + "Table = 0x1F\nTable = auto\nSaveConfig = false\nAddress = 192.0.2.7, 2001:db8::1, 192.0.2.8/24\n" +
 		"DNS = fe80::53, 192.0.2.53, 2001:db8::53, fe80::54\n" +
-		peer + "[Prefix]\nPrefix = 2001:db8::/56\nHint = ::/56\n"
+		peer + "[Prefix]\nPrefix = 2001:db8::/56\nHint = ::/56, ::/64\nHint = ::/48\n"
 	_, notices, err := Parse("f", strings.NewReader(text))
 	want := `f:3: Table: no effect: the routes are made by the box itself, and IPv4 routes are left alone
 f:4: Table: no effect: the routes are made by the box itself, and IPv4 routes are left alone
@@ -161,6 +178,7 @@ f:6: Address: IPv4 dropped, it stays on its native path: 192.0.2.7, 192.0.2.8/24
 f:7: DNS: IPv4 dropped, it stays on its native path: 192.0.2.53
 f:7: DNS: link-local dropped, no host of a LAN can reach it: fe80::53, fe80::54
 f:13: Hint: no effect with a static prefix
+f:14: Hint: no effect with a static prefix
 `
 	if got := lines(notices); err != nil || got != want {
 		t.Errorf("Parse = notices\n%serror %v\nwant\n%sno error", got, err, want)

@@ -29,8 +29,9 @@ type (
 		allowedIPs                              []value
 	}
 	rawPrefix struct {
-		line                 int
-		source, prefix, hint *value
+		line                           int
+		source, prefix, requestAddress *value
+		hint                           []value
 	}
 	rawLAN struct {
 		line                      int
@@ -107,7 +108,8 @@ func (r *rawPrefix) keys() []key {
 	return []key{
 		{name: "Source", one: &r.source},
 		{name: "Prefix", one: &r.prefix},
-		{name: "Hint", one: &r.hint},
+		{name: "Hint", list: &r.hint},
+		{name: "RequestAddress", one: &r.requestAddress},
 	}
 }
 
