@@ -3,6 +3,8 @@
 package control
 
 import (
+	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,5 +27,36 @@ func TestClosedServerLeavesNoPID(t *testing.T) {
 	}
 	if pid, err := os.ReadFile(lock); err != nil || len(pid) != 0 {
 		t.Errorf("lock file after Close = %q, %v; want it empty", pid, err)
+	}
+}
+
+// Whoever waits for the end of a connection starts the next box then.
+func TestTheLockIsFreeWhenTheClientsSeeTheEnd(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	path, s := start(t, Methods{Stream: map[string]Streamer{
+		"linger": func(context.Context, json.RawMessage, func(any) error) error {
+			begun <- struct{}{}
+			<-release // longer than its client: Close waits for it
+			return nil
+		},
+	}}, wide)
+	ended, closed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		ended <- Stream(t.Context(), path, "linger", nil, func(json.RawMessage) error { return nil })
+	}()
+	<-begun
+	go func() { closed <- s.Close() }()
+	if err := <-ended; err != nil {
+		t.Errorf("Stream() = %v", err)
+	}
+	next, err := Listen(path, Methods{})
+	if err != nil {
+		t.Errorf("Listen at the end of the stream = %v", err)
+	} else if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-closed; err != nil {
+		t.Errorf("Close() = %v", err)
 	}
 }

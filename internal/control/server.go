@@ -125,18 +125,11 @@ func bind(path string) (*net.UnixListener, error) {
 	return ln.(*net.UnixListener), nil
 }
 
-// Close stops listening, removes the socket, drops the clients and waits for all goroutines.
-// It may be called again.
+// Close stops listening, removes the socket, frees the lock, drops the clients and waits for all
+// goroutines, in this order: a client that sees the end of its connection knows that another box can
+// start. It may be called again.
 func (s *Server) Close() error {
-	s.cancel()
 	err := s.ln.Close()
-	s.mu.Lock()
-	for c := range s.conns {
-		_ = c.Close() // its goroutine sees it and ends
-	}
-	s.conns = nil
-	s.mu.Unlock()
-	s.done.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
@@ -144,6 +137,14 @@ func (s *Server) Close() error {
 	if lerr := s.lock.Close(); err == nil && !errors.Is(lerr, os.ErrClosed) {
 		err = lerr
 	}
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		_ = c.Close() // its goroutine sees it and ends
+	}
+	s.conns = nil
+	s.mu.Unlock()
+	s.done.Wait()
 	return err
 }
 
