@@ -40,6 +40,7 @@ func commands() []command {
 		runCommand(),
 		checkCommand(router.Preview),
 		statusCommand(),
+		leaveCommand(),
 		importCommand(),
 		genkeyCommand(),
 		pubkeyCommand(),

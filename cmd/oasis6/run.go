@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -80,24 +79,15 @@ func (b *daemon) load(opts ...config.Option) (*config.Config, error) {
 // serve runs the box until it is told to stop.
 func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err error) {
 	// The socket comes first: its lock is what keeps a second box from touching anything.
-	var r *router.Router
-	ready := make(chan struct{})
-	srv, err := control.Listen(socketPath(b.run), control.Methods{
-		Answer: map[string]control.Handler{
-			"status": func(ctx context.Context, _ json.RawMessage) (any, error) {
-				select {
-				case <-ready:
-				case <-ctx.Done():
-					return nil, ctx.Err()
-				}
-				return r.Snapshot(ctx)
-			},
-		},
-	})
+	box := newControls()
+	srv, err := control.Listen(socketPath(b.run), box.methods())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, srv.Close()) }()
+	defer func() {
+		box.end(err)
+		err = errors.Join(err, srv.Close())
+	}()
 
 	bootID := bootclock.BootID()
 	plane, err := kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
@@ -116,7 +106,7 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err 
 	}
 	defer func() { err = errors.Join(err, timer.Close()) }()
 
-	r, err = router.New(router.Options{
+	r, err := router.New(router.Options{
 		Config: cfg, Tunnel: tunnel, Plane: plane, Clock: bootTimer{timer},
 		Rand: rand.Float64, Wall: time.Now, BootID: bootID, State: b.state, Log: b.log,
 		Version: buildVersion(), Takeover: plane.TookOver(), Commands: commands,
@@ -126,7 +116,13 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err 
 	if err != nil {
 		return err
 	}
-	close(ready)
+	box.open(r.Snapshot, func() (released bool, how string) {
+		left, err := r.Leave(context.Background()) // it ends with Run, whatever becomes of the client
+		if err != nil {
+			return false, err.Error()
+		}
+		return left.Released, left.How
+	})
 	return r.Run(context.Background())
 }
 
