@@ -24,18 +24,24 @@ func staticDelegation(p netip.Prefix) Delegation {
 }
 
 // delegations are our prefixes with what came along, from the file or from the lease.
-func (r *Router) delegations() (ds []Delegation, dns []netip.Addr, search []string) {
+func (r *Router) delegations() (ds []Delegation, as []Address, info client.Info) {
 	if r.leaving {
-		return nil, nil, nil
+		return nil, nil, info
+	}
+	if r.cfg.Prefix.Source == config.Static {
+		ds = append(ds, staticDelegation(r.cfg.Prefix.Static))
 	}
 	if r.client == nil {
-		return []Delegation{staticDelegation(r.cfg.Prefix.Static)}, nil, nil
+		return ds, nil, info
 	}
 	lease := r.client.Lease()
 	for _, p := range lease.Prefixes() {
 		ds = append(ds, Delegation{Prefix: p.Prefix, Exclude: p.Exclude, Preferred: p.Preferred, Valid: p.Valid, Unconfirmed: lease.Unconfirmed})
 	}
-	return ds, lease.Info.DNS, lease.Info.Search
+	for _, a := range lease.Addresses() {
+		as = append(as, Address{Addr: a.Prefix.Addr(), Preferred: a.Preferred, Valid: a.Valid})
+	}
+	return ds, as, lease.Info
 }
 
 // startDHCPv6 opens the store and makes the client, with the lease of an earlier process if there is one.

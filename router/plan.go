@@ -10,6 +10,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/dhcpv6/client"
 	"oasis6/internal/lifetime"
 	"oasis6/ra"
 )
@@ -27,8 +28,8 @@ type Facts struct {
 	// be corrected in a moment, and the correction would have to wait for the floor between two RAs.
 	Undecided   bool
 	Delegations []Delegation
-	DNS         []netip.Addr // learned by DHCPv6
-	Search      []string     // learned by DHCPv6
+	Addresses   []Address   // of the tunnel, by DHCPv6
+	Info        client.Info // learned by DHCPv6
 	Links       map[string]dataplane.Link
 	// Told are the prefixes that hosts of a LAN may hold, by interface, whether or not they are still ours.
 	Told map[string][]Told
@@ -38,6 +39,7 @@ type Facts struct {
 type Told struct {
 	Prefix netip.Prefix
 	Held   lifetime.Until
+	Stale  bool // it has been withdrawn
 }
 
 // Delegation is a prefix of ours, by DHCPv6 or from the configuration.
@@ -48,6 +50,13 @@ type Delegation struct {
 	Valid     lifetime.Until
 	// Unconfirmed: nobody knows how old it is, so hosts are told of it for a short time only, time and again.
 	Unconfirmed bool
+}
+
+// Address is an address of the tunnel interface that the hub has assigned.
+type Address struct {
+	Addr      netip.Addr
+	Preferred lifetime.Until
+	Valid     lifetime.Until
 }
 
 // Plan is what follows from the facts: kernel state and RA content decided in one place.
@@ -66,14 +75,6 @@ type LANPlan struct {
 	Silent  bool // tell hosts nothing yet
 	Content ra.Content
 	Subnets []Subnet
-}
-
-// Subnet is the /64 that one LAN gets of one delegation, with the box's own address in it.
-type Subnet struct {
-	Prefix    netip.Prefix // always /64: SLAAC needs it (RFC 4862 section 5.5.3 d, RFC 4291 section 2.5.1)
-	Address   netip.Addr   // ::1 of the subnet
-	Preferred lifetime.Until
-	Valid     lifetime.Until
 }
 
 // Metrics of our routes. Ours must lose against a more specific one of the same prefix that the kernel
@@ -137,11 +138,30 @@ func (p *planner) tunnel() {
 		}
 		p.address(dataplane.Address{Iface: name, Prefix: a, NoDAD: true})
 	}
+	p.assigned()
 	for _, dst := range p.tunnelDestinations() {
 		// A plain route must not swallow the tunnel's own datagrams. With an IPv6 endpoint there is another
 		// way to the IPv6 Internet, or the hub cannot be reached anyhow.
 		if !dst.Contains(p.f.Endpoint) {
 			p.route(dataplane.Route{Dst: dst, Iface: name, Metric: metricTunnel, IfNoOther: true})
+		}
+	}
+}
+
+// assigned puts the addresses on the tunnel that the hub gave by DHCPv6. What the box sends from one of them takes
+// the tunnel: the hub routes nothing else back.
+func (p *planner) assigned() {
+	name := p.f.Config.Interface.Name
+	for _, a := range p.f.Addresses {
+		if a.Valid.Over(p.now) {
+			continue
+		}
+		p.until(a.Preferred)
+		p.until(a.Valid)
+		host := netip.PrefixFrom(a.Addr, 128)
+		p.address(dataplane.Address{Iface: name, Prefix: host, NoDAD: true, Deprecated: a.Preferred.Over(p.now)})
+		for _, dst := range p.tunnelDestinations() {
+			p.route(dataplane.Route{Dst: dst, From: host, Iface: name, Metric: metricTunnel})
 		}
 	}
 }
@@ -186,6 +206,9 @@ func (p *planner) delegations() {
 		p.until(d.Preferred)
 		p.until(d.Valid)
 		p.route(dataplane.Route{Kind: dataplane.Unreachable, Dst: d.Prefix, Metric: metricUnreachable})
+		if d.Exclude.IsValid() { // the hub numbers the link to us from it
+			p.route(dataplane.Route{Dst: d.Exclude, Iface: name, Metric: metricTunnel})
+		}
 		for _, dst := range p.tunnelDestinations() {
 			p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
 		}
@@ -197,14 +220,10 @@ func (p *planner) lans() {
 	if !internet {
 		p.problem("AllowedIPs of the hub do not cover ::/0: hosts get no default route")
 	}
-	for _, lan := range p.f.Config.LANs {
+	subnets := p.layout()
+	for i, lan := range p.f.Config.LANs {
 		p.Desired.LANs = append(p.Desired.LANs, lan.Interface)
-		lp := LANPlan{Iface: lan.Interface, Silent: p.f.Undecided}
-		for _, d := range p.live {
-			if s, ok := p.subnet(lan, d); ok {
-				lp.Subnets = append(lp.Subnets, s)
-			}
-		}
+		lp := LANPlan{Iface: lan.Interface, Silent: p.f.Undecided, Subnets: subnets[i]}
 		preferred := false
 		for _, s := range lp.Subnets {
 			over := s.Preferred.Over(p.now)
@@ -221,26 +240,6 @@ func (p *planner) lans() {
 		lp.Content.DNSSL = p.dnssl(lan)
 		p.LANs = append(p.LANs, lp)
 	}
-}
-
-// subnet cuts the LAN's /64 out of a delegation.
-func (p *planner) subnet(lan config.LAN, d Delegation) (Subnet, bool) {
-	bits := d.Prefix.Bits()
-	if bits > subnetBits {
-		p.problem("prefix %s is too long for LAN %s: hosts need a /64, ask the hub for /64 or shorter ([Prefix] Hint)", d.Prefix, lan.Interface)
-		return Subnet{}, false
-	}
-	if n := subnetBits - bits; n < 64 && lan.Subnet>>n != 0 {
-		p.problem("prefix %s has no subnet %x for LAN %s: ask the hub for a shorter prefix, or choose a smaller Subnet", d.Prefix, lan.Subnet, lan.Interface)
-		return Subnet{}, false
-	}
-	a := d.Prefix.Masked().Addr().As16()
-	for i := range 8 { // the subnet number is the low end of the upper 64 bits
-		a[7-i] |= byte(lan.Subnet >> (8 * i))
-	}
-	prefix := netip.PrefixFrom(netip.AddrFrom16(a), subnetBits)
-	a[15] = 1
-	return Subnet{Prefix: prefix, Address: netip.AddrFrom16(a), Preferred: d.Preferred, Valid: d.Valid}, true
 }
 
 func preference(s string) ra.Preference {
@@ -280,7 +279,7 @@ func (p *planner) rdnss(lan config.LAN, subnets []Subnet) []netip.Addr {
 	if dns := p.f.Config.Interface.DNS; len(dns) > 0 {
 		return dns
 	}
-	return p.f.DNS
+	return p.f.Info.DNS
 }
 
 func (p *planner) dnssl(lan config.LAN) []string {
@@ -293,7 +292,7 @@ func (p *planner) dnssl(lan config.LAN) []string {
 	if s := p.f.Config.Interface.Search; len(s) > 0 {
 		return s
 	}
-	return p.f.Search
+	return p.f.Info.Search
 }
 
 func (p *planner) firewall() {

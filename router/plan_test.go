@@ -155,8 +155,8 @@ func TestRFC7084_L14_StalePrefixIsAnswered(t *testing.T) {
 	f := boxFacts("2001:db8:ebbd:990a::/64")
 	held := t0.Add(time.Hour)
 	f.Told = map[string][]Told{"br-lan": {
-		{prefix("2001:db8:ebbd:990a::/64"), lifetime.At(held)},
-		{prefix("2001:db8:ebbd:990b::/64"), lifetime.At(held)},
+		{prefix("2001:db8:ebbd:990a::/64"), lifetime.At(held), false},
+		{prefix("2001:db8:ebbd:990b::/64"), lifetime.At(held), true},
 	}}
 	onLink := dataplane.Route{Dst: prefix("2001:db8:ebbd:990b::/64"), Iface: "br-lan", Metric: metricStale}
 	for _, tc := range []struct {
@@ -196,9 +196,9 @@ func TestMakeSubnets(t *testing.T) {
 		{"2001:db8:ebbd:990a::/64", 0, "2001:db8:ebbd:990a::1/64"},
 		{"2001:db8:ebbd:9900::/56", 0xa, "2001:db8:ebbd:990a::1/64"},
 		{"2001:db8:ebbd:9900::/56", 0xff, "2001:db8:ebbd:99ff::1/64"},
-		{"2001:db8:ebbd:9900::/56", 0x100, "has no subnet 100"},
+		{"2001:db8:ebbd:9900::/56", 0x100, "2001:db8:ebbd:9900::1/64LAN br-lan has 2001:db8:ebbd:9900::/64: there is no subnet 100 in 2001:db8:ebbd:9900::/56"},
 		{"2001:db8:ebbd:990a::/63", 1, "2001:db8:ebbd:990b::1/64"},
-		{"2001:db8:ebbd:990a::/64", 1, "has no subnet 1"},
+		{"2001:db8:ebbd:990a::/64", 1, "2001:db8:ebbd:990a::1/64LAN br-lan has 2001:db8:ebbd:990a::/64: there is no subnet 1"},
 		{"2001:db8:ebbd:990a:ff00::/72", 0, "too long"},
 		{"2001:db8::/32", 0xdeadbeef, "2001:db8:dead:beef::1/64"},
 	} {
@@ -254,7 +254,7 @@ func TestMakeRDNSS(t *testing.T) {
 		{"off", config.RDNSSOff, []netip.Addr{configured}, nil},
 	} {
 		f := boxFacts("2001:db8:ebbd:990a::/64")
-		f.DNS = []netip.Addr{learned}
+		f.Info.DNS = []netip.Addr{learned}
 		f.Config.Interface.DNS, f.Config.LANs[0].RDNSSMode = tc.dns, tc.mode
 		if got := Make(f, t0).LANs[0].Content.RDNSS; !slices.Equal(got, tc.want) {
 			t.Errorf("%s: RDNSS = %v, want %v", tc.name, got, tc.want)

@@ -43,9 +43,9 @@ type Clock interface {
 type Command uint8
 
 const (
-	Reload Command = iota // SIGHUP
-	Stop                  // SIGTERM: for good, everything is put back
-	Handover                 // SIGUSR2: a successor follows
+	Reload   Command = iota // SIGHUP
+	Stop                    // SIGTERM: for good, everything is put back
+	Handover                // SIGUSR2: a successor follows
 )
 
 // Options is everything a Router is made of. All fields but Reload and Commands are required.
@@ -272,10 +272,10 @@ func (r *Router) facts(now time.Time) Facts {
 	for _, l := range r.lans {
 		f.Links[l.name] = l.link
 		for _, p := range l.sender.Announced(now).Prefixes {
-			f.Told[l.name] = append(f.Told[l.name], Told{p.Prefix, lifetime.At(now.Add(p.Held))})
+			f.Told[l.name] = append(f.Told[l.name], Told{p.Prefix, lifetime.At(now.Add(p.Held)), p.Stale})
 		}
 	}
-	f.Delegations, f.DNS, f.Search = r.delegations()
+	f.Delegations, f.Addresses, f.Info = r.delegations()
 	// After a takeover, having no prefix yet is no news for the LAN either.
 	trying := r.state == health.Connecting || !r.aliveUntilBy.IsZero()
 	f.Undecided = trying && (!f.TunnelAlive || len(f.Delegations) == 0)
