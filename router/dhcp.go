@@ -132,7 +132,9 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 	switch ev := ev.(type) {
 	case tun.Received:
 		r.onControlPacket(now, ev.Packet)
-	case tun.Handshake, tun.Activity:
+	case tun.Handshake:
+		r.onHandshake(now)
+	case tun.Activity:
 		r.sampleTunnel(now)
 	case tun.MTUChanged:
 		r.info("tunnel MTU changed", "mtu", itoa(ev.MTU))
@@ -154,6 +156,25 @@ func (r *Router) onControlPacket(now time.Time, packet []byte) {
 		return // ND from the hub and messages for a server are of no use to this box
 	}
 	r.stepClient(now, client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
+}
+
+// sessionLife is REJECT_AFTER_TIME of WireGuard: no packet has passed for so long without a handshake, so that one
+// after a longer time ends a silence.
+const sessionLife = 180 * time.Second
+
+// onHandshake tells the client what a handshake means for it: after a silence the hub may have lost its memory,
+// or be another one; a routine one shows that packets get through.
+func (r *Router) onHandshake(now time.Time) {
+	was, silence := r.state, now.Sub(r.handshakeAt)
+	r.handshakeAt = now
+	r.sampleTunnel(now)
+	switch {
+	case was != health.Up || r.state != health.Up: // a change of state says it all
+	case silence > sessionLife:
+		r.stepClient(now, client.LinkUp{})
+	default:
+		r.stepClient(now, client.Reachable{})
+	}
 }
 
 // sampleTunnel shows the tunnel's counters to the health machine.

@@ -80,6 +80,7 @@ type Router struct {
 	healthWake   time.Time
 	state        health.State
 	stateSince   time.Time
+	handshakeAt  time.Time
 	everUp       bool
 	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
 

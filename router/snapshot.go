@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"oasis6/config"
 	"oasis6/dhcpv6/client"
 	"oasis6/status"
 	"oasis6/tun/health"
@@ -52,48 +53,6 @@ func (r *Router) tunnelStatus(now time.Time) status.Tunnel {
 		Interface: t.Interface, PublicKey: t.PublicKey.String(), LinkLocal: t.LinkLocal.String(), MTU: t.MTU,
 		State: r.state.String(), Peers: []status.Peer{p},
 	}
-}
-
-func (r *Router) prefixStatus(now time.Time) []status.Prefix {
-	out := []status.Prefix{}
-	if r.client == nil {
-		return append(out, status.Prefix{
-			Prefix: r.cfg.Prefix.Static.String(), Source: "static", State: "static", PreferredS: status.Never, ValidS: status.Never, T1S: status.Never, T2S: status.Never,
-		})
-	}
-	st := r.client.Status()
-	for _, p := range st.Lease.Prefixes() {
-		if p.Valid.Over(now) {
-			continue
-		}
-		state := st.State.String()
-		if p.Preferred.Over(now) {
-			state = "stale"
-		} else if st.State == client.Stopped {
-			state = client.Bound.String() // the tunnel is away, the lease is not
-		}
-		out = append(out, status.Prefix{
-			Prefix: p.Prefix.String(), Source: "dhcpv6", State: state, Server: st.Lease.Server.String(),
-			PreferredS: status.Remaining(p.Preferred, now), ValidS: status.Remaining(p.Valid, now),
-			T1S: status.Remaining(st.Lease.T1, now), T2S: status.Remaining(st.Lease.T2, now),
-		})
-	}
-	return out
-}
-
-func (r *Router) dhcpStatus(now time.Time) *status.DHCPv6 {
-	if r.client == nil {
-		return nil
-	}
-	st := r.client.Status()
-	d := &status.DHCPv6{
-		State: st.State.String(), DUID: r.store.duid.String(),
-		Next: st.Next, NextS: status.Never, LastError: st.LastError, Sent: st.Sent, Received: st.Received, Dropped: st.Dropped,
-	}
-	if !st.NextAt.IsZero() {
-		d.NextS = status.Seconds(max(st.NextAt.Sub(now), 0))
-	}
-	return d
 }
 
 func (r *Router) lanStatus(now time.Time) []status.LAN {
@@ -142,12 +101,14 @@ func (r *Router) problems(now time.Time) []string {
 	ps := []string{}
 	add := func(format string, a ...any) { ps = append(ps, fmt.Sprintf(format, a...)) }
 	r.tunnelProblems(now, add)
-	if r.state == health.Up && r.client != nil {
+	if r.state == health.Up && r.cfg.Prefix.Source == config.DHCPv6 && !r.leaving {
 		switch ds := r.plan.Desired.Firewall.Delegations; {
 		case len(ds) == 0:
 			r.dhcpProblem(now, add)
 		case !r.preferred(now):
 			add("prefix %s is deprecated: the hub does not renew it (%s)", ds[0], r.client.Status().State)
+		default:
+			r.leaseProblem(now, add)
 		}
 	}
 	ps = append(ps, r.plan.Problems...)
@@ -215,6 +176,22 @@ func (r *Router) dhcpProblem(now time.Time, add func(string, ...any)) {
 			st.Sent, r.opt.Tunnel.Snapshot().LinkLocal)
 	case st.Received > 0 && st.LastError != "":
 		add("no prefix: %s", st.LastError)
+	}
+}
+
+// leaseProblem says what is wrong with a lease that is in use all the same, and until when.
+func (r *Router) leaseProblem(now time.Time, add func(string, ...any)) {
+	st := r.client.Status()
+	if st.LastError == "" {
+		return
+	}
+	for _, p := range st.Lease.Prefixes() {
+		until := "without end"
+		if at, ends := p.Valid.Time(); ends {
+			until = "for another " + at.Sub(now).Round(time.Second).String()
+		}
+		add("%s; %s stays valid %s", st.LastError, p.Prefix, until)
+		return
 	}
 }
 
