@@ -62,7 +62,7 @@ type Prefix struct {
 
 // DHCPv6 is the client machine.
 type DHCPv6 struct {
-	State         string   `json:"state"`
+	State         string   `json:"state"` // as dhcpv6/client names it: "bound"
 	DUID          string   `json:"duid"`
 	Server        string   `json:"server"` // DUID of the server of the lease; empty: there is none
 	ServerAddress string   `json:"server_address"`

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,8 @@ func at(s string) time.Time {
 	return t
 }
 
+const server = "000100012a2b2c2d00005e005301"
+
 // full sets every field, which TestSampleIsFull checks.
 func full() Snapshot {
 	return Snapshot{
@@ -64,11 +67,30 @@ func full() Snapshot {
 		},
 		Prefixes: []Prefix{{
 			Prefix: "2001:db8:ebbd:990a::/64", Source: "dhcpv6", State: "bound",
-			PreferredS: 2700, ValidS: 5400, T1S: 1350, T2S: 2160, Server: "000100012a2b2c2d00005e005301",
+			PreferredS: 2700, ValidS: 5400, T1S: 1350, T2S: 2160, Server: server,
+		}, {
+			Prefix: "2001:db8:ebbd:9a00::/56", Source: "dhcpv6", State: "bound",
+			PreferredS: 2700, ValidS: 5400, T1S: 1350, T2S: 2160, Server: server,
 		}},
 		DHCPv6: &DHCPv6{
-			State: "bound", DUID: "00040f0e0d0c0b0a09080706050403020100", Confirmed: true, Next: "send Renew",
-			NextS: 1350, LastError: "Reply from server without our IAID", Sent: 3, Received: 2, Dropped: 1,
+			State: "bound", DUID: "00040f0e0d0c0b0a09080706050403020100", Server: server, ServerAddress: "fe80::1",
+			Next: "send Renew", NextS: 9.5, LastError: "server gives no prefix: Request: NoPrefixAvail: pool is empty",
+			LastRefused: "Reconfigure is a replay", Confirmed: true, Reconfigure: true,
+			IAs: []IA{{
+				Type: "IA_PD", IAID: 1, State: "bound", Server: server, T1S: 1350, T2S: 2160, Next: "send Renew", NextS: 9.5,
+				Prefixes: []IAPrefix{{Prefix: "2001:db8:ebbd:990a::/64", PreferredS: 2700, ValidS: 5400}},
+			}, {
+				Type: "IA_PD", IAID: 2, State: "bound", Server: server, T1S: 0, T2S: 2160, Next: "send Renew", NextS: 9.5,
+				Prefixes: []IAPrefix{{Prefix: "2001:db8:ebbd:9a00::/56", Exclude: "2001:db8:ebbd:9aff::/64", PreferredS: 2700, ValidS: 5400}},
+			}, {
+				Type: "IA_PD", IAID: 3, State: "none", Wish: "::/48", Next: "send Renew", NextS: 9.5,
+				LastError: "Request: NoPrefixAvail: pool is empty",
+			}, {
+				Type: "IA_NA", IAID: 1, State: "declining", Server: "000200007ed90a515606", T1S: Never, T2S: Never, Next: "send Decline", NextS: 1,
+				Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7/128", PreferredS: Never, ValidS: Never}},
+			}},
+			DNS: []string{"2001:db8:1::53"}, Search: []string{"lan.example"}, NTP: []string{"2001:db8:1::123", "ntp.example.net"},
+			EncryptedDNS: []string{"dns.example.net"}, Sent: 3, Received: 2, Dropped: 1,
 		},
 		LANs: []LAN{{
 			Interface: "br-lan", State: "up",
@@ -88,6 +110,19 @@ func full() Snapshot {
 			{At: at("2026-11-23T12:30:00Z"), Level: "warn", What: "link down", Detail: "iface=br-lan", Count: 17},
 		},
 	}
+}
+
+// bound is a healthy box: one delegation, and nothing to say of it twice.
+func bound() Snapshot {
+	s := full()
+	s.Prefixes, s.Problems, s.Events = s.Prefixes[:1], nil, nil
+	d := *s.DHCPv6
+	d.IAs = slices.Clone(d.IAs[:1])
+	d.IAs[0].Wish = "::/64"
+	d.NextS, d.IAs[0].NextS = 1350, 1350
+	d.LastError, d.LastRefused, d.Dropped = "", "", 0
+	s.DHCPv6 = &d
+	return s
 }
 
 func empty() Snapshot {
@@ -135,8 +170,8 @@ func TestJSON(t *testing.T) {
 }
 
 func TestJSONHasNoNullAndLeavesTheSnapshotAlone(t *testing.T) {
-	s := Snapshot{LANs: []LAN{{Hosts: []Host{{}}}}}
-	before := fmt.Sprintf("%#v", s)
+	s := Snapshot{DHCPv6: &DHCPv6{IAs: []IA{{}}}, LANs: []LAN{{Hosts: []Host{{}}}}}
+	before := fmt.Sprintf("%#v %#v", s, *s.DHCPv6)
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +179,7 @@ func TestJSONHasNoNullAndLeavesTheSnapshotAlone(t *testing.T) {
 	if bytes.Contains(b, []byte("null")) {
 		t.Errorf("null in %s", b)
 	}
-	if after := fmt.Sprintf("%#v", s); after != before {
+	if after := fmt.Sprintf("%#v %#v", s, *s.DHCPv6); after != before {
 		t.Errorf("snapshot changed from\n%s to\n%s", before, after)
 	}
 	var back Snapshot
@@ -155,12 +190,13 @@ func TestJSONHasNoNullAndLeavesTheSnapshotAlone(t *testing.T) {
 
 func TestText(t *testing.T) {
 	golden(t, "full.txt", []byte(Text(full())))
+	golden(t, "bound.txt", []byte(Text(bound())))
 	golden(t, "empty.txt", []byte(Text(empty())))
 
 	s := empty()
 	s.Summary = "starting: waiting for a prefix from the hub"
 	s.Prefixes = []Prefix{{Source: "dhcpv6", State: "soliciting"}}
-	s.DHCPv6 = &DHCPv6{State: "soliciting", Next: "send Solicit", NextS: 0.4, Sent: 1}
+	s.DHCPv6 = &DHCPv6{State: "soliciting", Next: "send Solicit", NextS: 0.4, Sent: 1, IAs: []IA{{Type: "IA_PD", IAID: 1, State: "soliciting", Wish: "::/56"}}}
 	s.Tunnel.Peers = []Peer{{PublicKey: "cqrT9TuDN3yAjRXprLVWYiH0tAgPxr8Np/HDIQ21+AM=", HandshakeAgeS: Never}}
 	s.LANs = []LAN{{Interface: "br-lan", State: "missing"}}
 	golden(t, "starting.txt", []byte(Text(s)))
@@ -168,6 +204,52 @@ func TestText(t *testing.T) {
 	s.Prefixes = []Prefix{{Prefix: "2001:db8::/56", Source: "dhcpv6", State: "bound", PreferredS: Never, ValidS: Never, T1S: Never, T2S: Never}}
 	if got, want := Text(s), "preferred for ever, valid for ever\n  renew: never, rebind never\n"; !strings.Contains(got, want) {
 		t.Errorf("Text() = %s\nwant in it %q", got, want)
+	}
+}
+
+// A lease of before the reboot is said to be one, as long as there is one.
+func TestTextOfALeaseThatIsNotConfirmed(t *testing.T) {
+	const want = "\n  lease: not confirmed since the reboot: hosts are told of it for 10 minutes at a time\n"
+	s := bound()
+	if strings.Contains(Text(s), "confirmed") {
+		t.Errorf("Text() of a confirmed lease = %s", Text(s))
+	}
+	s.DHCPv6.Confirmed = false
+	if got := Text(s); !strings.Contains(got, want) {
+		t.Errorf("Text() = %s\nwant in it %q", got, want)
+	}
+	s.DHCPv6.IAs[0].Prefixes = nil
+	if strings.Contains(Text(s), "confirmed") {
+		t.Errorf("Text() without a lease = %s", Text(s))
+	}
+}
+
+// An IA that the server has said something against gets its block, alone or not, and so does an address.
+func TestTextShowsAnIAThatSaysMore(t *testing.T) {
+	s := bound()
+	if got := Text(s); strings.Contains(got, "ia: ") || !strings.Contains(got, "\n  iaid: 1\n  wish: ::/64\n") {
+		t.Errorf("Text() of one delegation = %s\nwant no block for its IA, IAID and wish all the same", got)
+	}
+	s.DHCPv6.IAs[0].LastError = "Renew: NoBinding"
+	if got, want := Text(s), "\nia: IA_PD 1\n  state: bound\n  prefix: 2001:db8:ebbd:990a::/64, "; !strings.Contains(got, want) {
+		t.Errorf("Text() = %s\nwant in it %q", got, want)
+	}
+	s.DHCPv6.IAs = []IA{{Type: "IA_NA", IAID: 1, State: "bound", Server: server, Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7/128", PreferredS: 60, ValidS: 120}}}}
+	if got, want := Text(s), "\nia: IA_NA 1\n  state: bound\n  address: 2001:db8:1::7, preferred for 1 minute, valid for 2 minutes\n"; !strings.Contains(got, want) {
+		t.Errorf("Text() = %s\nwant in it %q", got, want)
+	}
+}
+
+// The schema lists the states; each but "bound" is explained.
+func TestTextExplainsEveryState(t *testing.T) {
+	states := readSchema(t).Defs["ia"].Properties["state"].Enum
+	if len(states) != 12 {
+		t.Errorf("%d states in the schema, want 12", len(states))
+	}
+	for _, s := range states {
+		if got := stateWords(s); s != "bound" && !strings.HasPrefix(got, s+": ") {
+			t.Errorf("stateWords(%q) = %q", s, got)
+		}
 	}
 }
 

@@ -105,18 +105,8 @@ func (p *printer) prefix(x Prefix) {
 	}
 	p.field("lifetimes", lifetimes(x.PreferredS, x.ValidS))
 	if x.Source == "dhcpv6" && x.State != "stale" {
-		p.field("renew", in(x.T1S)+", rebind "+in(x.T2S))
+		p.renew(x.T1S, x.T2S)
 	}
-}
-
-func (p *printer) dhcpv6(d DHCPv6) {
-	p.head("dhcpv6: %s", d.State)
-	if d.Next != "" && d.NextS >= 0 {
-		p.field("next", fmt.Sprintf("%s in %s", d.Next, duration(d.NextS)))
-	}
-	p.field("last error", d.LastError)
-	p.field("duid", d.DUID)
-	p.field("messages", fmt.Sprintf("%d sent, %d accepted, %d refused", d.Sent, d.Received, d.Dropped))
 }
 
 func (p *printer) lan(l LAN) {
@@ -196,13 +186,6 @@ func counts(m map[string]uint64) string {
 
 func lifetimes(preferred, valid float64) string {
 	return fmt.Sprintf("preferred for %s, valid for %s", duration(preferred), duration(valid))
-}
-
-func in(s float64) string {
-	if s < 0 {
-		return "never"
-	}
-	return "in " + duration(s)
 }
 
 // duration is in the words of wg show: the units from days down, zero ones left out.

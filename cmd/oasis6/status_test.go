@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/dhcpv6/client"
 	"oasis6/internal/control"
 	"oasis6/status"
 )
@@ -72,6 +74,16 @@ func TestStatusWithoutBox(t *testing.T) {
 		if r.code != exitFailed || r.stdout != "" || !strings.HasPrefix(r.stderr, want) {
 			t.Errorf("%q: %+v, want exit code 1 and %q", args, r, want)
 		}
+	}
+}
+
+// The text form cannot import the machine, so the number in it is compared here.
+func TestStatusTellsTheLifetimeOfAnUnconfirmedLease(t *testing.T) {
+	s := upSnapshot()
+	s.DHCPv6 = &status.DHCPv6{IAs: []status.IA{{Type: "IA_PD", Prefixes: []status.IAPrefix{{Prefix: "2001:db8:ebbd:990a::/64"}}}}}
+	want := fmt.Sprintf(" for %.0f minutes at a time\n", client.UnconfirmedLifetime.Minutes())
+	if got := status.Text(s); !strings.Contains(got, want) {
+		t.Errorf("Text() = %s\nwant in it %q", got, want)
 	}
 }
 
