@@ -97,7 +97,7 @@ type IA struct {
 	LastError string     `json:"last_error"`
 }
 
-// IAPrefix is a prefix, or an address as a /128, that an IA holds.
+// IAPrefix is a prefix, or an address, that an IA holds.
 type IAPrefix struct {
 	Prefix     string  `json:"prefix"`
 	Exclude    string  `json:"exclude"` // the part that no LAN may have (RFC 6603); empty: none

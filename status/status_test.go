@@ -87,7 +87,7 @@ func full() Snapshot {
 				LastError: "Request: NoPrefixAvail: pool is empty",
 			}, {
 				Type: "IA_NA", IAID: 1, State: "declining", Server: "000200007ed90a515606", T1S: Never, T2S: Never, Next: "send Decline", NextS: 1,
-				Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7/128", PreferredS: Never, ValidS: Never}},
+				Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7", PreferredS: Never, ValidS: Never}},
 			}},
 			DNS: []string{"2001:db8:1::53"}, Search: []string{"lan.example"}, NTP: []string{"2001:db8:1::123", "ntp.example.net"},
 			EncryptedDNS: []string{"dns.example.net"}, Sent: 3, Received: 2, Dropped: 1,
@@ -224,18 +224,23 @@ func TestTextOfALeaseThatIsNotConfirmed(t *testing.T) {
 	}
 }
 
-// An IA that the server has said something against gets its block, alone or not, and so does an address.
+// An IA that the server has said something against gets its block, alone or not, and so does an address. What
+// stands there does not stand in a block of its prefix again.
 func TestTextShowsAnIAThatSaysMore(t *testing.T) {
 	s := bound()
-	if got := Text(s); strings.Contains(got, "ia: ") || !strings.Contains(got, "\n  iaid: 1\n  wish: ::/64\n") {
+	if got := Text(s); strings.Contains(got, "\nia: ") || !strings.Contains(got, "\nprefix: 2001:db8:ebbd:990a::/64\n") || !strings.Contains(got, "\n  iaid: 1\n  wish: ::/64\n") {
 		t.Errorf("Text() of one delegation = %s\nwant no block for its IA, IAID and wish all the same", got)
 	}
 	s.DHCPv6.IAs[0].LastError = "Renew: NoBinding"
 	if got, want := Text(s), "\nia: IA_PD 1\n  state: bound\n  prefix: 2001:db8:ebbd:990a::/64, "; !strings.Contains(got, want) {
 		t.Errorf("Text() = %s\nwant in it %q", got, want)
 	}
-	s.DHCPv6.IAs = []IA{{Type: "IA_NA", IAID: 1, State: "bound", Server: server, Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7/128", PreferredS: 60, ValidS: 120}}}}
-	if got, want := Text(s), "\nia: IA_NA 1\n  state: bound\n  address: 2001:db8:1::7, preferred for 1 minute, valid for 2 minutes\n"; !strings.Contains(got, want) {
+	if got := Text(s); strings.Contains(got, "\nprefix: ") {
+		t.Errorf("Text() = %s\nwant the prefix in the block of its IA only", got)
+	}
+	s.Prefixes = []Prefix{{Prefix: "2001:db8:ebbd:9900::/56", Source: "static", State: "static"}}
+	s.DHCPv6.IAs = []IA{{Type: "IA_NA", IAID: 1, State: "bound", Server: server, Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7", PreferredS: 60, ValidS: 120}}}}
+	if got, want := Text(s), "\nia: IA_NA 1\n  state: bound\n  address: 2001:db8:1::7, preferred for 1 minute, valid for 2 minutes\n"; !strings.Contains(got, want) || !strings.Contains(got, "\nprefix: 2001:db8:ebbd:9900::/56\n") {
 		t.Errorf("Text() = %s\nwant in it %q", got, want)
 	}
 }

@@ -22,7 +22,9 @@ func Text(s Snapshot) string {
 	p.problems(s.Problems)
 	p.tunnel(s)
 	for _, x := range s.Prefixes {
-		p.prefix(x)
+		if x.Prefix == "" || x.Source != "dhcpv6" || s.DHCPv6 == nil || !s.DHCPv6.detailed() {
+			p.prefix(x)
+		}
 	}
 	if s.DHCPv6 != nil {
 		p.dhcpv6(*s.DHCPv6)

@@ -7,8 +7,12 @@ import (
 	"strings"
 )
 
-// dhcpv6 prints the client. A lone IA_PD without an error of its own says little that does not stand here and in
-// the block of its prefix; otherwise there is a block for each IA.
+// detailed says whether there is a block for each IA, which shows its prefixes too. A lone IA_PD without an error of
+// its own needs none: all of it stands in the blocks of the client and of its prefix.
+func (d DHCPv6) detailed() bool {
+	return len(d.IAs) > 1 || len(d.IAs) == 1 && (d.IAs[0].Type != "IA_PD" || d.IAs[0].LastError != "")
+}
+
 func (p *printer) dhcpv6(d DHCPv6) {
 	p.head("dhcpv6: %s", stateWords(d.State))
 	p.field("server", strings.TrimSuffix(d.Server+", "+d.ServerAddress, ", "))
@@ -18,8 +22,7 @@ func (p *printer) dhcpv6(d DHCPv6) {
 	}
 	p.next(d.Next, d.NextS)
 	p.field("last error", d.LastError)
-	lone := len(d.IAs) == 1 && d.IAs[0].Type == "IA_PD" && d.IAs[0].LastError == ""
-	if lone {
+	if len(d.IAs) == 1 && !d.detailed() {
 		a := d.IAs[0]
 		p.field("iaid", fmt.Sprint(a.IAID))
 		p.field("wish", a.Wish)
@@ -40,8 +43,8 @@ func (p *printer) dhcpv6(d DHCPv6) {
 		refused += ", the last: " + d.LastRefused
 	}
 	p.field("messages", fmt.Sprintf("%d sent, %d accepted, %s", d.Sent, d.Received, refused))
-	for _, a := range d.IAs {
-		if !lone {
+	if d.detailed() {
+		for _, a := range d.IAs {
 			p.ia(a, d)
 		}
 	}
@@ -69,7 +72,7 @@ func (p *printer) ia(a IA, d DHCPv6) {
 		name = "address"
 	}
 	for _, x := range a.Prefixes {
-		p.field(name, strings.TrimSuffix(x.Prefix, "/128")+", "+lifetimes(x.PreferredS, x.ValidS))
+		p.field(name, x.Prefix+", "+lifetimes(x.PreferredS, x.ValidS))
 		p.field("excluded", x.Exclude)
 	}
 	p.field("wish", a.Wish)
