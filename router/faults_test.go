@@ -161,8 +161,10 @@ func TestAPrefixThatIsNotRenewedIsSaid(t *testing.T) {
 		b.hub.mu.Lock()
 		b.hub.prefix = netip.Prefix{}
 		b.hub.mu.Unlock()
-		b.after(44 * time.Minute)
+		b.after(22 * time.Minute)
 		b.wantSummary("up: ")
+		b.after(22 * time.Minute)
+		b.wantSummary("degraded: no DHCPv6 server answers Rebind; 2001:db8:ebbd:990a::/64 stays valid for another 46m0s")
 		b.after(2 * time.Minute)
 		b.wantSummary("degraded: prefix 2001:db8:ebbd:990a::/64 is deprecated: the hub does not renew it")
 		b.after(45 * time.Minute)

@@ -201,6 +201,7 @@ type Client struct {
 	solMaxRT  time.Duration // SOL_MAX_RT, as a server may have set it
 	infMaxRT  time.Duration // INF_MAX_RT, likewise
 	refusalRT time.Duration // how long the last refusal made us wait; 0 after success
+	declineRT time.Duration // how long the last Decline made us wait; 0 after a Renew
 	probedAt  time.Time     // when a LinkUp or Reachable last made us send
 	verifyAt  time.Time     // when a verification that was cut off is to be done again; zero: none
 	silent    bool          // nobody has answered the last verification

@@ -80,5 +80,6 @@ func (c *Client) declined(now time.Time) {
 		c.enter(Bound)
 		return
 	}
-	c.enterSolicit(now, c.refused(c.solicitParams()))
+	c.declineRT = c.nextRT(c.declineRT, c.solicitParams(), false)
+	c.enterSolicit(now, c.declineRT)
 }

@@ -253,7 +253,10 @@ func (c *Client) onGrant(now time.Time, r reply) {
 // onExtension takes the Reply to a Renew or Rebind.
 func (c *Client) onExtension(now time.Time, r reply) {
 	as := c.answers(r.Message)
-	c.dropOffLink(as)
+	if c.dropOffLink(as); !c.held() {
+		c.leaseEnded(now)
+		return
+	}
 	lost := false
 	for _, a := range as {
 		lost = lost || a.status.Code == dhcpv6.NoBinding && len(c.lease.bound(a.Type, a.IAID)) > 0
@@ -273,6 +276,7 @@ func (c *Client) onExtension(now time.Time, r reply) {
 		return
 	}
 	if answered {
+		c.declineRT = 0
 		c.bind(now, r, as)
 		return
 	}
@@ -366,10 +370,14 @@ func (c *Client) bind(now time.Time, r reply, as []answer) {
 // times sets T1 and T2: the earliest of all IAs that the Reply serves, so that all are renewed together
 // (RFC 9915 section 18.2.4). unserved says that an IA that we are for got nothing.
 func (c *Client) times(now time.Time, l *Lease, as []answer) (unserved bool) {
+	waiting := false // what is not served holds something
 	t1, t2 := lifetime.Forever, lifetime.Forever
 	for i, a := range as {
 		if !a.given() {
-			unserved = unserved || a.Type == dhcpv6.PD || !c.wantsPrefix()
+			if a.Type == dhcpv6.PD || !c.wantsPrefix() {
+				unserved = true
+				waiting = waiting || len(l.bound(a.Type, a.IAID)) > 0
+			}
 			continue
 		}
 		c.ias[i].rehint = false
@@ -381,7 +389,10 @@ func (c *Client) times(now time.Time, l *Lease, as []answer) (unserved bool) {
 		// Reply message, but [...] the client MUST limit the rate" (section 18.2.10.1). What it holds has
 		// the T2 of before.
 		t1 = lifetime.Min(t1, lifetime.At(now.Add(c.refused(renewParams()))))
-		if t2 = lifetime.Min(t2, l.T2); t2.Before(t1) {
+		if waiting {
+			t2 = lifetime.Min(t2, l.T2)
+		}
+		if t2.Before(t1) {
 			t2 = t1
 		}
 	}
