@@ -142,7 +142,16 @@ func (s *store) save(now time.Time) error {
 		return err
 	}
 	s.onDisk, s.saved = s.lease, now
-	return nil
+	return syncFolder(s.dir)
+}
+
+// syncFolder makes a rename outlast a power cut: a Reconfigure that was acted upon must not be taken again.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // newDUID makes the identity of a box that has none: random, so that cloned cards differ; from the
