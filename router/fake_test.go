@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,10 @@ import (
 type bubbleClock struct {
 	t *time.Timer
 	c chan struct{}
+
+	mu        sync.Mutex
+	suspended time.Duration // for so long the bubble's time stood still, and this clock did not
+	at        time.Time
 }
 
 func newBubbleClock() *bubbleClock {
@@ -47,14 +52,32 @@ func newBubbleClock() *bubbleClock {
 	return b
 }
 
-func (b *bubbleClock) Now() time.Time { return time.Now().Round(0) }
+func (b *bubbleClock) Now() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Round(0).Add(b.suspended)
+}
+
+// suspend is a suspend of the machine: the timer fires at the end if its time has come meanwhile.
+func (b *bubbleClock) suspend(d time.Duration) {
+	b.mu.Lock()
+	b.suspended += d
+	at := b.at
+	b.mu.Unlock()
+	_ = b.Set(at) // never fails
+}
+
 func (b *bubbleClock) C() <-chan struct{} {
 	return b.c
 }
 func (b *bubbleClock) Set(at time.Time) error {
+	now := b.Now()
+	b.mu.Lock()
+	b.at = at
+	b.mu.Unlock()
 	b.t.Stop()
 	if !at.IsZero() {
-		b.t.Reset(max(time.Until(at), 0))
+		b.t.Reset(max(at.Sub(now), 0))
 	}
 	return nil
 }
@@ -69,6 +92,9 @@ type hub struct {
 	preferred  time.Duration
 	valid      time.Duration
 	dns        []netip.Addr
+	clock      func() time.Time // the boot clock of the box
+	address    netip.Addr       // given to whoever asks for an IA_NA, when valid
+	asked      []*lib.Message   // what came
 	events     chan tun.Event
 	sample     health.Sample
 	snap       tun.Snapshot
@@ -119,11 +145,28 @@ func (h *hub) Perform(a health.Actions, _ health.Sample) {
 	h.initiated++
 	h.sample.Initiations++
 	if h.answering {
-		now := time.Now().Round(0)
+		now := h.clock()
 		h.sample.LastHandshake, h.snap.HandshakeAt = now, now
 		h.sample.Life += 92
 		h.events <- tun.Handshake{At: now}
 	}
+}
+
+// got is what has come, oldest first.
+func (h *hub) got() []*lib.Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.asked)
+}
+
+// count is how many messages of a type have come.
+func (h *hub) count(t lib.MessageType) (n int) {
+	for _, m := range h.got() {
+		if m.MessageType == t {
+			n++
+		}
+	}
+	return n
 }
 
 // answer turns the hub on or off.
@@ -149,7 +192,7 @@ func (h *hub) Send(p []byte) error {
 	if err != nil {
 		return err
 	}
-	h.sent = append(h.sent, m.MessageType)
+	h.sent, h.asked = append(h.sent, m.MessageType), append(h.asked, m)
 	if !h.prefix.IsValid() {
 		return nil
 	}
@@ -165,6 +208,21 @@ func (h *hub) reply(m *lib.Message) []byte {
 	if m.GetOneOption(lib.OptionRapidCommit) != nil {
 		out.AddOption(&lib.OptionGeneric{OptionCode: lib.OptionRapidCommit})
 	}
+	if m.MessageType == lib.MessageTypeRelease || m.MessageType == lib.MessageTypeDecline {
+		out.AddOption(&lib.OptStatusCode{})
+		return out.ToBytes()
+	}
+	if na := m.Options.OneIANA(); na != nil && h.address.IsValid() {
+		given := &lib.OptIANA{IaId: na.IaId}
+		given.Options.Add(&lib.OptIAAddress{IPv6Addr: h.address.AsSlice(), PreferredLifetime: h.preferred, ValidLifetime: h.valid})
+		out.AddOption(given)
+	}
+	if len(h.dns) > 0 {
+		out.AddOption(lib.OptDNS(ips(h.dns)...))
+	}
+	if m.Options.OneIAPD() == nil {
+		return out.ToBytes()
+	}
 	ia := &lib.OptIAPD{IaId: m.Options.OneIAPD().IaId}
 	ia.Options.Add(&lib.OptIAPrefix{
 		PreferredLifetime: h.preferred, ValidLifetime: h.valid,
@@ -174,9 +232,6 @@ func (h *hub) reply(m *lib.Message) []byte {
 		ia.Options.Add(&lib.OptIAPrefix{Prefix: ipNet(h.old)})
 	}
 	out.AddOption(ia)
-	if len(h.dns) > 0 {
-		out.AddOption(lib.OptDNS(ips(h.dns)...))
-	}
 	return out.ToBytes()
 }
 
@@ -211,6 +266,7 @@ func testBox(t *testing.T, prefix string) *boxTest {
 		Log: slog.New(slog.DiscardHandler), Version: "test", Commands: b.commands,
 		Reload: func() (*config.Config, error) { return cfg, nil },
 	}
+	b.hub.clock = b.opt.Clock.Now
 	b.plane.SetLink(lanLink("br-lan"))
 	return b
 }
