@@ -12,6 +12,7 @@ import (
 	"oasis6/dhcpv6/client"
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/lifetime"
+	"oasis6/ra"
 	"oasis6/tun"
 	"oasis6/tun/health"
 )
@@ -44,12 +45,17 @@ func (r *Router) delegations() (ds []Delegation, as []Address, info client.Info)
 	return ds, as, lease.Info
 }
 
-// startDHCPv6 opens the store and makes the client, with the lease of an earlier process if there is one.
-func (r *Router) startDHCPv6(now time.Time) error {
-	r.store = &store{dir: r.opt.State, wall: r.opt.Wall, bootID: r.opt.BootID}
-	if r.cfg.Prefix.Source != config.DHCPv6 {
-		return nil
+// startDHCPv6 opens the store, and makes the client if there is anything to ask for.
+func (r *Router) startDHCPv6(now time.Time) {
+	r.store = &store{dir: r.opt.State, wall: r.opt.Wall, bootID: r.opt.BootID, iaid: dhcpv6.DefaultIAID}
+	if r.asks() {
+		r.startClient(now)
 	}
+}
+
+// startClient makes the client, with the lease of an earlier process if there is one. Its identity is on the disk
+// before anybody hears it.
+func (r *Router) startClient(now time.Time) {
 	kept, err := r.store.load(now)
 	if err != nil {
 		r.warn("lease file unusable, starting without it", "err", err.Error())
@@ -59,26 +65,22 @@ func (r *Router) startDHCPv6(now time.Time) error {
 		duid, iaid = newDUID(r.cfg.Interface.PrivateKey.Public()), dhcpv6.DefaultIAID
 	}
 	r.store.duid, r.store.iaid = duid, iaid
-	r.client = client.New(r.clientConfig(), r.opt.Rand)
-	if kept.duid == "" { // keep the identity before anybody hears it
+	c := r.clientConfig()
+	r.asked = c.IAs
+	r.client = client.New(c, r.opt.Rand)
+	if kept.duid == "" {
 		r.saveLease(now)
 	}
 	if kept.lease.Server != "" {
 		r.stepClient(now, client.Restored{Lease: kept.lease})
 	}
-	return nil
+	if r.state == health.Up {
+		r.stepClient(now, client.LinkUp{})
+	}
 }
 
 func (r *Router) clientConfig() client.Config {
-	c := client.Config{DUID: r.store.duid, PointToPoint: true, LossyLink: true}
-	hints := r.cfg.Prefix.Hints
-	if len(hints) == 0 {
-		hints = []netip.Prefix{{}}
-	}
-	for i, h := range hints {
-		c.IAs = append(c.IAs, client.Wanted{Type: dhcpv6.PD, IAID: r.store.iaid + dhcpv6.IAID(i), Hint: h})
-	}
-	return c
+	return client.Config{DUID: r.store.duid, IAs: r.wanted(), PointToPoint: true, LossyLink: true}
 }
 
 func (r *Router) stepClient(now time.Time, ev client.Event) {
@@ -149,15 +151,6 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 	return nil
 }
 
-// onControlPacket takes a packet that the tap took out of the tunnel.
-func (r *Router) onControlPacket(now time.Time, packet []byte) {
-	u, err := ip6pkt.ParseUDP(packet)
-	if err != nil || u.Dst.Port() != dhcpv6.ClientPort {
-		return // ND from the hub and messages for a server are of no use to this box
-	}
-	r.stepClient(now, client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
-}
-
 // sessionLife is REJECT_AFTER_TIME of WireGuard: no packet has passed for so long without a handshake, so that one
 // after a longer time ends a silence.
 const sessionLife = 180 * time.Second
@@ -171,6 +164,7 @@ func (r *Router) onHandshake(now time.Time) {
 	switch {
 	case was != health.Up || r.state != health.Up: // a change of state says it all
 	case silence > sessionLife:
+		r.stepReceiver(now, ra.LinkUp{})
 		r.stepClient(now, client.LinkUp{})
 	default:
 		r.stepClient(now, client.Reachable{})
@@ -196,9 +190,11 @@ func (r *Router) stepHealth(now time.Time, ev health.Event) {
 	switch {
 	case a.State == health.Up:
 		r.everUp, r.aliveUntilBy = true, time.Time{}
+		r.stepReceiver(now, ra.LinkUp{})
 		r.stepClient(now, client.LinkUp{})
 	case a.State == health.Down && old != health.Down:
 		r.aliveUntilBy = time.Time{}
+		r.stepReceiver(now, ra.LinkDown{})
 		r.stepClient(now, client.LinkDown{})
 	}
 }

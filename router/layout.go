@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"oasis6/config"
+	"oasis6/dhcpv6/client"
 	"oasis6/internal/lifetime"
 )
 
@@ -18,6 +20,14 @@ type Subnet struct {
 	Preferred   lifetime.Until
 	Valid       lifetime.Until
 	Unconfirmed bool // as in Delegation
+}
+
+// limit is how far ahead hosts are told of the subnet; 0: as far as its lifetimes go.
+func (s Subnet) limit() time.Duration {
+	if s.Unconfirmed {
+		return client.UnconfirmedLifetime
+	}
+	return 0
 }
 
 // layout gives each LAN a /64 of each delegation, as far as they go (RFC 7084 WPD-2, WPD-3, L-2).

@@ -230,7 +230,7 @@ func (p *planner) lans() {
 			preferred = preferred || !over
 			p.address(dataplane.Address{Iface: lan.Interface, Prefix: netip.PrefixFrom(s.Address, subnetBits), Deprecated: over})
 			lp.Content.Prefixes = append(lp.Content.Prefixes, ra.Prefix{
-				Prefix: s.Prefix, OnLink: true, Autonomous: true, Preferred: s.Preferred, Valid: s.Valid,
+				Prefix: s.Prefix, OnLink: true, Autonomous: true, Preferred: s.Preferred, Valid: s.Valid, Limit: s.limit(),
 			})
 		}
 		lp.Content.DefaultRouter = internet && preferred && p.f.TunnelAlive
@@ -238,6 +238,7 @@ func (p *planner) lans() {
 		lp.Content.LinkMTU = p.linkMTU(lan.Interface)
 		lp.Content.RDNSS = p.rdnss(lan, lp.Subnets)
 		lp.Content.DNSSL = p.dnssl(lan)
+		lp.Content.EncryptedDNS = p.encryptedDNS(lan)
 		p.LANs = append(p.LANs, lp)
 	}
 }
@@ -280,6 +281,17 @@ func (p *planner) rdnss(lan config.LAN, subnets []Subnet) []netip.Addr {
 		return dns
 	}
 	return p.f.Info.DNS
+}
+
+// encryptedDNS are the resolvers that the hub's DHCPv6 server named, where its plain ones are passed on too.
+func (p *planner) encryptedDNS(lan config.LAN) (out []ra.EncryptedDNS) {
+	if lan.RDNSSMode != config.RDNSSAuto || len(p.f.Config.Interface.DNS) > 0 {
+		return nil
+	}
+	for _, e := range p.f.Info.EncryptedDNS {
+		out = append(out, ra.EncryptedDNS{Priority: e.Priority, Name: e.Name, Addrs: e.Addrs, Params: e.Params})
+	}
+	return out
 }
 
 func (p *planner) dnssl(lan config.LAN) []string {
@@ -335,6 +347,9 @@ func withdrawOnly(told, next ra.Content) ra.Content {
 		return slices.ContainsFunc(told.Prefixes, func(y ra.Prefix) bool { return x.Prefix == y.Prefix })
 	})
 	next.RDNSS = keep(next.RDNSS, func(x netip.Addr) bool { return slices.Contains(told.RDNSS, x) })
+	next.EncryptedDNS = keep(next.EncryptedDNS, func(x ra.EncryptedDNS) bool {
+		return slices.ContainsFunc(told.EncryptedDNS, func(y ra.EncryptedDNS) bool { return x.Name == y.Name })
+	})
 	next.DNSSL = keep(next.DNSSL, func(x string) bool { return slices.Contains(told.DNSSL, x) })
 	return next
 }

@@ -14,6 +14,7 @@ import (
 	"oasis6/dataplane"
 	"oasis6/dhcpv6/client"
 	"oasis6/internal/lifetime"
+	"oasis6/ra"
 	"oasis6/status"
 	"oasis6/tun"
 	"oasis6/tun/health"
@@ -84,15 +85,18 @@ type Router struct {
 	everUp       bool
 	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
 
-	client     *client.Client // nil with a static prefix
-	clientWake time.Time
-	store      *store
-	lans       []*lan
-	resuming   bool // LANs made now were served by a predecessor
-	nd         chan ndMessage
-	unsent     [][]byte // DHCPv6 messages that wait until the plan of the same step is carried out
-	queries    chan chan status.Snapshot
-	done       chan struct{}
+	receiver     *ra.Receiver // of the hub's Router Advertisements
+	receiverWake time.Time
+	client       *client.Client // nil while there is nothing to ask for
+	clientWake   time.Time
+	asked        []client.Wanted
+	store        *store
+	lans         []*lan
+	resuming     bool // LANs made now were served by a predecessor
+	nd           chan ndMessage
+	unsent       [][]byte // DHCPv6 messages that wait until the plan of the same step is carried out
+	queries      chan chan status.Snapshot
+	done         chan struct{}
 
 	leaves  chan struct{}
 	leaving bool         // Leave has been asked for
@@ -118,20 +122,19 @@ const takeoverGrace = 20 * time.Second
 func New(opt Options) (*Router, error) {
 	r := &Router{
 		opt: opt, cfg: opt.Config, log: opt.Log,
-		nd:      make(chan ndMessage, 64),
-		queries: make(chan chan status.Snapshot),
-		leaves:  make(chan struct{}),
-		done:    make(chan struct{}),
-		health:  health.New(opt.Rand),
+		nd:       make(chan ndMessage, 64),
+		queries:  make(chan chan status.Snapshot),
+		leaves:   make(chan struct{}),
+		done:     make(chan struct{}),
+		health:   health.New(opt.Rand),
+		receiver: ra.NewReceiver(ra.ReceiverConfig{PointToPoint: true}, opt.Rand),
 	}
 	now := opt.Clock.Now()
 	r.started, r.stateSince = now, now
 	if opt.Takeover {
 		r.aliveUntilBy = now.Add(takeoverGrace)
 	}
-	if err := r.startDHCPv6(now); err != nil {
-		return nil, err
-	}
+	r.startDHCPv6(now)
 	r.resuming = opt.Takeover
 	r.setLANs(now)
 	r.resuming = false
@@ -218,6 +221,7 @@ func (r *Router) nextWake() time.Time {
 		}
 	}
 	soonest(r.healthWake)
+	soonest(r.receiverWake)
 	soonest(r.clientWake)
 	soonest(r.plan.Wake)
 	soonest(r.store.wake)
@@ -238,6 +242,9 @@ func (r *Router) tick(now time.Time) {
 	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	if due(r.healthWake) {
 		r.sampleTunnel(now)
+	}
+	if due(r.receiverWake) {
+		r.stepReceiver(now, ra.Tick{})
 	}
 	if due(r.clientWake) {
 		r.stepClient(now, client.Tick{})

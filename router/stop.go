@@ -10,6 +10,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dhcpv6/client"
+	"oasis6/ra"
 	"oasis6/tun"
 	"oasis6/tun/health"
 )
@@ -109,9 +110,7 @@ func (r *Router) take(now time.Time, cfg *config.Config) error {
 	if err := r.opt.Plane.Watch(r.watched()); err != nil {
 		return err
 	}
-	if r.client != nil {
-		r.stepClient(now, client.Reconfigured{Config: r.clientConfig()})
-	}
+	r.askAsToldBy(now)
 	return nil
 }
 
@@ -121,6 +120,7 @@ func (r *Router) newHub(now time.Time) {
 	r.health = health.New(r.opt.Rand)
 	r.state, r.stateSince, r.everUp = health.Connecting, now, false
 	r.aliveUntilBy = now.Add(takeoverGrace)
+	r.stepReceiver(now, ra.LinkDown{})
 	r.stepClient(now, client.LinkDown{})
 	r.sampleTunnel(now)
 }

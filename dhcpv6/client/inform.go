@@ -3,6 +3,8 @@
 package client
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"oasis6/dhcpv6"
@@ -66,7 +68,9 @@ func (c *Client) info(r reply) Info {
 		i.NTP = firstOnes(r.NTP, MaxNTP)
 	}
 	if r.EncryptedDNS != nil || !r.broken(dhcpv6.OptionEncryptedDNS) {
-		i.EncryptedDNS = r.EncryptedDNS[:min(len(r.EncryptedDNS), MaxEncryptedDNS)]
+		es := slices.Clone(r.EncryptedDNS)
+		slices.SortStableFunc(es, func(a, b dhcpv6.EncryptedDNS) int { return cmp.Compare(a.Priority, b.Priority) })
+		i.EncryptedDNS = es[:min(len(es), MaxEncryptedDNS)]
 	}
 	return i
 }
