@@ -3,7 +3,6 @@
 package client
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -68,9 +67,15 @@ func (c *Client) info(r reply) Info {
 		i.NTP = firstOnes(r.NTP, MaxNTP)
 	}
 	if r.EncryptedDNS != nil || !r.broken(dhcpv6.OptionEncryptedDNS) {
-		es := slices.Clone(r.EncryptedDNS)
-		slices.SortStableFunc(es, func(a, b dhcpv6.EncryptedDNS) int { return cmp.Compare(a.Priority, b.Priority) })
-		i.EncryptedDNS = es[:min(len(es), MaxEncryptedDNS)]
+		i.EncryptedDNS = nil
+		for _, e := range r.EncryptedDNS { // "a lower value means a higher priority" (RFC 9463 section 3.1.1)
+			at := slices.IndexFunc(i.EncryptedDNS, func(x dhcpv6.EncryptedDNS) bool { return e.Priority < x.Priority })
+			if at < 0 {
+				at = len(i.EncryptedDNS)
+			}
+			i.EncryptedDNS = slices.Insert(i.EncryptedDNS, at, e)
+		}
+		i.EncryptedDNS = i.EncryptedDNS[:min(len(i.EncryptedDNS), MaxEncryptedDNS)]
 	}
 	return i
 }

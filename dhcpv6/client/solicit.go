@@ -3,7 +3,6 @@
 package client
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -54,15 +53,20 @@ func (c *Client) onAdvertise(now time.Time, m dhcpv6.Message) {
 		o.ias = append(o.ias, dhcpv6.IA{Type: a.Type, IAID: a.IAID, Prefixes: a.asked()})
 	}
 	c.offers = slices.DeleteFunc(c.offers, func(x offer) bool { return x.server == o.server })
-	if len(c.offers) < maxOffers {
-		c.offers = append(c.offers, o)
+	at := slices.IndexFunc(c.offers, o.beats)
+	if at < 0 {
+		at = len(c.offers)
 	}
-	slices.SortStableFunc(c.offers, func(a, b offer) int {
-		return cmp.Or(cmp.Compare(b.preference, a.preference), cmp.Compare(b.score, a.score))
-	})
+	c.offers = slices.Insert(c.offers, at, o)
+	c.offers = c.offers[:min(len(c.offers), maxOffers)]
 	if o.preference == 255 || c.x.count > 1 {
 		c.requestBest(now)
 	}
+}
+
+// beats says whether o goes before x: by preference, then by how well it serves us, then as they came.
+func (o offer) beats(x offer) bool {
+	return o.preference > x.preference || o.preference == x.preference && o.score > x.score
 }
 
 // score orders offers of equal preference: each IA counts, one of prefixes more than all addresses, and of
