@@ -92,9 +92,11 @@ type hub struct {
 	preferred  time.Duration
 	valid      time.Duration
 	dns        []netip.Addr
-	clock      func() time.Time // the boot clock of the box
-	address    netip.Addr       // given to whoever asks for an IA_NA, when valid
-	asked      []*lib.Message   // what came
+	clock      func() time.Time        // the boot clock of the box
+	address    netip.Addr              // given to whoever asks for an IA_NA, when valid
+	asked      []*lib.Message          // what came
+	ra         *ra.RouterAdvertisement // nil: the hub is no router
+	rs, badRS  int                     // Router Solicitations, and what else came as ICMPv6
 	events     chan tun.Event
 	sample     health.Sample
 	snap       tun.Snapshot
@@ -152,6 +154,27 @@ func (h *hub) Perform(a health.Actions, _ health.Sample) {
 	}
 }
 
+// solicited answers a Router Solicitation, if the hub is a router that says something.
+func (h *hub) solicited(m ip6pkt.Message) {
+	if _, problems, drop := ra.ParseRS(m.Src, int(m.HopLimit), m.Body); drop != 0 || len(problems) > 0 || m.Dst != ra.AllRouters {
+		h.badRS++
+		return
+	}
+	h.rs++
+	if h.ra != nil {
+		h.advertise()
+	}
+}
+
+// advertise sends the RA to all nodes.
+func (h *hub) advertise() {
+	b, err := h.ra.Append(nil)
+	if err != nil {
+		panic(err) // the test made it
+	}
+	h.events <- tun.Received{Packet: ip6pkt.ICMPv6(netip.MustParseAddr("fe80::1"), netip.MustParseAddr("ff02::1"), 255, b)}
+}
+
 // got is what has come, oldest first.
 func (h *hub) got() []*lib.Message {
 	h.mu.Lock()
@@ -184,6 +207,10 @@ func (h *hub) Send(p []byte) error {
 		return nil
 	}
 	h.sample.Life += 100
+	if m, err := ip6pkt.ParseICMPv6(p); err == nil {
+		h.solicited(m)
+		return nil
+	}
 	u, err := ip6pkt.ParseUDP(p)
 	if err != nil {
 		return err

@@ -65,6 +65,8 @@ type Plan struct {
 	LANs    []LANPlan
 	// Wake is the next instant at which the same facts would give another plan: a lifetime ends.
 	Wake time.Time
+	// Duplicates are assigned addresses that the box has already, on a LAN or from the configuration.
+	Duplicates []netip.Addr
 	// Problems say what keeps the plan from being the whole thing, in words for the operator.
 	Problems []string
 }
@@ -96,6 +98,7 @@ func Make(f Facts, now time.Time) Plan {
 	p.tunnel()
 	p.delegations()
 	p.lans()
+	p.assigned()
 	p.firewall()
 	p.stale()
 	return p.Plan
@@ -138,7 +141,6 @@ func (p *planner) tunnel() {
 		}
 		p.address(dataplane.Address{Iface: name, Prefix: a, NoDAD: true})
 	}
-	p.assigned()
 	for _, dst := range p.tunnelDestinations() {
 		// A plain route must not swallow the tunnel's own datagrams. With an IPv6 endpoint there is another
 		// way to the IPv6 Internet, or the hub cannot be reached anyhow.
@@ -150,10 +152,18 @@ func (p *planner) tunnel() {
 
 // assigned puts the addresses on the tunnel that the hub gave by DHCPv6. What the box sends from one of them takes
 // the tunnel: the hub routes nothing else back.
+//
+// Deviates from RFC 9915 section 18.2.10.1, "MUST perform duplicate address detection": a probe has the source ::, which
+// WireGuard drops at the other end as no peer's allowed-ips have it, and an address is of one peer alone. What the box
+// itself has is a duplicate all the same.
 func (p *planner) assigned() {
 	name := p.f.Config.Interface.Name
 	for _, a := range p.f.Addresses {
 		if a.Valid.Over(p.now) {
+			continue
+		}
+		if slices.ContainsFunc(p.Desired.Addresses, func(x dataplane.Address) bool { return x.Prefix.Addr() == a.Addr }) {
+			p.Duplicates = append(p.Duplicates, a.Addr)
 			continue
 		}
 		p.until(a.Preferred)

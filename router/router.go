@@ -293,6 +293,9 @@ func (r *Router) facts(now time.Time) Facts {
 func (r *Router) makePlan(now time.Time) {
 	old := r.plan
 	r.plan = Make(r.facts(now), now)
+	for _, a := range r.plan.Duplicates {
+		r.stepClient(now, client.Duplicate{Addr: a})
+	}
 	r.logPlan(old, r.plan)
 	r.reapply = true
 	r.apply.reset()
