@@ -135,7 +135,7 @@ func rooms() map[string][]string {
 		"golang.zx2c4.com/wireguard":        {"tun", "internal/netlab"},
 		"github.com/vishvananda":            {"dataplane/kernel", "internal/netlab", "tun"},
 		"github.com/google/nftables":        {"dataplane/kernel", "internal/netlab"},
-		"github.com/insomniacslk/dhcp":      {"dhcpv6"},
+		"github.com/insomniacslk/dhcp":      {"dhcpv6", "internal/netlab"},
 		"github.com/alecthomas/kong":        {},
 		"text/template":                     {},
 		"html/template":                     {},
