@@ -105,8 +105,19 @@ type RAWatch struct{ watch[RA] }
 // WatchRA listens on the wire, before the node's own IPv6 has a say.
 func (n *Node) WatchRA(iface string) *RAWatch {
 	n.lab.T.Helper()
-	index := n.link(iface).Attrs().Index
 	w := &RAWatch{}
+	n.readIPv6(iface, func(b []byte) {
+		if ra, ok := parseRA(b); ok {
+			w.add(ra)
+		}
+	})
+	return w
+}
+
+// readIPv6 calls handle with each IPv6 packet that arrives at an interface.
+func (n *Node) readIPv6(iface string, handle func([]byte)) {
+	n.lab.T.Helper()
+	index := n.link(iface).Attrs().Index
 	n.read("packet socket", func() (int, error) {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
@@ -114,12 +125,7 @@ func (n *Node) WatchRA(iface string) *RAWatch {
 		}
 		proto := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IPV6))
 		return fd, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index})
-	}, func(b []byte) {
-		if ra, ok := parseRA(b); ok {
-			w.add(ra)
-		}
-	})
-	return w
+	}, handle)
 }
 
 func parseRA(b []byte) (ra RA, ok bool) {
