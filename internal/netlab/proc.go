@@ -181,11 +181,17 @@ func (p *Proc) Output() string {
 // WaitOutput waits until the output contains the text and says whether it came. It ends early
 // when the program does.
 func (p *Proc) WaitOutput(timeout time.Duration, text string) bool {
+	return p.WaitNewOutput(timeout, 0, text)
+}
+
+// WaitNewOutput is WaitOutput for what comes after the first octets of the output, for texts that
+// come more than once: after is len(Output()) of before.
+func (p *Proc) WaitNewOutput(timeout time.Duration, after int, text string) bool {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
 		p.mu.Lock()
-		found, changed := strings.Contains(p.out.String(), text), p.changed
+		found, changed := bytes.Contains(p.out.Bytes()[after:], []byte(text)), p.changed
 		p.mu.Unlock()
 		if found {
 			return true
@@ -193,7 +199,7 @@ func (p *Proc) WaitOutput(timeout time.Duration, text string) bool {
 		select {
 		case <-changed:
 		case <-p.done:
-			return strings.Contains(p.Output(), text)
+			return strings.Contains(p.Output()[after:], text)
 		case <-timer.C:
 			return false
 		}

@@ -3,7 +3,6 @@
 package netlab
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // startTimeout is how long a daemon may take to serve.
@@ -26,19 +24,46 @@ func (w *World) StartR2() {
 	box := w.BoxKey.Public()
 	w.wg = w.R2.startWireGuard(WireGuard{
 		Interface: "wg0", Key: w.HubKey.Reveal(), LinkLocal: w.HubKey.Public().LinkLocal(), Port: R2Port,
-		PeerKey: box.String(), AllowedIPs: []netip.Prefix{netip.PrefixFrom(box.LinkLocal(), 128), w.Config.Pool},
+		PeerKey: box.String(), AllowedIPs: w.allowedIPs(),
 	})
-	w.R2.Run("ip", "-6", "route", "add", w.Config.Pool.String(), "dev", "wg0")
+	for _, p := range w.routed {
+		w.R2.Run("ip", "-6", "route", "add", p.String(), "dev", "wg0")
+	}
 	if !w.Config.NoDHCPv6 {
 		w.StartKea()
 	}
 }
 
+// allowedIPs is what R2's WireGuard takes from the box and sends to it.
+func (w *World) allowedIPs() []netip.Prefix {
+	return append([]netip.Prefix{netip.PrefixFrom(w.BoxKey.Public().LinkLocal(), 128)}, w.routed...)
+}
+
+// Route makes R2 route one more prefix to the box. Servers delegate, but route nothing.
+func (w *World) Route(p netip.Prefix) {
+	w.T.Helper()
+	for _, q := range w.routed {
+		if q.Bits() <= p.Bits() && q.Contains(p.Addr()) {
+			return
+		}
+	}
+	w.routed = append(w.routed, p)
+	if w.wg == nil || !w.wg.Running() {
+		return // StartR2 does the rest
+	}
+	var ips []string
+	for _, q := range w.allowedIPs() {
+		ips = append(ips, q.String())
+	}
+	w.R2.Run("wg", "set", "wg0", "peer", w.BoxKey.Public().String(), "allowed-ips", strings.Join(ips, ","))
+	w.R2.Run("ip", "-6", "route", "add", p.String(), "dev", "wg0")
+}
+
 // StopR2 kills the far router's programs: the tunnel interface and the route go with them.
 func (w *World) StopR2() {
 	w.T.Helper()
-	if w.kea != nil {
-		w.kea.Kill()
+	if w.kea.proc != nil {
+		w.kea.proc.Kill()
 	}
 	w.wg.Kill()
 	w.R2.WaitFor(5*time.Second, "wg0 is still there, expected no interface", func() bool {
@@ -82,87 +107,6 @@ func (n *Node) startWireGuard(c WireGuard) *Proc {
 	n.Run("ip", "link", "set", c.Interface, "addrgenmode", "none", "mtu", "1420", "up")
 	n.Addr(c.Interface, c.LinkLocal.String()+"/64")
 	return p
-}
-
-// keaConfig is a file for Kea 2.2 and later. It delegates out of the pool to whoever asks on wg0.
-func (w *World) keaConfig() string {
-	c := w.Config
-	type obj = map[string]any
-	secs := func(d time.Duration) int { return int(d / time.Second) }
-	file := obj{"Dhcp6": obj{
-		"interfaces-config": obj{"interfaces": []string{"wg0"}},
-		"lease-database":    obj{"type": "memfile", "persist": true, "name": "/var/lib/kea/kea-leases6.csv", "lfc-interval": 0},
-		// Without an Ethernet address Kea would make up a server id that changes with the file.
-		"server-id":          obj{"type": "EN", "enterprise-id": 32473, "identifier": "0A515606", "persist": false},
-		"preferred-lifetime": secs(c.Preferred), "valid-lifetime": secs(c.Valid),
-		"renew-timer": secs(c.Preferred / 2), "rebind-timer": secs(c.Preferred * 4 / 5),
-		"option-data": []obj{
-			{"name": "dns-servers", "data": DNSv6},
-			{"name": "domain-search", "data": SearchList},
-		},
-		"subnet6": []obj{{
-			"id": 1, "subnet": "fe80::/64", "interface": "wg0", "rapid-commit": !c.NoRapid,
-			"pd-pools": []obj{{"prefix": c.Pool.Addr().String(), "prefix-len": c.Pool.Bits(), "delegated-len": c.DelegatedLen}},
-		}},
-		"loggers": []obj{{"name": "kea-dhcp6", "severity": "INFO",
-			"output_options": []obj{{"output": "stdout", "flush": true}}}},
-	}}
-	text, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		w.T.Fatalf("kea: %v", err) // maps of strings and numbers: cannot be
-	}
-	return string(text) + "\n"
-}
-
-// StartKea starts the DHCPv6 server of R2 and waits until it serves. The leases of an earlier run
-// are still there. With NoDHCPv6 it is not started by StartR2, and a test may do so later.
-func (w *World) StartKea() {
-	w.T.Helper()
-	const conf = "/etc/kea/kea-dhcp6.conf"
-	if w.kea == nil {
-		// Debian's AppArmor profile lets Kea read and write at its standard places only, so R2
-		// gets those places for itself.
-		w.R2.Tmpfs("/var/lib")
-		w.R2.Tmpfs("/etc/kea")
-		w.R2.Run("mkdir", "-p", "/var/lib/kea", "/run/kea", "/run/lock/kea")
-		w.R2.WriteFile(conf, w.keaConfig(), 0o644)
-	}
-	w.kea = w.R2.Start("kea-dhcp6", "-c", conf)
-	if !w.kea.WaitOutput(startTimeout, "DHCP6_STARTED") {
-		w.T.Fatalf("r2: kea-dhcp6 does not serve:\n%s", w.kea.Output())
-	}
-}
-
-// StopKea stops the DHCPv6 server of R2; the tunnel and its routes stay.
-func (w *World) StopKea() {
-	w.T.Helper()
-	w.kea.Stop(unix.SIGTERM)
-}
-
-// KeaLeases is Kea's lease file.
-func (w *World) KeaLeases() string {
-	w.T.Helper()
-	return w.R2.Run("cat", "/var/lib/kea/kea-leases6.csv")
-}
-
-// Delegated is the first prefix in Kea's lease file; not valid while there is none.
-func (w *World) Delegated() netip.Prefix {
-	w.T.Helper()
-	out, err := w.R2.Try("cat", "/var/lib/kea/kea-leases6.csv")
-	if err != nil {
-		return netip.Prefix{}
-	}
-	for line := range strings.Lines(out) {
-		// address,duid,valid_lifetime,expire,subnet_id,pref_lifetime,lease_type,iaid,prefix_len,...
-		f := strings.Split(line, ",")
-		if len(f) < 9 || f[6] != "2" { // IA_PD
-			continue
-		}
-		if p, err := netip.ParsePrefix(f[0] + "/" + f[8]); err == nil {
-			return p
-		}
-	}
-	return netip.Prefix{}
 }
 
 // LastHandshake is when R2 last completed a handshake with the box, in seconds of Unix time; 0

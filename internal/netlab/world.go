@@ -15,17 +15,20 @@ import (
 // The addresses of the world. IPv4 of the LAN and of every link lies in the documentation nets
 // (RFC 5737), IPv6 in 2001:db8::/32 (RFC 3849).
 const (
-	LANv4       = "192.0.2.0/26"     // behind the box; h1 .10, h2 .11
-	BoxLANv4    = "192.0.2.1"        // the box on br-lan
-	BoxWANv4    = "192.0.2.66"       // the box on wan0
-	R2v4        = "203.0.113.66"     // the far router's IPv4 address
-	R2Port      = 51820              // its WireGuard port
-	NAT2v4      = "203.0.113.2"      // what the IPv4 Internet sees of all of NAT-land
-	WWWv4       = "203.0.113.130"    // the server on the IPv4 Internet
-	WWWv6       = "2001:db8:0:6::80" // the same server on the IPv6 Internet
-	DNSv6       = "2001:db8:0:6::53" // the DNS server that R2 announces; nobody answers there
-	SearchList  = "lan.example"      // the search domain that R2 announces
+	LANv4       = "192.0.2.0/26"      // behind the box; h1 .10, h2 .11
+	BoxLANv4    = "192.0.2.1"         // the box on br-lan
+	BoxWANv4    = "192.0.2.66"        // the box on wan0
+	R2v4        = "203.0.113.66"      // the far router's IPv4 address
+	R2Port      = 51820               // its WireGuard port
+	NAT2v4      = "203.0.113.2"       // what the IPv4 Internet sees of all of NAT-land
+	WWWv4       = "203.0.113.130"     // the server on the IPv4 Internet
+	WWWv6       = "2001:db8:0:6::80"  // the same server on the IPv6 Internet
+	DNSv6       = "2001:db8:0:6::53"  // the DNS server that R2 announces; nobody answers there
+	SearchList  = "lan.example"       // the search domain that R2 announces
+	NTPv6       = "2001:db8:0:6::123" // the NTP servers that R2 announces to who asks; nobody answers there
+	NTPName     = "ntp.example"
 	DefaultPool = "2001:db8:ebbd:9900::/56"
+	AddressPool = "2001:db8:ebbd:ff00::/64" // what R2 gives addresses out of
 )
 
 // WWWText is what the server answers to every request.
@@ -39,6 +42,7 @@ type WorldConfig struct {
 	Preferred    time.Duration // lifetimes of a delegation; zero: 45 min and 90 min
 	Valid        time.Duration
 	NoRapid      bool // Kea does not do Rapid Commit
+	Addresses    bool // Kea also gives addresses (IA_NA), out of AddressPool
 	// DefaultPlaces puts the box's files in R1 where users look for them; tests cannot read those.
 	DefaultPlaces bool
 	// HandMadeRapid lets the hand-made R1 ask for Rapid Commit. The examples that people copy do not.
@@ -76,8 +80,10 @@ type World struct {
 	WWW                              *Node
 	OnBoxLine                        func(line string) // called with each line that the box logs; may be nil
 	BoxKey, HubKey                   wgkey.Private
-	kea, wg                          *Proc
-	natPorts                         int // counts RebindNAT
+	wg                               *Proc
+	kea                              keaState
+	routed                           []netip.Prefix // what R2 routes to the box
+	natPorts                         int            // counts RebindNAT
 	boxConfigured                    bool
 }
 
@@ -90,6 +96,11 @@ func NewWorld(t T, c WorldConfig) *World {
 	}
 	c.fill()
 	w := &World{Lab: New(t), Config: c, BoxKey: wgkey.GeneratePrivate(), HubKey: wgkey.GeneratePrivate()}
+	w.kea.pool = c.Pool
+	w.routed = []netip.Prefix{c.Pool}
+	if c.Addresses {
+		w.routed = append(w.routed, netip.MustParsePrefix(AddressPool))
+	}
 	for name, n := range map[string]**Node{"h1": &w.H1, "h2": &w.H2, "r1": &w.R1, "nat1": &w.NAT1,
 		"nat2": &w.NAT2, "inet": &w.Inet, "r2": &w.R2, "www": &w.WWW} {
 		*n = w.Node(name)
