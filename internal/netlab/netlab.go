@@ -14,6 +14,7 @@ package netlab
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,7 +57,15 @@ func Main(m interface{ Run() int }) {
 	if err := Reexec(); err != nil {
 		_ = os.Setenv(envRefused, err.Error()) // fails only for names or values with NUL
 	}
+	waitTogether()
 	os.Exit(m.Run())
+}
+
+// waitTogether lets more parallel tests run at once than there are processors: worlds wait most of the
+// time, two of them keep two processors busy for a tenth of it. -parallel on the command line wins.
+func waitTogether() {
+	const perProcessor = 6
+	_ = flag.Set("test.parallel", strconv.Itoa(perProcessor*runtime.GOMAXPROCS(0))) // fails only outside of tests
 }
 
 // Reexec starts the program again in new namespaces, waits, and exits with its exit code. Inside
