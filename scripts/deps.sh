@@ -21,6 +21,8 @@ rdisc6          ndisc6
 radvd           radvd
 rdnssd          rdnssd
 dhcp6c          wide-dhcpv6-client
+dibbler-server  dibbler-server
+strace          strace
 tshark          tshark
 tcpdump         tcpdump
 curl            curl
