@@ -185,14 +185,15 @@ func (r *Router) leaseProblem(now time.Time, add func(string, ...any)) {
 	if st.LastError == "" {
 		return
 	}
-	for _, p := range st.Lease.Prefixes() {
-		until := "without end"
-		if at, ends := p.Valid.Time(); ends {
-			until = "for another " + at.Sub(now).Round(time.Second).String()
-		}
-		add("%s; %s stays valid %s", st.LastError, p.Prefix, until)
+	ps := st.Lease.Prefixes()
+	if len(ps) == 0 {
 		return
 	}
+	until := "without end"
+	if at, ends := ps[0].Valid.Time(); ends {
+		until = "for another " + at.Sub(now).Round(time.Second).String()
+	}
+	add("%s; %s stays valid %s", st.LastError, ps[0].Prefix, until)
 }
 
 // summary is the one line that says whether IPv6 works, and why not.

@@ -57,7 +57,7 @@ func (w *World) BoxArgs(binary, sub string, extra ...string) []string {
 		args = append(args, "-c", w.BoxFile(), "--state", w.BoxState(), "--run", w.BoxRun())
 	case "check":
 		args = append(args, "-c", w.BoxFile())
-	case "status":
+	case "status", "leave":
 		args = append(args, "--run", w.BoxRun())
 	}
 	return append(args, extra...)
