@@ -25,9 +25,10 @@ const minMTU = 1280
 
 var ula = netip.MustParsePrefix("fc00::/7") // RFC 4193 section 3.1
 
-// refusal collects the notes on what is left out.
+// refusal collects the notes on what is left out. Boards are small: add is not copied into its many callers.
 type refusal []note.Note
 
+//go:noinline
 func (r *refusal) add(msg, key, value string) {
 	*r = append(*r, note.New(note.Warn, msg, key, value))
 }
@@ -93,6 +94,8 @@ func usableServers(in []netip.Addr, r *refusal) []netip.Addr {
 }
 
 // unicast6 says whether a host can send to a as to one other node.
+//
+//go:noinline
 func unicast6(a netip.Addr) bool {
 	return a.Is6() && !a.Is4In6() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback()
 }
@@ -198,7 +201,7 @@ func (t truth) has(k key) bool {
 	case kindServer:
 		return slices.Contains(t.rdnss, k.prefix.Addr())
 	case kindResolver:
-		return slices.ContainsFunc(t.resolvers, func(d EncryptedDNS) bool { return d.Name == k.domain })
+		return named(t.resolvers, k.domain) != nil
 	default:
 		return slices.Contains(t.dnssl, k.domain)
 	}
@@ -210,16 +213,14 @@ func (t truth) prefers(p netip.Prefix) bool {
 
 // drops says whether hosts that were told e would lose something of it: the prefix' preference, or an address
 // of the resolver.
-func (t truth) drops(now time.Time, e entry) bool {
+func (t *truth) drops(now time.Time, e *entry) bool {
 	switch e.kind {
 	case kindPrefix:
 		return e.preferred.After(now) && !t.prefers(e.prefix)
 	case kindResolver:
-		return slices.ContainsFunc(t.resolvers, func(d EncryptedDNS) bool {
-			return d.Name == e.domain && slices.ContainsFunc(e.resolver.Addrs, func(a netip.Addr) bool {
-				return !slices.Contains(d.Addrs, a)
-			})
-		})
+		if d := named(t.resolvers, e.domain); d != nil {
+			return slices.ContainsFunc(e.resolver.Addrs, func(a netip.Addr) bool { return !slices.Contains(d.Addrs, a) })
+		}
 	}
 	return false
 }

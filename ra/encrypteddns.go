@@ -4,7 +4,7 @@ package ra
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -70,7 +70,7 @@ func (o EncryptedDNSOption) appendTo(b []byte) ([]byte, error) {
 		b = binary.BigEndian.AppendUint16(b, uint16(16*len(o.Addrs)))
 		for _, s := range o.Addrs {
 			if !s.Is6() {
-				return nil, fmt.Errorf("resolver %s: address %s: not an IPv6 address", o.Name, s)
+				return nil, errors.New("address is not IPv6")
 			}
 			a := s.As16()
 			b = append(b, a[:]...)
@@ -167,21 +167,31 @@ func paramsProblem(p string) string {
 	return ""
 }
 
+// named is the resolver of that name, nil if there is none.
+func named(in []EncryptedDNS, name string) *EncryptedDNS {
+	for i := range in {
+		if in[i].Name == name {
+			return &in[i]
+		}
+	}
+	return nil
+}
+
 func usableResolvers(in []EncryptedDNS, r *refusal) []EncryptedDNS {
 	out := make([]EncryptedDNS, 0, len(in))
 	for _, d := range in {
-		if why := d.normalize(); why != "" {
-			r.add("encrypted DNS resolver not advertised: "+why, "server", printable(d.Name))
-			continue
-		}
+		why := d.normalize()
 		switch {
-		case slices.ContainsFunc(out, func(e EncryptedDNS) bool { return e.Name == d.Name }):
-			r.add("encrypted DNS resolver not advertised: its name is there already", "server", d.Name)
+		case why != "":
+		case named(out, d.Name) != nil:
+			why = "its name is there already"
 		case len(out) == maxResolvers:
-			r.add("encrypted DNS resolver not advertised: too many", "server", d.Name)
+			why = "too many"
 		default:
 			out = append(out, d)
+			continue
 		}
+		r.add("encrypted DNS resolver not advertised: "+why, "server", printable(d.Name))
 	}
 	return out
 }

@@ -83,6 +83,26 @@ func (b *bucket) take(now time.Time) bool {
 // next is when a bucket that is empty has a token again.
 func (b *bucket) next() time.Time { return b.refilled.Add(b.refill) }
 
+// later is the later of the two. Not copied into its callers: time.Time is big on small boards.
+//
+//go:noinline
+func later(t, u time.Time) time.Time {
+	if t.Before(u) {
+		return u
+	}
+	return t
+}
+
+// deadline finds the earliest instant after now; at is zero if there is none.
+type deadline struct{ now, at time.Time }
+
+//go:noinline
+func (d *deadline) add(t time.Time) {
+	if t.After(d.now) && (d.at.IsZero() || t.Before(d.at)) {
+		d.at = t
+	}
+}
+
 // answer is a unicast RA that waits for its random delay.
 type answer struct {
 	to netip.Addr

@@ -4,7 +4,6 @@ package ra
 
 import (
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -175,14 +174,11 @@ func (r *Receiver) linkUp(now time.Time, ev LinkUp) {
 		if !r.cfg.PointToPoint {
 			r.next = now.Add(time.Duration(r.rand() * float64(MaxRtrSolicitationDelay)))
 		}
-		if floor := r.sentAt.Add(RtrSolicitationInterval); !r.sentAt.IsZero() && r.next.Before(floor) {
-			r.next = floor // the backoff of the burst before had one just now
-		}
+		// The backoff of the burst before may have had one just now.
+		r.next = later(r.next, r.sentAt.Add(RtrSolicitationInterval))
 		return
 	}
-	if r.next = r.sentAt.Add(r.rt); r.next.Before(now) {
-		r.next = now
-	}
+	r.next = later(now, r.sentAt.Add(r.rt))
 }
 
 // solicit sends the solicitation that is due. It goes on until a default router answered (RFC 7559 section 2.1), and
@@ -196,12 +192,8 @@ func (r *Receiver) solicit(now time.Time, a *ReceiverActions) {
 	if r.haveMAC {
 		m.Options = []Option{SourceLinkLayer(r.mac)}
 	}
-	data, err := m.Append(nil)
-	if err != nil {
-		a.Notes = append(a.Notes, note.New(note.Error, "router solicitation not sent", "err", err.Error()))
-	} else {
-		a.Send = append(a.Send, Datagram{To: AllRouters, Data: data})
-	}
+	data, _ := m.Append(nil) // fails for no option of this kind
+	a.Send = append(a.Send, Datagram{To: AllRouters, Data: data})
 	r.rt = r.nextRT()
 	if r.count == 0 {
 		r.first = now
@@ -238,11 +230,9 @@ func (r *Receiver) receive(now time.Time, ev Received) DropReason {
 	if drop != Accepted {
 		return drop
 	}
-	i := slices.IndexFunc(r.routers, func(x LearnedRouter) bool { return x.Addr == src })
+	i := r.place(now, src)
 	if i < 0 {
-		if i = r.place(now); i < 0 {
-			return TooManyRouters
-		}
+		return TooManyRouters
 	}
 	r.routers[i] = LearnedRouter{Addr: src, Managed: m.Managed, OtherConfig: m.OtherConfig, Preference: m.Preference,
 		Lifetime: lifetime.FromSeconds(now, uint32(m.RouterLifetime)), Heard: now}
@@ -258,16 +248,22 @@ func (r *Receiver) receive(now time.Time, ev Received) DropReason {
 	return Accepted
 }
 
-// place is the index for one more router, -1 if there is none. Of a full table those make room who are no default
+// place is the index for the router, -1 if there is none. Of a full table those make room who are no default
 // router or of before the link came up, the one not heard for longest first: whoever floods us with sources cannot
 // push out a router in use.
-func (r *Receiver) place(now time.Time) int {
+func (r *Receiver) place(now time.Time, addr netip.Addr) int {
+	for i := range r.routers {
+		if r.routers[i].Addr == addr {
+			return i
+		}
+	}
 	if len(r.routers) < maxLearned {
 		r.routers = append(r.routers, LearnedRouter{})
 		return len(r.routers) - 1
 	}
 	place := -1
-	for i, x := range r.routers {
+	for i := range r.routers {
+		x := &r.routers[i]
 		if (x.Earlier || x.Lifetime.Over(now)) && (place < 0 || x.Heard.Before(r.routers[place].Heard)) {
 			place = i
 		}
@@ -277,46 +273,51 @@ func (r *Receiver) place(now time.Time) int {
 
 // answered says whether any router was heard since the last LinkUp.
 func (r *Receiver) answered() bool {
-	return slices.ContainsFunc(r.routers, func(x LearnedRouter) bool { return !x.Earlier })
+	for i := range r.routers {
+		if !r.routers[i].Earlier {
+			return true
+		}
+	}
+	return false
 }
 
 // forgets is when a router that stays silent is forgotten. Time with the link down does not count, nor before it.
-func (r *Receiver) forgets(x LearnedRouter) time.Time {
+func (r *Receiver) forgets(x *LearnedRouter) time.Time {
 	since := x.Heard
 	if x.Earlier {
 		since = r.asked
 	}
-	at := since.Add(forgetAfter)
-	if end, _ := x.Lifetime.Time(); end.After(at) {
-		at = end
-	}
-	return at
+	end, _ := x.Lifetime.Time()
+	return later(since.Add(forgetAfter), end)
 }
 
 func (r *Receiver) forget(now time.Time) {
-	if r.up {
-		r.routers = slices.DeleteFunc(r.routers, func(x LearnedRouter) bool { return !r.forgets(x).After(now) })
+	for i := len(r.routers) - 1; r.up && i >= 0; i-- {
+		if !r.forgets(&r.routers[i]).After(now) {
+			r.routers = append(r.routers[:i], r.routers[i+1:]...)
+		}
 	}
 }
 
 // Learned is what is known.
 func (r *Receiver) Learned() Learned {
-	l := Learned{Heard: len(r.routers) > 0, NoRouter: r.noRouter, Routers: slices.Clone(r.routers)}
-	answered := r.answered()
-	for _, x := range r.routers {
-		if x.Earlier && answered {
-			continue
-		}
-		l.Managed = l.Managed || x.Managed
-		l.OtherConfig = l.OtherConfig || x.OtherConfig
-	}
-	return l
+	s := r.summary(r.asked)
+	return Learned{Heard: s.heard, NoRouter: s.noRouter, Managed: s.managed, OtherConfig: s.other,
+		Routers: append([]LearnedRouter(nil), r.routers...)}
 }
 
 func (r *Receiver) summary(now time.Time) summary {
-	l := r.Learned()
-	def := slices.ContainsFunc(r.routers, func(x LearnedRouter) bool { return !x.Lifetime.Over(now) })
-	return summary{l.Heard, l.NoRouter, def, l.Managed, l.OtherConfig}
+	s := summary{heard: len(r.routers) > 0, noRouter: r.noRouter}
+	answered := r.answered()
+	for i := range r.routers {
+		x := &r.routers[i]
+		s.def = s.def || !x.Lifetime.Over(now)
+		if !x.Earlier || !answered {
+			s.managed = s.managed || x.Managed
+			s.other = s.other || x.OtherConfig
+		}
+	}
+	return s
 }
 
 // report says Changed, as often as the bucket allows.
@@ -338,23 +339,18 @@ func (r *Receiver) report(now time.Time, a *ReceiverActions) {
 }
 
 func (r *Receiver) wake(now time.Time) time.Time {
-	var wake time.Time
-	add := func(t time.Time) {
-		if t.After(now) && (wake.IsZero() || t.Before(wake)) {
-			wake = t
-		}
-	}
-	add(r.next)
-	add(r.conclude)
-	for _, x := range r.routers {
-		end, _ := x.Lifetime.Time()
-		add(end)
+	d := deadline{now: now}
+	d.add(r.next)
+	d.add(r.conclude)
+	for i := range r.routers {
+		end, _ := r.routers[i].Lifetime.Time()
+		d.add(end)
 		if r.up {
-			add(r.forgets(x))
+			d.add(r.forgets(&r.routers[i]))
 		}
 	}
 	if r.summary(now) != r.told {
-		add(r.changes.next())
+		d.add(r.changes.next())
 	}
-	return wake
+	return d.at
 }

@@ -267,9 +267,12 @@ func (s *Sender) takesAway(now time.Time, t truth) bool {
 	if s.toldLifetime > 0 && !t.router {
 		return true
 	}
-	return slices.ContainsFunc(s.told, func(e entry) bool {
-		return e.live && (!t.has(e.key) || t.drops(now, e))
-	})
+	for i := range s.told {
+		if e := &s.told[i]; e.live && (!t.has(e.key) || t.drops(now, e)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Sender) nextExpiry(now time.Time) time.Time {
@@ -294,13 +297,6 @@ func (s *Sender) intervals(now time.Time) (least, most time.Duration) {
 		}
 	}
 	return max(3*time.Second, min(s.cfg.MinInterval, most*3/4)), most
-}
-
-func later(t, u time.Time) time.Time {
-	if t.Before(u) {
-		return u
-	}
-	return t
 }
 
 // earliest is when the next multicast may leave (RFC 4861 section 6.2.6, MIN_DELAY_BETWEEN_RAS).
