@@ -3,9 +3,8 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -60,14 +59,18 @@ func (r *report) noticef(line int, format string, args ...any) {
 	}
 }
 
+// byLine sorts by sort.SliceStable: each use of a generic sort is 12 kB more in the binary of a small board.
+func byLine(ns []Notice) {
+	sort.SliceStable(ns, func(i, j int) bool { return ns[i].Line < ns[j].Line })
+}
+
 // done returns what was collected, in the order of the lines, errors as nil if there are none.
 func (r *report) done() ([]Notice, error) {
-	byLine := func(a, b Notice) int { return cmp.Compare(a.Line, b.Line) }
-	slices.SortStableFunc(r.notices, byLine)
+	byLine(r.notices)
 	if len(r.errors) == 0 {
 		return r.notices, nil
 	}
-	slices.SortStableFunc(r.errors, byLine)
+	byLine(r.errors)
 	if len(r.errors) == maxReports {
 		last := r.errors[maxReports-1]
 		r.errors = append(r.errors, Notice{r.file, last.Line, "too many errors: the rest is not shown"})

@@ -25,12 +25,19 @@ riscv64        GOARCH=riscv64
 loong64        GOARCH=loong64
 '
 
+# Inlining makes our packages an eighth larger and serves nobody outside of the packet path, which is in tun and the
+# libraries: the small build does without (docs/decisions/0011).
+lean='-gcflags=oasis6/...=-l -gcflags=oasis6/tun='
+
 build() { # name of the output, tags, settings ...
 	out=$1 tags=$2
 	shift 2
+	flags=
+	[ "$tags" != small ] || flags=$lean
 	# No stamp of the checkout: equal sources give equal files, and git need not be willing.
+	# shellcheck disable=SC2086 # flags is a list of words
 	env CGO_ENABLED=0 GOOS=linux "$@" "${GO:-go}" build -buildvcs=false -trimpath \
-		-ldflags '-s -w' -tags "$tags" -o "dist/$out" ./cmd/oasis6
+		-ldflags '-s -w' $flags -tags "$tags" -o "dist/$out" ./cmd/oasis6
 }
 
 mkdir -p dist

@@ -3,13 +3,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
+	"sort"
 	"strings"
 
 	"oasis6/config"
@@ -91,7 +90,7 @@ func inOrder(notices []config.Notice, wrong config.Errors) config.Errors {
 		all = append(all, n)
 	}
 	all = append(all, wrong...)
-	slices.SortStableFunc(all, func(a, b config.Notice) int { return cmp.Compare(a.Line, b.Line) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Line < all[j].Line })
 	return all
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
@@ -128,11 +129,12 @@ func (s store) save(m memory, name func(index int) string) error {
 		f.Addresses = append(f.Addresses, memoryAddr{a.index, a.ip})
 		f.Names[a.index] = name(a.index)
 	}
-	slices.SortFunc(f.Addresses, func(a, b memoryAddr) int {
+	sort.Slice(f.Addresses, func(i, j int) bool {
+		a, b := f.Addresses[i], f.Addresses[j]
 		if a.Index != b.Index {
-			return a.Index - b.Index
+			return a.Index < b.Index
 		}
-		return a.IP.Compare(b.IP)
+		return a.IP.Less(b.IP)
 	})
 	b, err := json.MarshalIndent(f, "", " ")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/google/nftables"
@@ -288,11 +289,11 @@ func prefixSet(name string, prefixes []netip.Prefix) setDef {
 			sorted = append(sorted, p.Masked())
 		}
 	}
-	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
-		if c := a.Addr().Compare(b.Addr()); c != 0 {
-			return c
+	sort.Slice(sorted, func(i, j int) bool {
+		if c := sorted[i].Addr().Compare(sorted[j].Addr()); c != 0 {
+			return c < 0
 		}
-		return a.Bits() - b.Bits()
+		return sorted[i].Bits() < sorted[j].Bits()
 	})
 	var last netip.Prefix
 	for _, p := range sorted {
@@ -328,17 +329,11 @@ func lastAddr(p netip.Prefix) netip.Addr {
 func sameElems(a, b []nftables.SetElement) bool {
 	order := func(in []nftables.SetElement) []nftables.SetElement {
 		out := slices.Clone(in)
-		slices.SortFunc(out, func(x, y nftables.SetElement) int {
-			if c := bytes.Compare(x.Key, y.Key); c != 0 {
-				return c
+		sort.Slice(out, func(i, j int) bool {
+			if c := bytes.Compare(out[i].Key, out[j].Key); c != 0 {
+				return c < 0
 			}
-			if x.IntervalEnd == y.IntervalEnd {
-				return 0
-			}
-			if x.IntervalEnd {
-				return -1
-			}
-			return 1
+			return out[i].IntervalEnd && !out[j].IntervalEnd
 		})
 		return out
 	}
