@@ -84,8 +84,12 @@ func (c *Client) linkUp(now time.Time) {
 		} else if c.state == Stopped || c.state == Informed {
 			c.verifyAt = c.probedAt.Add(MinProbeInterval)
 		}
+	case c.held() && soon:
+		if !c.x.verify { // otherwise it is just being verified
+			c.verifyAt = c.probedAt.Add(MinProbeInterval)
+		}
 	case c.held():
-		if !soon && c.state != Requesting && c.state != Declining {
+		if c.state != Requesting && c.state != Declining {
 			c.enterVerify(now)
 		}
 	case !again:
