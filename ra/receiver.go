@@ -333,7 +333,11 @@ func (r *Receiver) report(now time.Time, a *ReceiverActions) {
 		return
 	}
 	r.told, a.Changed = s, true
-	a.Notes = append(a.Notes, note.New(note.Info, "router discovery", "routers", strconv.Itoa(len(r.routers)),
+	level := note.Info
+	if !s.heard { // many hubs are no routers in this sense, and nothing depends on it
+		level = note.Debug
+	}
+	a.Notes = append(a.Notes, note.New(level, "router discovery", "routers", strconv.Itoa(len(r.routers)),
 		"default", strconv.FormatBool(s.def), "managed", strconv.FormatBool(s.managed),
 		"other", strconv.FormatBool(s.other)))
 }
