@@ -51,7 +51,7 @@ func TestCE_1_2_07_Release(t *testing.T) {
 }
 
 // Leave in every other situation ends too.
-func TestLeave(t *testing.T) {
+func TestRFC9915_18_2_7_Leave(t *testing.T) {
 	for _, tc := range []struct{ name, text string }{
 		{"before anything", `0s Leave -> persist left released=true stopped`},
 		{"while soliciting", `
