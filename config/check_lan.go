@@ -86,13 +86,19 @@ func parseDelegation(s string) (netip.Prefix, error) {
 	return p, checkDelegation(p)
 }
 
+// minHintLen is the shortest delegation that the DHCPv6 client takes (client.MinPrefixLen).
+const minHintLen = 16
+
 // parseHint reads a wished prefix, or a wished length as ::/56.
 func parseHint(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		return p, fmt.Errorf("want a length as ::/56, or a prefix as 2001:db8:ebbd:9900::/56")
 	}
-	if p.Addr() == netip.IPv6Unspecified() && p.Bits() >= 1 && p.Bits() <= 64 {
+	if p.Bits() < minHintLen {
+		return p, fmt.Errorf("shorter than /%d: the box takes no delegation of that size; range /%d to /64", minHintLen, minHintLen)
+	}
+	if p.Addr() == netip.IPv6Unspecified() && p.Bits() <= 64 {
 		return p, nil
 	}
 	return p, checkDelegation(p)

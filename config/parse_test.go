@@ -110,7 +110,7 @@ func TestAcceptedValues(t *testing.T) {
 		{iface + peer + "LinkLocal = fe80::1\n", "LinkLocal = fe80::1"},
 		{iface + peer + "PresharedKey = " + pskText + "\n", "PresharedKey = (hidden)"},
 		{iface + peer + "[Prefix]\nSource = DHCPv6\n", "Source = dhcpv6"},
-		{iface + peer + "[Prefix]\nHint = ::/1\n", "Hint = ::/1"},
+		{iface + peer + "[Prefix]\nHint = ::/16\n", "Hint = ::/16"},
 		{iface + peer + "[Prefix]\nHint = ::/64\n", "Hint = ::/64"},
 		{iface + peer + "[Prefix]\nHint = 2001:db8:ebbd:9900::/56\n", "Hint = 2001:db8:ebbd:9900::/56"},
 		{iface + peer + "[Prefix]\nHint = ::/64, 2001:db8:ebbd:9900::/56\nhint = ::/64,\n", "Hint = ::/64, 2001:db8:ebbd:9900::/56, ::/64"},
