@@ -79,3 +79,14 @@ func (c *Client) info(r reply) Info {
 	}
 	return i
 }
+
+// firstOnes is the list without repetitions, cut at n.
+func firstOnes[T comparable](list []T, n int) []T {
+	var out []T
+	for _, x := range list {
+		if len(out) < n && !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}

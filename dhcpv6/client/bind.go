@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+package client
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"oasis6/dhcpv6"
+	"oasis6/internal/lifetime"
+	"oasis6/internal/note"
+)
+
+// bind updates the lease by a Reply (RFC 9915 section 18.2.10.1) and ends the exchange.
+func (c *Client) bind(now time.Time, r reply, as []answer) {
+	l := c.merge(now, as)
+	c.takeKey(&l, r)
+	l.Server, l.ServerAddr, l.Unconfirmed = r.ServerID, r.from, false
+	l.Info = c.info(r)
+	c.noteErrors(as)
+	unserved := c.times(now, &l, as)
+	c.note(note.Debug, "lease updated", "server", r.ServerID.String(), "xid", strconv.FormatUint(uint64(r.XID), 16))
+	c.replaceLease(l)
+	if unserved {
+		c.askAgain(r, as)
+	} else {
+		c.answered()
+	}
+	c.enter(Bound)
+	switch {
+	case !c.held():
+		c.leaseEnded(now)
+	case c.grown:
+		c.grown = false
+		c.enterRenew(now)
+	}
+}
+
+// times sets T1 and T2: the earliest of all IAs that the Reply serves, so that all are renewed together
+// (RFC 9915 section 18.2.4). unserved says that an IA that we are for got nothing.
+func (c *Client) times(now time.Time, l *Lease, as []answer) (unserved bool) {
+	waiting := false // what is not served holds something
+	t1, t2 := lifetime.Forever, lifetime.Forever
+	for i, a := range as {
+		if !a.given() {
+			if a.Type == dhcpv6.PD || !c.wantsPrefix() {
+				unserved = true
+				waiting = waiting || len(l.bound(a.Type, a.IAID)) > 0
+			}
+			continue
+		}
+		c.ias[i].rehint = false
+		x1, x2 := schedule(now, dhcpv6.IA{T1: a.T1, T2: a.T2, Prefixes: a.prefixes})
+		t1, t2 = lifetime.Min(t1, x1), lifetime.Min(t2, x2)
+	}
+	if unserved {
+		// It is asked for again at growing intervals: "Sends a Renew/Rebind if any of the IAs are not in the
+		// Reply message, but [...] the client MUST limit the rate" (section 18.2.10.1). What it holds has
+		// the T2 of before.
+		t1 = lifetime.Min(t1, lifetime.At(now.Add(c.refused(renewParams()))))
+		if waiting {
+			t2 = lifetime.Min(t2, l.T2)
+		}
+		if t2.Before(t1) {
+			t2 = t1
+		}
+	}
+	l.T1, l.T2 = t1, t2
+	return unserved
+}
+
+// askAgain ends an exchange that has served some IAs, not all: the error stays to be seen, and is logged once.
+func (c *Client) askAgain(r reply, as []answer) {
+	text, kind, wait := c.lastError, c.x.kind, c.refusalRT
+	c.answered()
+	c.lastError, c.refusalRT, c.x.kind = text, wait, kind
+	c.complainOf(r, c.refusal(as, r.Message))
+	c.x = exchange{}
+}
+
+// answered ends the exchange that runs: all is well.
+func (c *Client) answered() {
+	c.done = c.x.xid
+	c.x, c.offers = exchange{}, nil
+	c.refusalRT, c.verifyAt, c.lastError, c.silent = 0, time.Time{}, "", false
+}
+
+// merge is the lease with what a Reply says: new prefixes are added, known ones get their new
+// lifetimes, those with valid lifetime 0 go, and IAs that the Reply does not serve stay as they are.
+func (c *Client) merge(now time.Time, as []answer) Lease {
+	l := c.lease
+	for _, a := range as {
+		if len(a.prefixes) > 0 {
+			l = l.with(a.Type, a.IAID, c.mergeIA(now, l.bound(a.Type, a.IAID), a))
+		}
+	}
+	return l
+}
+
+// mergeIA updates the prefixes of one IA.
+func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) []Prefix {
+	ps := slices.Clone(held)
+	for _, p := range a.prefixes {
+		i := findPrefix(ps, p.Prefix)
+		switch {
+		case p.Valid == 0 && i >= 0:
+			c.lose(IA{Type: a.Type, IAID: a.IAID}, p.Prefix)
+			c.note(note.Warn, "prefix withdrawn by the server", "prefix", p.Prefix.String())
+			ps = slices.Delete(ps, i, i+1)
+			continue
+		case p.Valid == 0:
+			continue
+		case i < 0 && len(ps) >= MaxPrefixes:
+			c.note(note.Warn, "more prefixes than we take, one is ignored", "prefix", p.Prefix.String())
+			continue
+		case i < 0:
+			i = len(ps)
+			ps = append(ps, Prefix{Prefix: p.Prefix})
+			c.noteNew(a.Type, p)
+		}
+		ps[i].Preferred = lifetime.FromSeconds(now, p.Preferred)
+		ps[i].Valid = lifetime.FromSeconds(now, p.Valid)
+		ps[i].Exclude = p.Exclude
+	}
+	if a.given() {
+		c.deprecateUnnamed(now, ps, a)
+	}
+	return ps
+}
+
+// deprecateUnnamed ends the preferred lifetime of prefixes that the server leaves out although it was asked to
+// extend them, and gives another one in their place: it has renumbered, and hosts must not begin anything
+// with the old one.
+//
+// Deviates from RFC 9915 section 18.2.10.1, "leave unchanged any information about leases [...] that were not
+// included": the valid lifetime is left unchanged. A Reply that gives nothing new changes nothing.
+func (c *Client) deprecateUnnamed(now time.Time, ps []Prefix, a answer) {
+	for i := range ps {
+		named := slices.ContainsFunc(a.prefixes, func(p dhcpv6.IAPrefix) bool { return p.Prefix == ps[i].Prefix })
+		if !named && !ps[i].Preferred.Over(now) {
+			ps[i].Preferred = lifetime.Until{}
+			c.note(note.Warn, "prefix is deprecated: the server has given another one in its place", "prefix", ps[i].Prefix.String())
+		}
+	}
+}
+
+// noteNew tells of a prefix that we did not have.
+func (c *Client) noteNew(t dhcpv6.IAType, p dhcpv6.IAPrefix) {
+	if t == dhcpv6.NA {
+		c.note(note.Info, "address assigned", "prefix", p.Prefix.String())
+		return
+	}
+	c.note(note.Info, "prefix delegated", "prefix", p.Prefix.String())
+	if p.Prefix.Bits() > maxLANPrefixLen {
+		c.note(note.Warn, "delegated prefix is too long for a LAN, which needs a /64: ask for a shorter one at the hub",
+			"prefix", p.Prefix.String())
+	}
+}
