@@ -41,7 +41,7 @@ func TestLANLinkDownAndUp(t *testing.T) {
 
 // "If another program flushes our table, routes or addresses, they are back within 1 s."
 func TestFlushedByOthers(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	b.up()
 	rules := func() string { return counters.ReplaceAllString(b.R1.Run("nft", "list", "table", "ip6", "oasis6"), "") }
 	routes := func() string { return ownRoutes(b) }
@@ -102,7 +102,7 @@ func TestTwoStartsAtOnce(t *testing.T) {
 
 // SIGTERM: "hosts lose the default route within 1 s; kernel state byte-identical to before the start".
 func TestSIGTERMPutsEverythingBack(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	before6, before4 := b.R1.Snapshot6(), b.R1.Snapshot4()
 	b.up()
 	begin := time.Now()
@@ -127,7 +127,7 @@ func (b *box) wantState(when, before6, before4 string) {
 }
 
 func TestKilledStartedStopped(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	before6, before4 := b.R1.Snapshot6(), b.R1.Snapshot4()
 	b.up()
 	ping := b.pinging()
@@ -145,7 +145,7 @@ func TestKilledStartedStopped(t *testing.T) {
 
 // A successor takes over: "LAN never loses its addresses; forwarding gap ≤ 1 s".
 func TestSIGUSR2AndSuccessor(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	b.up()
 	ras := b.H1.WatchRA("eth0")
 	monitor := b.R1.Start("ip", "-6", "monitor", "address")
@@ -204,7 +204,7 @@ func (b *box) reportLoss(what string, p *netlab.Proc) {
 }
 
 func TestSIGHUP(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	b.up()
 	ping := b.pinging()
 	addrs := b.H1.GUAs("eth0")

@@ -53,7 +53,7 @@ func TestDelegationTooLongForALAN(t *testing.T) {
 
 // The tunnel dies under traffic: hosts hear of it, and of its return.
 func TestTunnelDeadUnderTraffic(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	ras := b.H1.WatchRA("eth0")
 	b.up()
 	ping := b.H1.Start("ping", "-n", "-i", "0.5", netlab.WWWv6)
@@ -86,7 +86,7 @@ func TestTunnelDeadUnderTraffic(t *testing.T) {
 
 // Nobody uses the tunnel, and still its death is noticed within 40 s.
 func TestTunnelDeadIdle(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{})
+	b := newLoneBox(t, netlab.WorldConfig{})
 	ras := b.H1.WatchRA("eth0")
 	b.up()
 	cut := time.Now()

@@ -64,7 +64,7 @@ func Main(m interface{ Run() int }) {
 // waitTogether lets more parallel tests run at once than there are processors: worlds wait most of the
 // time, two of them keep two processors busy for a tenth of it. -parallel on the command line wins.
 func waitTogether() {
-	const perProcessor = 6
+	const perProcessor = 4
 	_ = flag.Set("test.parallel", strconv.Itoa(perProcessor*runtime.GOMAXPROCS(0))) // fails only outside of tests
 }
 
