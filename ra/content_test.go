@@ -408,12 +408,14 @@ func TestTakenAwayIsToldAtOnce(t *testing.T) {
 		}
 		wantSent(t, w.step(SetContent{Content: c}))
 		wantSent(t, w.until(20*time.Second), "19s ff02::1")
-		// Given and taken again while the floor holds: those who were told meanwhile hear of it.
+		// Given and taken again while the floor holds: those who were told meanwhile hear of it, a second later.
 		w.at(20*time.Second, SetContent{Content: base})
 		w.at(20*time.Second+100*time.Millisecond, SetContent{Content: c})
-		if got := w.until(22*time.Second - 1); len(got) != 0 {
-			t.Errorf("%s: nobody was told of it, but %v", name, got)
+		var told []string
+		if name == "router" { // that it is back was told at once
+			told = []string{"21s fe80::a", "21s fe80::b"}
 		}
+		wantSent(t, w.until(22*time.Second-1), told...)
 		w.at(25*time.Second, SetContent{Content: c})
 		w.until(60 * time.Second)
 		w.at(60*time.Second, PortUp{})
@@ -507,6 +509,26 @@ func TestRouterRoleThatIsBackIsToldAtOnce(t *testing.T) {
 	wantSent(t, w.step(SetContent{Content: base}), "31s fe80::a")
 	wantSent(t, w.step(SetContent{Content: base}))
 	wantSent(t, w.until(34*time.Second), "33s ff02::1")
+}
+
+// Gone and back within a second, both behind the floor: hosts hear of the return a second after they heard of the loss,
+// not at the floor.
+func TestRouterRoleThatIsBackAtOnce(t *testing.T) {
+	base := content(forever(prefixA))
+	w := startWorld(t, half, base)
+	w.at(5*time.Second, rsFrom(hostA))
+	w.until(16 * time.Second)
+	w.at(16*time.Second, PortUp{}) // a multicast, and with it the floor
+	c := base
+	c.DefaultRouter = false
+	neighbors := []netip.Addr{hostB} // the data plane has seen it; it never solicited
+	wantSent(t, w.at(16500*time.Millisecond, SetContent{Content: c, Neighbors: neighbors}), "16.5s fe80::b", "16.5s fe80::a")
+	wantSent(t, w.at(16700*time.Millisecond, SetContent{Content: base, Neighbors: neighbors}))
+	wantSent(t, w.until(18*time.Second), "17.5s fe80::b", "17.5s fe80::a")
+	if r := w.sent[len(w.sent)-1].ra; r.RouterLifetime == 0 {
+		t.Error("the host was not told that the router is back")
+	}
+	wantSent(t, w.until(20*time.Second), "19s ff02::1")
 }
 
 // Neighbors of the data plane hear what those hear who solicited, nobody twice, and what is no host's address never.

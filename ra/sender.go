@@ -65,7 +65,8 @@ type Sender struct {
 	hosts     hosts
 	solicited bucket       // of unicast answers, all hosts together
 	toldAt    time.Time    // last round of tellHosts
-	neighbors []netip.Addr // of the SetContent in work
+	tellAt    time.Time    // when the next is due; zero: none is
+	neighbors []netip.Addr // of the SetContent in work, and until tellAt
 	routers   []netip.Addr // others, already noted
 
 	sent, multicast, rsReceived, foreign uint64
@@ -137,7 +138,9 @@ func (s *Sender) setContent(now time.Time, c Content, a *Actions) {
 	}
 	s.refused = notes
 	s.review(now, a)
-	s.neighbors = nil
+	if s.tellAt.IsZero() {
+		s.neighbors = nil
+	}
 }
 
 func (s *Sender) linkUp(now time.Time, ev LinkUp, a *Actions) {
@@ -160,7 +163,7 @@ func (s *Sender) linkUp(now time.Time, ev LinkUp, a *Actions) {
 
 // pause keeps all that hosts were told, and the floor: only sending stops.
 func (s *Sender) pause() {
-	s.up, s.next, s.answers = false, time.Time{}, nil
+	s.up, s.next, s.tellAt, s.answers = false, time.Time{}, time.Time{}, nil
 }
 
 // stop ends the sender. Deviates from RFC 4861 section 6.2.6: the last RA does not keep
@@ -213,10 +216,13 @@ func (s *Sender) review(now time.Time, a *Actions) {
 }
 
 // tellHosts sends the RA of now to everybody we know of: the neighbors, and all who ever solicited. The
-// neighbors come first, since forged solicitations fill the other list. Who is left out, by number or
-// because the last round was just now, hears the multicast that review has put at the floor.
+// neighbors come first, since forged solicitations fill the other list. Who is left out by number hears the multicast
+// that review has put at the floor. So soon after the last round it waits: a tunnel that is back at once is told of
+// within tellEvery all the same.
 func (s *Sender) tellHosts(now time.Time, a *Actions) {
+	s.tellAt = time.Time{}
 	if !s.toldAt.IsZero() && now.Sub(s.toldAt) < tellEvery {
+		s.tellAt = s.toldAt.Add(tellEvery)
 		return
 	}
 	to := make([]netip.Addr, 0, min(maxHosts, len(s.hosts)+len(s.neighbors)))
@@ -323,16 +329,23 @@ func (s *Sender) wake() time.Time {
 			wake = w.at
 		}
 	}
-	if !s.expiry.IsZero() && (wake.IsZero() || s.expiry.Before(wake)) {
-		wake = s.expiry
+	for _, t := range []time.Time{s.expiry, s.tellAt} {
+		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
+			wake = t
+		}
 	}
 	return wake
 }
 
 func (s *Sender) sendDue(now time.Time, a *Actions) {
 	if !s.next.IsZero() && !s.next.After(now) {
+		s.tellAt = time.Time{}
 		s.sendMulticast(now, a)
 		return
+	}
+	if !s.tellAt.IsZero() && !s.tellAt.After(now) {
+		s.tellHosts(now, a)
+		s.neighbors = nil
 	}
 	var to []netip.Addr
 	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool {
