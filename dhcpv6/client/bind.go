@@ -82,7 +82,7 @@ func (c *Client) askAgain(r reply, as []answer) {
 // answered ends the exchange that runs: all is well.
 func (c *Client) answered() {
 	c.done = c.x.xid
-	c.x, c.offers = exchange{}, nil
+	c.x, c.offers, c.greedy = exchange{}, nil, nil
 	c.refusalRT, c.verifyAt, c.lastError, c.silent = 0, time.Time{}, "", false
 }
 

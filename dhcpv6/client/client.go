@@ -198,6 +198,7 @@ type Client struct {
 	x         exchange
 	done      uint32        // transaction id of the last exchange that was answered; noXID before
 	offers    []offer       // usable Advertises of this Solicit, best first
+	greedy    []dhcpv6.DUID // servers that offered something and then refused it; none after success
 	solMaxRT  time.Duration // SOL_MAX_RT, as a server may have set it
 	infMaxRT  time.Duration // INF_MAX_RT, likewise
 	refusalRT time.Duration // how long the last refusal made us wait; 0 after success

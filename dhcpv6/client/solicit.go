@@ -49,6 +49,10 @@ func (c *Client) onAdvertise(now time.Time, m dhcpv6.Message) {
 		return
 	}
 	o := offer{server: m.ServerID, preference: m.Preference, score: c.score(as)}
+	greedy := slices.Contains(c.greedy, o.server)
+	if greedy { // whatever it promises, the others come first
+		o.preference, o.score = 0, 0
+	}
 	for _, a := range as {
 		o.ias = append(o.ias, dhcpv6.IA{Type: a.Type, IAID: a.IAID, Prefixes: a.asked()})
 	}
@@ -59,7 +63,7 @@ func (c *Client) onAdvertise(now time.Time, m dhcpv6.Message) {
 	}
 	c.offers = slices.Insert(c.offers, at, o)
 	c.offers = c.offers[:min(len(c.offers), maxOffers)]
-	if o.preference == 255 || c.x.count > 1 {
+	if o.preference == 255 || c.x.count > 1 && !greedy {
 		c.requestBest(now)
 	}
 }
@@ -121,6 +125,7 @@ func (c *Client) sendRequest(now time.Time, server dhcpv6.DUID, want []dhcpv6.IA
 // requestRefused turns to the next server, to all of them after a while, or, while a lease is valid,
 // to a Rebind.
 func (c *Client) requestRefused(now time.Time) {
+	c.passOver()
 	switch {
 	case c.held():
 		c.enterRebind(now, c.refused(rebindParams()))
@@ -131,11 +136,19 @@ func (c *Client) requestRefused(now time.Time) {
 	}
 }
 
+// passOver puts the server that was asked behind all others until something succeeds.
+func (c *Client) passOver() {
+	if s := c.x.server; s != "" && !slices.Contains(c.greedy, s) && len(c.greedy) < maxOffers {
+		c.greedy = append(c.greedy, s)
+	}
+}
+
 // requestUnanswered: REQ_MAX_RC messages took minutes, so discovery need not wait.
 func (c *Client) requestUnanswered(now time.Time) {
 	if c.held() || len(c.offers) > 0 {
 		c.requestRefused(now)
 		return
 	}
+	c.passOver()
 	c.enterSolicit(now, 0)
 }

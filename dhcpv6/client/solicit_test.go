@@ -248,13 +248,16 @@ func TestRFC9915_18_2_2_RefusedRequest(t *testing.T) {
 	0.6s   Reply from=s1 ia=NoPrefixAvail -> send:Request>s2,2001:db8:2::/64 wake 1.6s requesting
 	0.7s   Reply from=s2 ia=NoPrefixAvail -> wake 1.7s soliciting
 	1.7s   Tick -> send:Solicit wake 2.75s soliciting
-	1.8s   Advertise from=s1 pref=255 2001:db8:1::/64=1/2 -> send:Request>s1,2001:db8:1::/64 wake 2.8s requesting
-	1.9s   Reply from=s1 status=NotOnLink -> wake 3.9s soliciting
-	3.9s   Tick -> send:Solicit wake 4.95s soliciting
-	4s     Advertise from=s1 pref=255 2001:db8:1::/64=1/2 -> send:Request>s1,2001:db8:1::/64 wake 5s requesting
-	4.1s   Reply from=s1 -> wake 8.1s soliciting
+	1.8s   Advertise from=s1 pref=255 2001:db8:1::/64=1/2 -> wake 2.75s soliciting
+	2.75s  Tick -> send:Request>s1,2001:db8:1::/64 wake 3.75s requesting
+	2.8s   Reply from=s1 status=NotOnLink -> wake 4.8s soliciting
+	4.8s   Tick -> send:Solicit wake 5.85s soliciting
+	5s     Advertise from=s1 pref=255 2001:db8:1::/64=1/2 -> wake 5.85s soliciting
+	5.85s  Tick -> send:Request>s1,2001:db8:1::/64 wake 6.85s requesting
+	6s     Reply from=s1 -> wake 10s soliciting
 	# a LinkUp is a reason to believe that something changed
-	40s    LinkUp -> send:Solicit wake 41.05s soliciting`)
+	40s    LinkUp -> send:Solicit wake 41.05s soliciting
+	40s    Advertise from=s1 pref=255 2001:db8:1::/64=1/2 -> send:Request>s1,2001:db8:1::/64 wake 41s requesting`)
 }
 
 // A LinkUp on a link that is up cuts the backoff short, once in 30 s.
@@ -305,4 +308,27 @@ func TestCE_1_2_04_Request(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A server with the highest preference refuses each Request: after that it comes last, and the good one beside it is
+// asked. Alone it is asked again, less and less often. After a success it is a server like others.
+func TestGreedyServerComesLast(t *testing.T) {
+	b := script(t, testConfig, `
+	0s      LinkUp -> send:Solicit wake 1.05s soliciting
+	0s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 1s requesting
+	0s      Reply from=s1 ia=NoPrefixAvail -> wake 1s soliciting
+	1s      Tick -> send:Solicit wake 2.05s soliciting
+	1s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> wake 2.05s soliciting
+	1s      Advertise from=s2 2001:db8:2::/72=9/9 -> wake 2.05s soliciting
+	2.05s   Tick -> send:Request>s2,2001:db8:2::/72 wake 3.05s requesting
+	2.05s   Reply from=s2 t1=100 t2=160 2001:db8:2::/72=200/200 -> persist changed wake 1m42.05s bound`)
+	b.run(`202.05s Tick -> persist changed send:Solicit,2001:db8:2::/72 wake 3m23.1s soliciting
+	202.05s Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 3m23.05s requesting`)
+	script(t, testConfig, `
+	0s      LinkUp -> send:Solicit wake 1.05s soliciting
+	0s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 1s requesting
+	0s      Reply from=s1 ia=NoPrefixAvail -> wake 1s soliciting
+	1s      Tick -> send:Solicit wake 2.05s soliciting
+	1s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> wake 2.05s soliciting
+	2.05s   Tick -> send:Request>s1,2001:db8:1::/64 wake 3.05s requesting`)
 }

@@ -93,10 +93,10 @@ func (c *Client) linkUp(now time.Time) {
 			c.enterVerify(now)
 		}
 	case !again:
-		c.probedAt = now
+		c.probedAt, c.greedy = now, nil
 		c.enterSolicit(now, c.firstDelay(SolMaxDelay))
 	case c.state == Soliciting && len(c.offers) == 0 && !soon:
-		c.probedAt = now
+		c.probedAt, c.greedy = now, nil
 		c.enterSolicit(now, 0)
 	}
 }
