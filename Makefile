@@ -38,7 +38,8 @@ bench-start: deps ## measure start to first RA and first echo reply, beside a ha
 size: cross ## print stripped sizes, fail over the budget
 	@scripts/size.sh
 
-soak: ## fuzz every parser for SOAK_EACH seconds
+soak: deps ## a tunnel that is away for ten minutes, then every parser fuzzed for SOAK_EACH seconds
+	@OASIS6_OUTAGE=10m $(GO) test -count=1 -timeout 20m -v -run TestOutageKeepsAddresses ./internal/e2e
 	@scripts/fuzz.sh each "$(SOAK_EACH)"
 
 conformance: ## write docs/conformance.md from docs/conformance/*.tsv and the tests
