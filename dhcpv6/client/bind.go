@@ -16,7 +16,7 @@ import (
 func (c *Client) bind(now time.Time, r reply, as []answer) {
 	l := c.merge(now, as)
 	c.takeKey(&l, r)
-	l.Server, l.ServerAddr, l.Unconfirmed = r.ServerID, r.from, false
+	l.Server, l.ServerAddr = r.ServerID, r.from
 	l.Info = c.info(r)
 	c.noteErrors(as)
 	unserved := c.times(now, &l, as)
@@ -44,10 +44,9 @@ func (c *Client) times(now time.Time, l *Lease, as []answer) (unserved bool) {
 	t1, t2 := lifetime.Forever, lifetime.Forever
 	for i, a := range as {
 		if !a.given() {
-			if a.Type == dhcpv6.PD || !c.wantsPrefix() {
-				unserved = true
-				waiting = waiting || len(l.bound(a.Type, a.IAID)) > 0
-			}
+			holds := len(l.bound(a.Type, a.IAID)) > 0
+			unserved = unserved || holds || a.Type == dhcpv6.PD || !c.wantsPrefix()
+			waiting = waiting || holds
 			continue
 		}
 		c.ias[i].rehint = false
@@ -79,10 +78,16 @@ func (c *Client) askAgain(r reply, as []answer) {
 	c.x = exchange{}
 }
 
+// finish ends the exchange that runs.
+func (c *Client) finish() {
+	c.done = c.x.xid
+	c.x, c.offers = exchange{}, nil
+}
+
 // answered ends the exchange that runs: all is well.
 func (c *Client) answered() {
-	c.done = c.x.xid
-	c.x, c.offers, c.greedy = exchange{}, nil, nil
+	c.finish()
+	c.greedy = nil
 	c.refusalRT, c.verifyAt, c.lastError, c.silent = 0, time.Time{}, "", false
 }
 
@@ -100,7 +105,7 @@ func (c *Client) merge(now time.Time, as []answer) Lease {
 
 // mergeIA updates the prefixes of one IA.
 func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) []Prefix {
-	ps := slices.Clone(held)
+	ps, taken := slices.Clone(held), false
 	for _, p := range a.prefixes {
 		i := findPrefix(ps, p.Prefix)
 		switch {
@@ -112,8 +117,13 @@ func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) []Prefix {
 		case p.Valid == 0:
 			continue
 		case i < 0 && len(ps) >= MaxPrefixes:
-			c.note(note.Warn, "more prefixes than we take, one is ignored", "prefix", p.Prefix.String())
-			continue
+			if i = oldest(now, ps); i < 0 {
+				c.note(note.Warn, "more prefixes than we take, one is ignored", "prefix", p.Prefix.String())
+				continue
+			}
+			c.note(note.Warn, "more prefixes than we take, a deprecated one is given up", "prefix", ps[i].Prefix.String())
+			ps[i] = Prefix{Prefix: p.Prefix}
+			c.noteNew(a.Type, p)
 		case i < 0:
 			i = len(ps)
 			ps = append(ps, Prefix{Prefix: p.Prefix})
@@ -121,12 +131,24 @@ func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) []Prefix {
 		}
 		ps[i].Preferred = lifetime.FromSeconds(now, p.Preferred)
 		ps[i].Valid = lifetime.FromSeconds(now, p.Valid)
-		ps[i].Exclude = p.Exclude
+		ps[i].Exclude, ps[i].Unconfirmed = p.Exclude, false
+		taken = true
 	}
-	if a.given() {
+	if taken {
 		c.deprecateUnnamed(now, ps, a)
 	}
 	return ps
+}
+
+// oldest is the deprecated prefix that is over first, -1 if all are preferred.
+func oldest(now time.Time, ps []Prefix) int {
+	at := -1
+	for i, p := range ps {
+		if p.Preferred.Over(now) && (at < 0 || p.Valid.Before(ps[at].Valid)) {
+			at = i
+		}
+	}
+	return at
 }
 
 // deprecateUnnamed ends the preferred lifetime of prefixes that the server leaves out although it was asked to

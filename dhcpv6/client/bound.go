@@ -20,7 +20,7 @@ func verifyParams() params { return params{irt: CnfTimeout, mrt: CnfMaxRT, mrd: 
 // dueBound leaves Bound when the time has come.
 func (c *Client) dueBound(now time.Time) {
 	switch {
-	case !c.verifyAt.IsZero() && !c.verifyAt.After(now):
+	case c.verifyDue(now):
 		c.enterVerify(now)
 	case c.lease.T2.Over(now):
 		c.enterRebind(now, 0)
@@ -69,12 +69,19 @@ func (c *Client) verifyKind() dhcpv6.MessageType {
 
 // verifyUnanswered: "the client SHOULD continue to use any leases, using the last known lifetimes"
 // (RFC 9915 section 18.2.3). A late answer is still taken, until another exchange begins.
-func (c *Client) verifyUnanswered() {
+func (c *Client) verifyUnanswered(now time.Time) {
 	c.complain("no DHCPv6 server confirms the lease, it is used on")
 	c.x.next = time.Time{}
 	c.silent = true
 	c.enter(Bound)
+	if c.grown {
+		c.grown = false
+		c.enterRenew(now)
+	}
 }
+
+// verifyDue says whether a verification that was put off is due.
+func (c *Client) verifyDue(now time.Time) bool { return !c.verifyAt.IsZero() && !c.verifyAt.After(now) }
 
 // MinT1 is the least T1 that we follow, MinT2 the least T2: a server that wants a Renew each second
 // gets one each 10 s (REN_TIMEOUT), as if it had not answered. Only lifetimes that are shorter still

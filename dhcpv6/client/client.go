@@ -34,7 +34,7 @@ type Config struct {
 	LossyLink bool
 }
 
-// MaxIAs bounds a message: eight IAs with a prefix each are 400 octets.
+// MaxIAs bounds a message, with maxAsked.
 const MaxIAs = 8
 
 // Wanted is one identity association that the client asks for. Type and IAID tell it apart: they must

@@ -50,7 +50,6 @@ func (c *Client) exchangeDeadline(d *deadline) {
 	case Bound:
 		d.earliest(c.verifyAt, "send "+c.verifyKind().String())
 	case Informed:
-		d.earliest(c.verifyAt, "send "+dhcpv6.InformationRequest.String())
 		if at, ends := c.lease.Info.Refresh.Time(); ends {
 			d.earliest(at, "send "+dhcpv6.InformationRequest.String())
 		}
@@ -60,6 +59,9 @@ func (c *Client) exchangeDeadline(d *deadline) {
 			what = dhcpv6.Request
 		}
 		d.earliest(c.x.next, "send "+what.String())
+	}
+	if c.state == Renewing {
+		d.earliest(c.verifyAt, "send "+c.verifyKind().String())
 	}
 	if !c.held() {
 		return

@@ -389,9 +389,9 @@ func TestRFC9915_18_2_4_AllIAsAreRenewedTogether(t *testing.T) {
 // A lease of unknown age stays unconfirmed until a server has spoken; what it is told then is exact.
 func TestUnconfirmedUntilAServerSpeaks(t *testing.T) {
 	l := restored()
-	l.Unconfirmed, l.T1, l.T2 = true, lifetime.Until{}, lifetime.Until{}
+	l.IAs[0].Prefixes[0].Unconfirmed, l.T1, l.T2 = true, lifetime.Until{}, lifetime.Until{}
 	b := newBox(t, testConfig, randHalf)
-	if act := b.step(t0, Restored{l}); !act.Changed || !b.c.Lease().Unconfirmed {
+	if act := b.step(t0, Restored{l}); !act.Changed || !b.c.Lease().Unconfirmed() {
 		t.Errorf("Restored: %+v", act)
 	}
 	b.run(`
@@ -399,11 +399,11 @@ func TestUnconfirmedUntilAServerSpeaks(t *testing.T) {
 	1800s LinkUp -> send:Rebind,2001:db8:1::/64 wake 30m1s rebinding
 	1801s Tick -> send:Rebind,2001:db8:1::/64 wake 30m3s rebinding
 	1801s Reply ia=UnspecFail -> wake 30m3s rebinding`)
-	if !b.c.Lease().Unconfirmed {
+	if !b.c.Lease().Unconfirmed() {
 		t.Error("a refusal has confirmed the lease")
 	}
 	b.run(`1802s Reply t1=1000 t2=1600 2001:db8:1::/64=2000/4000 dns=2001:db8::53 -> persist changed wake 46m42s bound`)
-	if b.c.Lease().Unconfirmed {
+	if b.c.Lease().Unconfirmed() {
 		t.Error("the lease is still unconfirmed")
 	}
 }

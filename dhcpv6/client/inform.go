@@ -11,20 +11,28 @@ import (
 	"oasis6/internal/note"
 )
 
+// informWithLease bounds an Information-request beside a lease: MRD is 0 in RFC 9915 section 18.2.6, but while it
+// runs no Reconfigure is taken, and the next Renew brings the same.
+const informWithLease = 60 * time.Second
+
 // informParams are those of RFC 9915 section 18.2.6.
-func (c *Client) informParams() params { return params{irt: InfTimeout, mrt: c.infMaxRT} }
+func (c *Client) informParams() params {
+	p := params{irt: InfTimeout, mrt: c.infMaxRT}
+	if !c.stateless() {
+		p.mrd = informWithLease
+	}
+	return p
+}
 
 // enterInform asks for configuration without leases (RFC 9915 section 18.2.6).
 func (c *Client) enterInform(now time.Time, delay time.Duration) {
-	c.verifyAt = time.Time{}
 	c.enter(Informing)
 	c.begin(now, exchange{kind: dhcpv6.InformationRequest, params: c.informParams()}, delay)
 }
 
 // dueInformed refreshes the configuration of a stateless client.
 func (c *Client) dueInformed(now time.Time) {
-	again := !c.verifyAt.IsZero() && !c.verifyAt.After(now)
-	if again || c.lease.Info.Refresh.Over(now) {
+	if c.lease.Info.Refresh.Over(now) {
 		c.probedAt = now
 		c.enterInform(now, 0)
 	}
@@ -45,11 +53,15 @@ func (c *Client) onInformation(now time.Time, r reply) {
 		}
 		l.Info.Refresh = lifetime.FromSeconds(now, max(refresh, dhcpv6.MinRefreshTime))
 		c.takeKey(&l, r)
-		l.Server, l.ServerAddr, l.Unconfirmed = r.ServerID, r.from, false
+		l.Server, l.ServerAddr = r.ServerID, r.from
 	}
 	c.note(note.Debug, "configuration updated", "server", r.ServerID.String())
 	c.replaceLease(l)
-	c.answered()
+	if c.stateless() {
+		c.answered()
+	} else {
+		c.finish() // it says nothing of the lease
+	}
 	c.rest()
 }
 

@@ -70,7 +70,7 @@ func TestStatelessKeepsItsConfiguration(t *testing.T) {
 	0s LinkUp -> send:Information-request wake 1s informing
 	0s Reply dns=2001:db8::53 refresh=1000 -> persist changed wake 16m40s informed
 	1s LinkDown -> informed
-	10s LinkUp -> wake 30s informed
+	10s LinkUp -> wake 30s informing
 	30s Tick -> send:Information-request wake 31s informing
 	31s LinkDown -> informed`)
 	data, err := EncodeLease(b.c.Lease(), ourDUID, 1, b.now, wallTime, "boot-a")

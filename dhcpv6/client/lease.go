@@ -12,7 +12,7 @@ import (
 
 // Bounds of a lease, so that no server fills our memory or the RAs of the LAN.
 const (
-	MaxPrefixes     = 16 // of one IA
+	MaxPrefixes     = 8  // of one IA
 	MaxDNS          = 8  // resolvers ask three at most
 	MaxSearch       = 16 // and search six domains
 	MaxNTP          = 8
@@ -25,14 +25,10 @@ const MinPrefixLen = 16
 
 // Lease is what the client holds. The zero value holds nothing. A Lease that was given out is never changed.
 type Lease struct {
-	Server     dhcpv6.DUID
-	ServerAddr netip.Addr // where the last Reply came from
-	IAs        []IA       // those that hold something
-	T1, T2     lifetime.Until
-	// Unconfirmed says that the lease was kept over a reboot and that no server has confirmed it since: its
-	// lifetimes are what was left when it was written, its age is not known. Hosts must be told of it
-	// for UnconfirmedLifetime at a time only.
-	Unconfirmed bool
+	Server      dhcpv6.DUID
+	ServerAddr  netip.Addr // where the last Reply came from
+	IAs         []IA       // those that hold something
+	T1, T2      lifetime.Until
 	Info        Info
 	Reconfigure Reconfigure
 }
@@ -50,6 +46,10 @@ type Prefix struct {
 	Exclude   netip.Prefix // the part that no LAN may have (RFC 6603); zero: none
 	Preferred lifetime.Until
 	Valid     lifetime.Until
+	// Unconfirmed says that the prefix was kept over a reboot and that no server has confirmed it since: its
+	// lifetimes are what was left when they were written, its age is not known. Hosts must be told of it
+	// for UnconfirmedLifetime at a time only.
+	Unconfirmed bool
 }
 
 // Info is the configuration that came with the last answer.
@@ -65,6 +65,13 @@ type Info struct {
 type Reconfigure struct {
 	Key    dhcpv6.ReconfigureKey
 	Replay uint64 // the last value that was accepted: it only ever grows
+}
+
+// Unconfirmed says whether any prefix or address of the lease is.
+func (l Lease) Unconfirmed() bool {
+	return slices.ContainsFunc(l.IAs, func(a IA) bool {
+		return slices.ContainsFunc(a.Prefixes, func(p Prefix) bool { return p.Unconfirmed })
+	})
 }
 
 // Prefixes are the delegated prefixes of all IAs, in their order.
@@ -113,7 +120,7 @@ func (l Lease) with(t dhcpv6.IAType, id dhcpv6.IAID, prefixes []Prefix) Lease {
 
 // sameForLAN says that nobody outside of the client sees a difference between the two.
 func (l Lease) sameForLAN(m Lease) bool {
-	return l.Unconfirmed == m.Unconfirmed && l.Info.Equal(m.Info) &&
+	return l.Info.Equal(m.Info) &&
 		slices.EqualFunc(l.IAs, m.IAs, func(a, b IA) bool {
 			return a.Type == b.Type && a.IAID == b.IAID && slices.Equal(a.Prefixes, b.Prefixes)
 		})
@@ -121,10 +128,10 @@ func (l Lease) sameForLAN(m Lease) bool {
 
 // SameButTimes says that two leases differ in nothing but their lifetimes.
 func (l Lease) SameButTimes(m Lease) bool {
-	return l.Server == m.Server && l.Unconfirmed == m.Unconfirmed && l.Reconfigure == m.Reconfigure && l.Info.Equal(m.Info) &&
+	return l.Server == m.Server && l.Reconfigure == m.Reconfigure && l.Info.Equal(m.Info) &&
 		slices.EqualFunc(l.IAs, m.IAs, func(a, b IA) bool {
 			return a.Type == b.Type && a.IAID == b.IAID && slices.EqualFunc(a.Prefixes, b.Prefixes, func(p, q Prefix) bool {
-				return p.Prefix == q.Prefix && p.Exclude == q.Exclude
+				return p.Prefix == q.Prefix && p.Exclude == q.Exclude && p.Unconfirmed == q.Unconfirmed
 			})
 		})
 }

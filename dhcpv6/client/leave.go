@@ -52,6 +52,9 @@ func (c *Client) decline(now time.Time, addr netip.Addr) {
 			continue
 		}
 		c.note(note.Warn, "address declined: another node has it", "prefix", a.Prefixes[i].Prefix.String())
+		if c.verifying() {
+			c.verifyLater()
+		}
 		server := c.lease.Server
 		declined := dhcpv6.IA{Type: a.Type, IAID: a.IAID, Prefixes: asked(a.Prefixes[i].Prefix)}
 		var kept []Prefix

@@ -4,6 +4,7 @@ package client
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"oasis6/dhcpv6"
@@ -26,11 +27,11 @@ func (c *Client) message(now time.Time) []byte {
 	case dhcpv6.Solicit:
 		m.IAs = c.wished()
 	case dhcpv6.Request:
-		m.IAs = c.requested()
+		m.IAs = trim(c.requested())
 	case dhcpv6.Renew, dhcpv6.Rebind:
-		m.IAs = c.leased()
+		m.IAs = trim(c.leased())
 	case dhcpv6.Confirm, dhcpv6.Release, dhcpv6.Decline:
-		m.IAs = x.ask
+		m.IAs = trim(x.ask)
 	}
 	switch x.kind {
 	case dhcpv6.Confirm, dhcpv6.Release, dhcpv6.Decline:
@@ -38,6 +39,28 @@ func (c *Client) message(now time.Time) []byte {
 		m.ReconfigureAccept = true
 	}
 	return m.Append(nil)
+}
+
+// maxAsked prefixes fit into a packet of 1280 octets (RFC 8200 section 5) with MaxIAs and all else.
+const maxAsked = 32
+
+// trim cuts IAs with too many prefixes for one packet, from the end of the longest.
+func trim(ias []dhcpv6.IA) []dhcpv6.IA {
+	ias = slices.Clone(ias)
+	for {
+		total, longest := 0, 0
+		for i, a := range ias {
+			total += len(a.Prefixes)
+			if len(a.Prefixes) > len(ias[longest].Prefixes) {
+				longest = i
+			}
+		}
+		if total <= maxAsked {
+			return ias
+		}
+		ps := ias[longest].Prefixes
+		ias[longest].Prefixes = ps[:len(ps)-1]
+	}
 }
 
 // optionRequest is the Option Request option. SOL_MAX_RT "MUST" be in it where leases are asked for (RFC 9915
@@ -109,9 +132,15 @@ func (c *Client) leased() []dhcpv6.IA {
 	var ias []dhcpv6.IA
 	for _, a := range c.ias {
 		w := dhcpv6.IA{Type: a.Type, IAID: a.IAID}
+		var deprecated []dhcpv6.IAPrefix // last: the first to be left out
 		for _, p := range c.lease.bound(a.Type, a.IAID) {
-			w.Prefixes = append(w.Prefixes, asked(p.Prefix)...)
+			if p.Preferred.Over(c.seen) {
+				deprecated = append(deprecated, asked(p.Prefix)...)
+			} else {
+				w.Prefixes = append(w.Prefixes, asked(p.Prefix)...)
+			}
 		}
+		w.Prefixes = append(w.Prefixes, deprecated...)
 		switch {
 		case len(w.Prefixes) == 0:
 			w.Prefixes = a.wish()

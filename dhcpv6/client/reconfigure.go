@@ -10,11 +10,17 @@ import (
 )
 
 // onReconfigure takes a Reconfigure (RFC 9915 section 18.2.11): what it asks for is begun as if the time had
-// come, and nothing is given up for it. Its replay value reaches the disk first, so that nobody can send
-// it again, not even to a successor.
+// come, and nothing is given up for it. Its replay value is to reach the disk first, so that nobody can send
+// it again, not even to a successor; a store that spares its flash may put that off (router's does beyond ten changes).
 func (c *Client) onReconfigure(now time.Time, r Received, m dhcpv6.Message) {
 	if reason := c.refuseReconfigure(r, m); reason != "" {
 		c.drop(r.From, reason)
+		return
+	}
+	// "the client MUST ignore additional Reconfigure messages until the exchange [...] is completed". It is as if it had
+	// not come: a server that repeats it after that is believed.
+	if c.leaving || !c.link || c.state != Bound && c.state != Informed {
+		c.note(note.Debug, "Reconfigure ignored: another exchange is running", "server", m.ServerID.String())
 		return
 	}
 	c.received++
@@ -23,11 +29,6 @@ func (c *Client) onReconfigure(now time.Time, r Received, m dhcpv6.Message) {
 	c.lease = l
 	c.act.Persist = &l
 	wants := m.ReconfigureMessage
-	// "the client MUST ignore additional Reconfigure messages until the exchange [...] is completed".
-	if c.leaving || !c.link || c.state != Bound && c.state != Informed {
-		c.note(note.Debug, "Reconfigure ignored: another exchange is running", "server", m.ServerID.String())
-		return
-	}
 	switch {
 	case wants == dhcpv6.InformationRequest:
 		c.enterInform(now, 0)

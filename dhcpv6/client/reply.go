@@ -173,13 +173,23 @@ func (c *Client) onExtension(now time.Time, r reply) {
 		c.sendRequest(now, r.ServerID, nil)
 		return
 	}
-	if answered {
+	if answered && c.x.kind == dhcpv6.Rebind && c.leavesOut(as) {
+		// Another server may have what this one has not: its Reply is still waited for.
+		c.replaceLease(c.merge(now, as))
+	} else if answered {
 		c.declineRT = 0
 		c.bind(now, r, as)
 		return
 	}
 	c.complainOf(r, c.refusal(as, r.Message))
 	c.noteErrors(as)
+}
+
+// leavesOut says whether a prefix that we hold, or an address of a client that is for those, is not extended.
+func (c *Client) leavesOut(as []answer) bool {
+	return slices.ContainsFunc(as, func(a answer) bool {
+		return !a.given() && (a.Type == dhcpv6.PD || !c.wantsPrefix()) && len(c.lease.bound(a.Type, a.IAID)) > 0
+	})
 }
 
 // dropOffLink gives up addresses that the server calls wrong for this link: "the client MUST NOT use"

@@ -20,7 +20,7 @@ type Certainty uint8
 
 const (
 	// AgeUnknown: the lease was written in another boot. Nobody knows how long ago: the wall clock of a
-	// board without a battery says anything. It is Unconfirmed, its lifetimes are what was left.
+	// board without a battery says anything. Its prefixes are Unconfirmed, their lifetimes what was left.
 	AgeUnknown Certainty = iota
 	// AgeExact: it was written in this boot, so the boot clock has counted every second since.
 	AgeExact
@@ -40,8 +40,9 @@ func (c Certainty) String() string {
 // out no host holds a wrong prefix for longer.
 const UnconfirmedLifetime = 10 * time.Minute
 
-// leaseVersion is the format of the file. Another one is refused, never guessed at.
-const leaseVersion = 1
+// leaseVersion is the format of the file. Version 1 had the prefixes of one IA_PD and nothing else; it is read too,
+// so that an update costs nobody the prefix. Another one is refused, never guessed at.
+const leaseVersion = 2
 
 // savedLease is the text form of a lease.
 type savedLease struct {
@@ -51,10 +52,10 @@ type savedLease struct {
 	BootID       string          `json:"boot_id"`
 	SavedAt      int64           `json:"saved_at_boot_ns"`
 	SavedWall    time.Time       `json:"saved_at_wall"` // for people; never computed with
-	Unconfirmed  bool            `json:"unconfirmed,omitempty"`
 	Server       string          `json:"server,omitempty"`
 	ServerAddr   string          `json:"server_addr,omitempty"`
 	IAs          []savedIA       `json:"ias"`
+	Prefixes     []savedPrefix   `json:"prefixes,omitempty"` // version 1: those of the one IA_PD
 	T1           savedUntil      `json:"t1"`
 	T2           savedUntil      `json:"t2"`
 	DNS          []netip.Addr    `json:"dns"`
@@ -89,6 +90,8 @@ type savedPrefix struct {
 	Exclude   netip.Prefix `json:"exclude,omitzero"`
 	Preferred savedUntil   `json:"preferred"`
 	Valid     savedUntil   `json:"valid"`
+	// Unconfirmed since a reboot before the one in which the file was written.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 // savedUntil is an instant of the boot clock and what was left when it was written; the instant of a
@@ -103,7 +106,7 @@ type savedUntil struct {
 func EncodeLease(l Lease, duid dhcpv6.DUID, iaid dhcpv6.IAID, now, wall time.Time, bootID string) ([]byte, error) {
 	s := savedLease{
 		Version: leaseVersion, DUID: duid.String(), IAID: uint32(iaid),
-		BootID: bootID, SavedAt: now.UnixNano(), SavedWall: wall.UTC().Round(0), Unconfirmed: l.Unconfirmed,
+		BootID: bootID, SavedAt: now.UnixNano(), SavedWall: wall.UTC().Round(0),
 		Server: l.Server.String(), T1: saveUntil(l.T1, now), T2: saveUntil(l.T2, now),
 		DNS: l.Info.DNS, Search: l.Info.Search, Replay: l.Reconfigure.Replay,
 	}
@@ -126,7 +129,7 @@ func EncodeLease(l Lease, duid dhcpv6.DUID, iaid dhcpv6.IAID, now, wall time.Tim
 	for _, a := range l.IAs {
 		x := savedIA{Type: a.Type.String(), IAID: uint32(a.IAID)}
 		for _, p := range a.Prefixes {
-			x.Prefixes = append(x.Prefixes, savedPrefix{p.Prefix, p.Exclude, saveUntil(p.Preferred, now), saveUntil(p.Valid, now)})
+			x.Prefixes = append(x.Prefixes, savedPrefix{p.Prefix, p.Exclude, saveUntil(p.Preferred, now), saveUntil(p.Valid, now), p.Unconfirmed})
 		}
 		s.IAs = append(s.IAs, x)
 	}
@@ -155,7 +158,11 @@ func DecodeLease(data []byte, now, _ time.Time, bootID string) (Lease, dhcpv6.DU
 	if err := json.Unmarshal(data, &s); err != nil {
 		return damaged(err)
 	}
-	if s.Version != leaseVersion {
+	switch s.Version {
+	case leaseVersion:
+	case 1:
+		s.IAs = []savedIA{{Type: dhcpv6.PD.String(), IAID: s.IAID, Prefixes: s.Prefixes}}
+	default:
 		return damaged(fmt.Errorf("version %d, want %d", s.Version, leaseVersion))
 	}
 	duid, err := dhcpv6.ParseDUIDText(s.DUID)
@@ -207,7 +214,6 @@ func (r reviver) lease(s savedLease) (l Lease, err error) {
 	if len(l.IAs) == 0 && (len(s.IAs) > 0 || s.Server == "") {
 		return Lease{}, nil
 	}
-	l.Unconfirmed = s.Unconfirmed || r.certainty == AgeUnknown
 	err = r.rest(&l, s)
 	return l, err
 }
@@ -215,7 +221,7 @@ func (r reviver) lease(s savedLease) (l Lease, err error) {
 // prefixes are those of one IA that are not over.
 func (r reviver) prefixes(t dhcpv6.IAType, saved []savedPrefix) (ps []Prefix, err error) {
 	for _, p := range saved {
-		if !dhcpv6.Delegable(p.Prefix) || t == dhcpv6.NA && p.Prefix.Bits() != 128 || findPrefix(ps, p.Prefix) >= 0 {
+		if !dhcpv6.Delegable(p.Prefix) || p.Prefix.Bits() < MinPrefixLen || t == dhcpv6.NA && p.Prefix.Bits() != 128 || findPrefix(ps, p.Prefix) >= 0 {
 			return nil, fmt.Errorf("prefix %s cannot be delegated", p.Prefix)
 		}
 		if x := p.Exclude; x != (netip.Prefix{}) && (x != x.Masked() || x.Bits() <= p.Prefix.Bits() || !p.Prefix.Contains(x.Addr())) {
@@ -230,7 +236,7 @@ func (r reviver) prefixes(t dhcpv6.IAType, saved []savedPrefix) (ps []Prefix, er
 			return nil, fmt.Errorf("prefix %s is preferred for longer than it is valid", p.Prefix)
 		}
 		if !valid.Over(r.now) {
-			ps = append(ps, Prefix{p.Prefix, p.Exclude, preferred, valid})
+			ps = append(ps, Prefix{p.Prefix, p.Exclude, preferred, valid, p.Unconfirmed || r.certainty == AgeUnknown})
 		}
 	}
 	return ps, nil

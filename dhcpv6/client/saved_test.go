@@ -33,8 +33,8 @@ func savedTestLease(t *testing.T) (Lease, []byte) {
 	l.Info.EncryptedDNS = []dhcpv6.EncryptedDNS{{Priority: 1, Name: "dot.example", Addrs: l.Info.DNS, Params: "\x00\x01\x00\x04\x03dot\xff"}}
 	l.Info.Refresh = lifetime.At(t0.Add(600 * time.Second))
 	l.Reconfigure = Reconfigure{dhcpv6.ReconfigureKey{1, 2, 255}, 1 << 60}
-	l.IAs = append(l.IAs, IA{dhcpv6.PD, 2, []Prefix{{netip.MustParsePrefix("2001:db8:2::/56"), netip.MustParsePrefix("2001:db8:2:ff::/64"), lifetime.Until{}, lifetime.Forever}}},
-		IA{dhcpv6.NA, 1, []Prefix{{netip.MustParsePrefix("2001:db8::7/128"), netip.Prefix{}, lifetime.Forever, lifetime.Forever}}})
+	l.IAs = append(l.IAs, IA{dhcpv6.PD, 2, []Prefix{{netip.MustParsePrefix("2001:db8:2::/56"), netip.MustParsePrefix("2001:db8:2:ff::/64"), lifetime.Until{}, lifetime.Forever, true}}},
+		IA{dhcpv6.NA, 1, []Prefix{{netip.MustParsePrefix("2001:db8::7/128"), netip.Prefix{}, lifetime.Forever, lifetime.Forever, false}}})
 	data, err := EncodeLease(l, ourDUID, 7, t0, wallTime, "boot-a")
 	if err != nil {
 		t.Fatal(err)
@@ -74,9 +74,9 @@ func TestLeaseOfAnotherBootIsShort(t *testing.T) {
 				t.Fatalf("DecodeLease: %s %s %s %v", duid, iaid, certainty, err)
 			}
 			want := []Prefix{
-				{netip.MustParsePrefix("2001:db8:1::/64"), netip.Prefix{}, lifetime.At(now.Add(2000 * time.Second)), lifetime.At(now.Add(4000 * time.Second))},
-				{netip.MustParsePrefix("2001:db8:2::/56"), netip.MustParsePrefix("2001:db8:2:ff::/64"), lifetime.Until{}, lifetime.Forever}}
-			if d := cmp.Diff(want, got.Prefixes(), compareLeases); d != "" || !got.T1.Over(now) || !got.T2.Over(now) || !got.Unconfirmed {
+				{netip.MustParsePrefix("2001:db8:1::/64"), netip.Prefix{}, lifetime.At(now.Add(2000 * time.Second)), lifetime.At(now.Add(4000 * time.Second)), true},
+				{netip.MustParsePrefix("2001:db8:2::/56"), netip.MustParsePrefix("2001:db8:2:ff::/64"), lifetime.Until{}, lifetime.Forever, true}}
+			if d := cmp.Diff(want, got.Prefixes(), compareLeases); d != "" || !got.T1.Over(now) || !got.T2.Over(now) || !got.Unconfirmed() {
 				t.Errorf("T1 %v T2 %v (-want +got):\n%s", got.T1, got.T2, d)
 			}
 		}
@@ -112,7 +112,7 @@ func TestDamagedLeaseIsRefused(t *testing.T) {
 	_, data := savedTestLease(t)
 	text := string(data)
 	for _, change := range [][2]string{
-		{`"version": 1`, `"version": 2`}, {`"duid": "0004`, `"duid": "x004`}, {ourDUID.String(), "00"},
+		{`"version": 2`, `"version": 3`}, {`"duid": "0004`, `"duid": "x004`}, {ourDUID.String(), "00"},
 		{"2001:db8:1::/64", "2001:db8:1::1/64"}, {"2001:db8:1::/64", "fe80::/64"}, {"2001:db8:1::/64", "192.0.2.0/24"}, {"2001:db8:2::/56", "2001:db8:1::/64"},
 		{`"left_s": 4000`, `"left_s": 5000`}, {`"left_s": 4000`, `"left_s": -1`}, {`"left_s": 2000`, `"left_s": 4294967295`},
 		{`"until_boot_ns": 9000000000000`, `"until_boot_ns": 9223372036854775807`}, {`"until_boot_ns": 9000000000000`, `"until_boot_ns": -1`},
@@ -206,4 +206,22 @@ func FuzzDecodeLease(f *testing.F) {
 			t.Fatalf("%+v\nis read again as %+v %v", l, l2, err)
 		}
 	})
+}
+
+// A file as the version before wrote it: the lease is taken over whole.
+func TestLeaseFileOfVersion1(t *testing.T) {
+	const file = `{"version": 1, "duid": "000463636363636363636363636363636363", "iaid": 1, "boot_id": "boot-a",
+		"saved_at_boot_ns": 5000000000000, "saved_at_wall": "2026-11-23T12:00:00Z", "server": "000300017331", "server_addr": "fe80::1",
+		"prefixes": [{"prefix": "2001:db8:1::/64", "preferred": {"left_s": 2000, "until_boot_ns": 7000000000000},
+			"valid": {"left_s": 4000, "until_boot_ns": 9000000000000}}],
+		"t1": {"left_s": 1000, "until_boot_ns": 6000000000000}, "t2": {"left_s": 1600, "until_boot_ns": 6600000000000},
+		"dns": ["2001:db8::53"], "search": null}`
+	l, duid, iaid, c, err := DecodeLease([]byte(file), t0, wallTime, "boot-a")
+	if err != nil || duid != ourDUID || iaid != 1 || c != AgeExact {
+		t.Fatalf("DecodeLease: %s %s %s %v", duid, iaid, c, err)
+	}
+	b := newBox(t, testConfig, randHalf)
+	b.step(t0, Restored{l})
+	b.wantLease("2001:db8:1::/64=2000/4000")
+	b.run(`0s LinkUp -> send:Rebind,2001:db8:1::/64 wake 1s rebinding`)
 }

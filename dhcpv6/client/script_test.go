@@ -69,6 +69,9 @@ func (b *box) step(now time.Time, ev Event) Actions {
 	if !b.act.Wake.IsZero() && !b.act.Wake.After(now) {
 		b.t.Fatalf("%v %T: wake %v is not in the future", now.Sub(t0), ev, b.act.Wake.Sub(t0))
 	}
+	if b.c.link && !b.c.leaving && b.c.Status().State == Stopped {
+		b.t.Fatalf("%v %T: stopped although the link is up", now.Sub(t0), ev)
+	}
 	for _, p := range b.c.Lease().Prefixes() {
 		if p.Valid.Over(now) || p.Valid.Before(p.Preferred) {
 			b.t.Fatalf("%v %T: lease holds %+v", now.Sub(t0), ev, p)

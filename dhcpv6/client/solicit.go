@@ -63,8 +63,13 @@ func (c *Client) onAdvertise(now time.Time, m dhcpv6.Message) {
 	}
 	c.offers = slices.Insert(c.offers, at, o)
 	c.offers = c.offers[:min(len(c.offers), maxOffers)]
-	if o.preference == 255 || c.x.count > 1 && !greedy {
+	switch {
+	case o.preference == 255 || c.x.count > 1 && !greedy:
 		c.requestBest(now)
+	case greedy: // a better one has a moment to answer, not the hour that RT may be by now
+		if soon := now.Add(SolTimeout); soon.Before(c.x.next) {
+			c.x.next = soon
+		}
 	}
 }
 

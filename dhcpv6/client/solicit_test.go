@@ -318,17 +318,17 @@ func TestGreedyServerComesLast(t *testing.T) {
 	0s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 1s requesting
 	0s      Reply from=s1 ia=NoPrefixAvail -> wake 1s soliciting
 	1s      Tick -> send:Solicit wake 2.05s soliciting
-	1s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> wake 2.05s soliciting
-	1s      Advertise from=s2 2001:db8:2::/72=9/9 -> wake 2.05s soliciting
-	2.05s   Tick -> send:Request>s2,2001:db8:2::/72 wake 3.05s requesting
-	2.05s   Reply from=s2 t1=100 t2=160 2001:db8:2::/72=200/200 -> persist changed wake 1m42.05s bound`)
-	b.run(`202.05s Tick -> persist changed send:Solicit,2001:db8:2::/72 wake 3m23.1s soliciting
-	202.05s Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 3m23.05s requesting`)
+	1s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> wake 2s soliciting
+	1s      Advertise from=s2 2001:db8:2::/72=9/9 -> wake 2s soliciting
+	2s      Tick -> send:Request>s2,2001:db8:2::/72 wake 3s requesting
+	2s      Reply from=s2 t1=100 t2=160 2001:db8:2::/72=200/200 -> persist changed wake 1m42s bound`)
+	b.run(`202s Tick -> persist changed send:Solicit,2001:db8:2::/72 wake 3m23.05s soliciting
+	202s Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 3m23s requesting`)
 	script(t, testConfig, `
 	0s      LinkUp -> send:Solicit wake 1.05s soliciting
 	0s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> send:Request>s1,2001:db8:1::/64 wake 1s requesting
 	0s      Reply from=s1 ia=NoPrefixAvail -> wake 1s soliciting
 	1s      Tick -> send:Solicit wake 2.05s soliciting
-	1s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> wake 2.05s soliciting
-	2.05s   Tick -> send:Request>s1,2001:db8:1::/64 wake 3.05s requesting`)
+	1s      Advertise from=s1 pref=255 2001:db8:1::/64=9/9 -> wake 2s soliciting
+	2s      Tick -> send:Request>s1,2001:db8:1::/64 wake 3s requesting`)
 }

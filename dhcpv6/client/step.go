@@ -37,6 +37,9 @@ func (c *Client) Step(now time.Time, ev Event) Actions {
 	case Leave:
 		c.leave(now)
 	case Stop:
+		if c.state == Releasing {
+			c.left(false, "the box was told to stop before the server answered")
+		}
 		c.linkDown()
 		c.enter(Stopped)
 	}
@@ -77,29 +80,40 @@ func (c *Client) linkUp(now time.Time) {
 	}
 	soon := c.probedWithin(now, MinProbeInterval)
 	switch {
-	case c.stateless():
-		if !soon {
-			c.probedAt = now
-			c.enterInform(now, c.firstDelay(InfMaxDelay))
-		} else if c.state == Stopped || c.state == Informed {
-			c.verifyAt = c.probedAt.Add(MinProbeInterval)
+	case c.stateless() && soon:
+		if c.state != Informing {
+			c.probedAt = c.probedAt.Add(MinProbeInterval)
+			c.enterInform(now, c.probedAt.Sub(now))
 		}
-	case c.held() && soon:
-		if !c.x.verify { // otherwise it is just being verified
-			c.verifyAt = c.probedAt.Add(MinProbeInterval)
+	case c.stateless():
+		c.probedAt = now
+		c.enterInform(now, c.firstDelay(InfMaxDelay))
+	case c.held() && (soon || c.state == Declining):
+		if !c.verifying() {
+			c.verifyLater()
 		}
 	case c.held():
-		if c.state != Requesting && c.state != Declining {
+		if c.state != Requesting { // whose Reply says the same
 			c.enterVerify(now)
 		}
 	case !again:
 		c.probedAt, c.greedy = now, nil
 		c.enterSolicit(now, c.firstDelay(SolMaxDelay))
-	case c.state == Soliciting && len(c.offers) == 0 && !soon:
+	case c.state == Soliciting && len(c.offers) > 0:
+		c.requestBest(now)
+	case c.state == Soliciting && !soon:
 		c.probedAt, c.greedy = now, nil
 		c.enterSolicit(now, 0)
 	}
 }
+
+// verifying says whether the lease is just being verified.
+func (c *Client) verifying() bool {
+	return c.x.verify && (c.state == Rebinding || c.state == Confirming)
+}
+
+// verifyLater has the lease verified as soon as MinProbeInterval allows it again.
+func (c *Client) verifyLater() { c.verifyAt = c.probedAt.Add(MinProbeInterval) }
 
 func (c *Client) probedWithin(now time.Time, d time.Duration) bool {
 	return !c.probedAt.IsZero() && now.Before(c.probedAt.Add(d))
@@ -122,7 +136,11 @@ func (c *Client) reachable(now time.Time) {
 		}
 		return
 	case Soliciting:
-		if len(c.offers) > 0 || c.solMaxRT != SolMaxRT {
+		if len(c.offers) > 0 {
+			c.requestBest(now)
+			return
+		}
+		if c.solMaxRT != SolMaxRT {
 			return
 		}
 	case Informing:
@@ -154,8 +172,8 @@ func (c *Client) linkDown() {
 		c.left(false, "the tunnel went down before the server answered")
 		return
 	}
-	if c.x.verify && (c.state == Rebinding || c.state == Confirming) {
-		c.verifyAt = c.probedAt.Add(MinProbeInterval)
+	if c.verifying() {
+		c.verifyLater()
 	}
 	c.link = false
 	c.x, c.offers = exchange{}, nil
@@ -339,9 +357,12 @@ func (c *Client) due(now time.Time) {
 	case Bound:
 		c.dueBound(now)
 	case Renewing:
-		if c.lease.T2.Over(now) {
+		switch {
+		case c.verifyDue(now):
+			c.enterVerify(now)
+		case c.lease.T2.Over(now):
 			c.enterRebind(now, 0)
-		} else {
+		default:
 			c.retransmit(now)
 		}
 	case Informing:
@@ -363,9 +384,12 @@ func (c *Client) unanswered(now time.Time) {
 	case Requesting:
 		c.requestUnanswered(now)
 	case Rebinding, Confirming:
-		c.verifyUnanswered()
+		c.verifyUnanswered(now)
 	case Declining:
 		c.declined(now)
+	case Informing: // with a lease: T1 brings the configuration too
+		c.x = exchange{}
+		c.rest()
 	case Releasing:
 		c.left(false, "no server answers the Release")
 	}
