@@ -190,7 +190,7 @@ func (c *checker) fillSubnets(taken map[uint64]int) {
 			c.errorf(raw.line, "no /64 of %s is left for this [LAN]", c.cfg.Prefix.Static)
 			return
 		}
-		c.cfg.LANs[i].Subnet = next
+		c.cfg.LANs[i].Subnet, c.cfg.LANs[i].AnySubnet = next, true
 		taken[next] = raw.line
 	}
 }

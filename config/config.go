@@ -106,6 +106,7 @@ const (
 type LAN struct {
 	Interface string
 	Subnet    uint64 // which /64 of the delegation; distinct per LAN
+	AnySubnet bool   // the file does not say which: Subnet is a proposal
 	RDNSSMode RDNSSMode
 	RDNSS     []netip.Addr // only for RDNSSAddresses
 	DNSSL     []string     // empty: Interface.Search, then learned

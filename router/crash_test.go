@@ -51,10 +51,8 @@ func TestStoreCrashChild(t *testing.T) {
 	}
 }
 
-// stateCalls are the system calls with which a state file comes to be.
-const stateCalls = "mkdirat,openat,newfstatat,fcntl,write,fsync,close,renameat,unlinkat"
-
-// Killed before the first system call that writes the state, before the second, and so on: the next start always
+// Killed before the first write, the second, and so on, and so before each other system call that makes the state file:
+// the next start always
 // finds a whole lease, the newest that was said to be saved or the one after it, and no leftovers.
 func TestCrashAtEveryWrite(t *testing.T) {
 	strace, err := exec.LookPath("strace")
@@ -65,23 +63,31 @@ func TestCrashAtEveryWrite(t *testing.T) {
 		t.Skip("needs strace (scripts/deps.sh installs it)")
 	}
 	found := map[string]int{}
-	for n := 1; ; n++ {
-		if n > 400 {
-			t.Fatal("the child never comes to its end")
+	for _, call := range []string{"mkdirat", "openat", "write", "fsync", "close", "renameat"} {
+		kills := 0
+		for n := 1; ; n++ {
+			if n > 200 {
+				t.Fatalf("%s: the child never comes to its end", call)
+			}
+			dir := filepath.Join(t.TempDir(), "state") // which is made too
+			cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-e", "trace="+call, "-e", "inject="+call+":signal=KILL:when="+strconv.Itoa(n),
+				os.Args[0], "-test.run=^TestStoreCrashChild$")
+			cmd.Env = append(os.Environ(), crashFolder+"="+dir, "GOMAXPROCS=1")
+			out, err := cmd.Output()
+			killed := errors.As(err, new(*exec.ExitError)) && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
+			if err != nil && !killed {
+				t.Fatalf("killed before %s %d: %v\n%s", call, n, err, out)
+			}
+			found[checkCrash(t, call, n, dir, string(out))]++
+			if !killed {
+				break
+			}
+			kills++
 		}
-		dir := t.TempDir()
-		cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-e", "trace="+stateCalls, "-e", "inject="+stateCalls+":signal=KILL:when="+strconv.Itoa(n),
-			os.Args[0], "-test.run=^TestStoreCrashChild$")
-		cmd.Env = append(os.Environ(), crashFolder+"="+dir, "GOMAXPROCS=1", "GOCOVERDIR="+dir)
-		out, err := cmd.Output()
-		killed := errors.As(err, new(*exec.ExitError)) && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
-		if err != nil && !killed {
-			t.Fatalf("killed before call %d: %v\n%s", n, err, out)
+		if kills == 0 {
+			t.Errorf("nothing was killed before %s: the test does not cover it", call)
 		}
-		found[checkCrash(t, n, dir, string(out))]++
-		if !killed {
-			break
-		}
+		t.Logf("%s: killed %d times", call, kills)
 	}
 	t.Logf("leases found after a crash: %v", found)
 	for _, want := range []string{"none", "2001:db8:1::/64", "2001:db8:2::/64"} {
@@ -92,12 +98,12 @@ func TestCrashAtEveryWrite(t *testing.T) {
 }
 
 // checkCrash starts on what a killed process left and names the lease.
-func checkCrash(t *testing.T, n int, dir, said string) string {
+func checkCrash(t *testing.T, call string, n int, dir, said string) string {
 	t.Helper()
 	s := crashStore(dir)
 	k, err := s.load(t0)
 	if err != nil {
-		t.Errorf("killed before call %d: %v", n, err)
+		t.Errorf("killed before %s %d: %v", call, n, err)
 	}
 	got := "none"
 	if ps := k.lease.Prefixes(); len(ps) > 0 {
@@ -106,16 +112,16 @@ func checkCrash(t *testing.T, n int, dir, said string) string {
 	least := strings.Count(said, "saved ")
 	ok := map[string]bool{"none": least == 0, "2001:db8:1::/64": least <= 1, "2001:db8:2::/64": least >= 1}
 	if !ok[got] {
-		t.Errorf("killed before call %d: lease %s, although %d were saved", n, got, least)
+		t.Errorf("killed before %s %d: lease %s, although %d were saved", call, n, got, least)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*lease*"))
 	hidden, err2 := filepath.Glob(filepath.Join(dir, ".*lease*"))
 	if len(left) > 1 || len(hidden) > 0 || err != nil || err2 != nil {
-		t.Errorf("killed before call %d: left %v %v", n, left, hidden)
+		t.Errorf("killed before %s %d: left %v %v", call, n, left, hidden)
 	}
 	s.lease = crashLease(3)
 	if err := s.save(t0); err != nil {
-		t.Errorf("killed before call %d: the next start cannot save: %v", n, err)
+		t.Errorf("killed before %s %d: the next start cannot save: %v", call, n, err)
 	}
 	return got
 }

@@ -37,7 +37,7 @@ func (r *Router) delegations() (ds []Delegation, as []Address, info client.Info)
 	}
 	lease := r.client.Lease()
 	for _, p := range lease.Prefixes() {
-		ds = append(ds, Delegation{Prefix: p.Prefix, Exclude: p.Exclude, Preferred: p.Preferred, Valid: p.Valid, Unconfirmed: lease.Unconfirmed})
+		ds = append(ds, Delegation{Prefix: p.Prefix, Exclude: p.Exclude, Preferred: p.Preferred, Valid: p.Valid, Unconfirmed: p.Unconfirmed})
 	}
 	for _, a := range lease.Addresses() {
 		as = append(as, Address{Addr: a.Prefix.Addr(), Preferred: a.Preferred, Valid: a.Valid})
@@ -48,31 +48,34 @@ func (r *Router) delegations() (ds []Delegation, as []Address, info client.Info)
 // startDHCPv6 opens the store, and makes the client if there is anything to ask for.
 func (r *Router) startDHCPv6(now time.Time) {
 	r.store = &store{dir: r.opt.State, wall: r.opt.Wall, bootID: r.opt.BootID, iaid: dhcpv6.DefaultIAID}
+	kept, err := r.store.load(now)
+	if err != nil {
+		r.warn("lease file unusable, starting without it", "err", err.Error())
+	}
+	r.kept, r.keptAddress = kept, len(kept.lease.Addresses()) > 0
 	if r.asks() {
 		r.startClient(now)
 	}
 }
 
 // startClient makes the client, with the lease of an earlier process if there is one. Its identity is on the disk
-// before anybody hears it.
+// before anybody hears it; where that cannot be, it is made of the key, so that it is the same at the next start.
 func (r *Router) startClient(now time.Time) {
-	kept, err := r.store.load(now)
-	if err != nil {
-		r.warn("lease file unusable, starting without it", "err", err.Error())
+	s := r.store
+	if s.duid, s.iaid = r.kept.duid, r.kept.iaid; s.duid == "" {
+		key := r.cfg.Interface.PrivateKey.Public()
+		s.duid, s.iaid = newDUID(key), dhcpv6.DefaultIAID
+		if r.saveLease(now); s.reported != "" {
+			s.duid = dhcpv6.DUIDFromPublicKey(key)
+		}
+		r.kept = kept{duid: s.duid, iaid: s.iaid}
 	}
-	duid, iaid := kept.duid, kept.iaid
-	if duid == "" {
-		duid, iaid = newDUID(r.cfg.Interface.PrivateKey.Public()), dhcpv6.DefaultIAID
-	}
-	r.store.duid, r.store.iaid = duid, iaid
 	c := r.clientConfig()
 	r.asked = c.IAs
 	r.client = client.New(c, r.opt.Rand)
-	if kept.duid == "" {
-		r.saveLease(now)
-	}
-	if kept.lease.Server != "" {
-		r.stepClient(now, client.Restored{Lease: kept.lease})
+	if r.kept.lease.Server != "" {
+		r.stepClient(now, client.Restored{Lease: r.kept.lease})
+		r.kept.lease = client.Lease{}
 	}
 	if r.state == health.Up {
 		r.stepClient(now, client.LinkUp{})
@@ -100,6 +103,7 @@ func (r *Router) stepClient(now time.Time, ev client.Event) {
 	r.unsent = append(r.unsent, a.Send...)
 	if a.Left != nil {
 		r.left = a.Left
+		r.logLeft()
 	}
 	r.clientWake = a.Wake
 	r.notes(a.Notes)

@@ -59,7 +59,7 @@ func (r *Router) dhcpStatus(now time.Time) *status.DHCPv6 {
 	d := &status.DHCPv6{
 		State: st.State.String(), DUID: r.store.duid.String(), Server: l.Server.String(),
 		Next: st.Next, NextS: status.Never, LastError: st.LastError, LastRefused: st.LastDrop,
-		Confirmed: !l.Unconfirmed, Reconfigure: st.Reconfigure,
+		Confirmed: !l.Unconfirmed(), Reconfigure: st.Reconfigure,
 		DNS: texts(l.Info.DNS), Search: l.Info.Search,
 		Sent: st.Sent, Received: st.Received, Dropped: st.Dropped,
 	}

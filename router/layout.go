@@ -63,7 +63,7 @@ func (p *planner) layout() (subnets [][]Subnet) {
 				}
 			}
 		}
-		give(slices.Concat(waiting, served), func(i int) (netip.Prefix, bool) { return p.inUse(lans[i], d) })
+		give(slices.Concat(waiting, served), func(i int) (netip.Prefix, bool) { return p.inUse(lans[i], f) })
 		for _, group := range [][]int{waiting, served} {
 			give(group, func(i int) (netip.Prefix, bool) { return subnetOf(d.Prefix, lans[i].Subnet) })
 			give(group, func(int) (netip.Prefix, bool) { return f.free() })
@@ -81,13 +81,13 @@ func (p *planner) served(subnets []Subnet) bool {
 	return slices.ContainsFunc(subnets, func(s Subnet) bool { return !s.Preferred.Over(p.now) })
 }
 
-// inUse is the subnet of a delegation that the hosts of a LAN have already, where its own number does not fit.
-func (p *planner) inUse(lan config.LAN, d Delegation) (netip.Prefix, bool) {
-	if _, fits := subnetOf(d.Prefix, lan.Subnet); fits {
+// inUse is the subnet of a delegation that the hosts of a LAN have already, where its own number cannot be had.
+func (p *planner) inUse(lan config.LAN, f floor) (netip.Prefix, bool) {
+	if own, fits := subnetOf(f.d.Prefix, lan.Subnet); fits && f.open(own) {
 		return netip.Prefix{}, false
 	}
 	for _, t := range p.f.Told[lan.Interface] {
-		if !t.Stale && t.Prefix.Bits() == subnetBits && covers(d.Prefix, t.Prefix) {
+		if !t.Stale && t.Prefix.Bits() == subnetBits && covers(f.d.Prefix, t.Prefix) {
 			return t.Prefix, true
 		}
 	}
@@ -116,10 +116,21 @@ func (p *planner) unfit(subnets [][]Subnet) {
 		switch {
 		case len(subnets[i]) == 0:
 			p.problem("no /64 is left for LAN %s: the hub delegates %s, ask it for a shorter prefix or for one more ([Prefix] Hint)", lan.Interface, all)
-		case !slices.ContainsFunc(subnets[i], own):
+		case lan.AnySubnet || slices.ContainsFunc(subnets[i], own):
+		case p.excluded(lan):
+			p.problem("LAN %s has %s: the hub keeps subnet %x to itself, choose another Subnet", lan.Interface, subnets[i][0].Prefix, lan.Subnet)
+		default:
 			p.problem("LAN %s has %s: there is no subnet %x in %s, ask the hub for a shorter prefix or choose a smaller Subnet", lan.Interface, subnets[i][0].Prefix, lan.Subnet, all)
 		}
 	}
+}
+
+// excluded says whether the hub keeps the subnet of a LAN to itself (RFC 6603).
+func (p *planner) excluded(lan config.LAN) bool {
+	return slices.ContainsFunc(p.live, func(d Delegation) bool {
+		s, ok := subnetOf(d.Prefix, lan.Subnet)
+		return ok && d.Exclude.IsValid() && d.Exclude.Overlaps(s)
+	})
 }
 
 // floor is one delegation while its subnets are given out.

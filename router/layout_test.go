@@ -32,6 +32,9 @@ func TestRFC7084_WPD3_LayoutInConfiguredOrder(t *testing.T) {
 		{"one /64 for two", "a=0 b=1", a, "a: 2001:db8:a::/64 b:", []string{"no /64 is left for LAN b: the hub delegates 2001:db8:a::/64"}},
 		{"a /63 for three", "a=0 b=1 c=2", "2001:db8:0:f0::/63", "a: 2001:db8:0:f0::/64 b: 2001:db8:0:f1::/64 c:", []string{"no /64 is left for LAN c"}},
 		{"two /64 for two", "a=0 b=1", a + " " + b, "a: 2001:db8:a::/64 b: 2001:db8:b::/64", []string{"LAN b has 2001:db8:b::/64: there is no subnet 1"}},
+		{"the same /64 twice", "a=0 b=1", a + " " + a, "a: 2001:db8:a::/64 b:", []string{"prefix 2001:db8:a::/64 lies in 2001:db8:a::/64", "no /64 is left for LAN b"}},
+		{"a /64 inside of a /56", "a=0 b=1", "2001:db8:0:f00::/64 2001:db8:0:f00::/56", "a: 2001:db8:0:f00::/64 b: 2001:db8:0:f01::/64", []string{"prefix 2001:db8:0:f00::/64 lies in 2001:db8:0:f00::/56"}},
+		{"two /64 for two that do not say which", "a=any b=any", a + " " + b, "a: 2001:db8:a::/64 b: 2001:db8:b::/64", nil},
 		{"two /64 for one", "a=0", a + " " + b, "a: 2001:db8:a::/64,2001:db8:b::/64", nil},
 		{"two /64 for three", "a=0 b=1 c=2", a + " " + b, "a: 2001:db8:a::/64 b: 2001:db8:b::/64 c:", []string{"LAN b has", "no /64 is left for LAN c"}},
 		{"a /56 and a /64", "a=0 b=1", "2001:db8:0:f00::/56 " + a, "a: 2001:db8:0:f00::/64,2001:db8:a::/64 b: 2001:db8:0:f01::/64", nil},
@@ -45,8 +48,12 @@ func TestRFC7084_WPD3_LayoutInConfiguredOrder(t *testing.T) {
 		for _, l := range strings.Fields(tc.lans) {
 			name, n, _ := strings.Cut(l, "=")
 			var subnet uint64
-			fmt.Sscanf(n, "%x", &subnet)
-			f.Config.LANs = append(f.Config.LANs, config.LAN{Interface: name, Subnet: subnet})
+			if n == "any" {
+				subnet = uint64(len(f.Config.LANs))
+			} else if _, err := fmt.Sscanf(n, "%x", &subnet); err != nil {
+				t.Fatal(err)
+			}
+			f.Config.LANs = append(f.Config.LANs, config.LAN{Interface: name, Subnet: subnet, AnySubnet: n == "any"})
 		}
 		p := Make(f, t0)
 		if got := layoutText(p); got != tc.want {
@@ -98,6 +105,17 @@ func TestLayoutMovesNoSubnetThatHostsUse(t *testing.T) {
 	}
 }
 
+// A LAN that uses a substitute for an excluded number keeps it when another LAN comes.
+func TestLayoutKeepsASubstitute(t *testing.T) {
+	f := boxFacts("2001:db8:0:f0::/60")
+	f.Delegations[0].Exclude = prefix("2001:db8:0:f0::/64")
+	f.Config.LANs = []config.LAN{{Interface: "a"}, {Interface: "c", Subnet: 2}}
+	f.Told = map[string][]Told{"a": {{Prefix: prefix("2001:db8:0:f2::/64"), Held: lifetime.At(t0.Add(time.Hour))}}}
+	if got, want := layoutText(Make(f, t0)), "a: 2001:db8:0:f2::/64 c: 2001:db8:0:f1::/64"; got != want {
+		t.Errorf("layout = %s, want %s", got, want)
+	}
+}
+
 // A server renumbers: the deprecated prefix keeps its LAN, and the new one goes to the first LAN again.
 func TestLayoutAfterRenumbering(t *testing.T) {
 	f := boxFacts("2001:db8:a::/64", "2001:db8:b::/64")
@@ -125,6 +143,9 @@ func TestRFC6603_4_2_ExcludedPrefixIsOnNoLAN(t *testing.T) {
 		p := Make(f, t0)
 		if got := layoutText(p); got != tc.want {
 			t.Errorf("%s without %s: %s, want %s", tc.delegation, tc.exclude, got, tc.want)
+		}
+		if bad := strings.Join(p.Problems, " "); strings.Contains(bad, "there is no subnet") {
+			t.Errorf("%s without %s: problems %q", tc.delegation, tc.exclude, bad)
 		}
 		if !hasRoute(p, dataplane.Route{Dst: prefix(tc.exclude).Masked(), Iface: "oasis0", Metric: metricTunnel}) {
 			t.Errorf("%s: routes %v", tc.exclude, p.Desired.Routes)

@@ -162,8 +162,11 @@ func (p *planner) assigned() {
 		if a.Valid.Over(p.now) {
 			continue
 		}
-		if slices.ContainsFunc(p.Desired.Addresses, func(x dataplane.Address) bool { return x.Prefix.Addr() == a.Addr }) {
-			p.Duplicates = append(p.Duplicates, a.Addr)
+		has := func(x dataplane.Address) bool { return x.Prefix.Addr() == a.Addr }
+		if i := slices.IndexFunc(p.Desired.Addresses, has); i >= 0 {
+			if p.Desired.Addresses[i].Iface != name { // on the tunnel it stands in the file too, which is no conflict
+				p.Duplicates = append(p.Duplicates, a.Addr)
+			}
 			continue
 		}
 		p.until(a.Preferred)
@@ -208,8 +211,8 @@ func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(
 
 func (p *planner) delegations() {
 	name := p.f.Config.Interface.Name
-	for _, d := range p.f.Delegations {
-		if d.Valid.Over(p.now) {
+	for i, d := range p.f.Delegations {
+		if d.Valid.Over(p.now) || p.inAnother(i) {
 			continue
 		}
 		p.live = append(p.live, d)
@@ -223,6 +226,20 @@ func (p *planner) delegations() {
 			p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
 		}
 	}
+}
+
+// inAnother says whether a delegation lies in another one: a hub may give the same prefix to each IA, and no subnet
+// must be on two LANs.
+func (p *planner) inAnother(i int) bool {
+	d := p.f.Delegations[i]
+	for j, e := range p.f.Delegations {
+		if j == i || e.Valid.Over(p.now) || !covers(e.Prefix, d.Prefix) || e.Prefix == d.Prefix && j > i {
+			continue
+		}
+		p.problem("prefix %s lies in %s, which the hub delegates too: it is used once", d.Prefix, e.Prefix)
+		return true
+	}
+	return false
 }
 
 func (p *planner) lans() {

@@ -3,13 +3,13 @@
 package router
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
 	"oasis6/config"
-	"oasis6/internal/lifetime"
 )
 
 // exampleDelegation stands for what the hub will delegate, in `oasis6 check`.
@@ -22,19 +22,14 @@ const previewMTU = 1420
 // `oasis6 check`. With DHCPv6 the delegation is an example, and the text says so.
 func Preview(cfg *config.Config) string {
 	var b strings.Builder
-	d := staticDelegation(cfg.Prefix.Static)
+	ds := []Delegation{staticDelegation(cfg.Prefix.Static)}
 	if cfg.Prefix.Source == config.DHCPv6 {
-		d.Prefix = exampleDelegation
-		if hs := cfg.Prefix.Hints; len(hs) > 0 {
-			h := hs[0]
-			d.Prefix = netip.PrefixFrom(exampleDelegation.Addr(), h.Bits())
-			if !h.Addr().IsUnspecified() {
-				d.Prefix = h
-			}
+		ds = examples(cfg.Prefix.Hints)
+		var names []string
+		for _, d := range ds {
+			names = append(names, d.Prefix.String())
 		}
-		d.Prefix = d.Prefix.Masked()
-		d.Preferred, d.Valid = lifetime.Forever, lifetime.Forever
-		fmt.Fprintf(&b, "if the hub delegates %s (an example):\n", d.Prefix)
+		fmt.Fprintf(&b, "if the hub delegates %s (an example):\n", strings.Join(names, " and "))
 	}
 	ll := cfg.Interface.LinkLocal
 	if !ll.IsValid() && !cfg.Interface.PrivateKey.IsZero() {
@@ -45,7 +40,7 @@ func Preview(cfg *config.Config) string {
 		mtu = previewMTU
 	}
 	p := Make(Facts{
-		Config: cfg, TunnelLinkLocal: ll, TunnelMTU: mtu, TunnelAlive: true, Delegations: []Delegation{d},
+		Config: cfg, TunnelLinkLocal: ll, TunnelMTU: mtu, TunnelAlive: true, Delegations: ds,
 	}, time.Unix(0, 0))
 	fmt.Fprintln(&b, strings.TrimRight(p.Desired.String(), "\n"))
 	for _, l := range p.LANs {
@@ -63,4 +58,32 @@ func Preview(cfg *config.Config) string {
 		fmt.Fprintf(&b, "problem: %s\n", s)
 	}
 	return b.String()
+}
+
+// examples are what a hub might delegate for these wishes: those of a length side by side.
+func examples(hints []netip.Prefix) (ds []Delegation) {
+	if len(hints) == 0 {
+		return []Delegation{staticDelegation(exampleDelegation)}
+	}
+	next := exampleDelegation.Addr()
+	for _, h := range hints {
+		p := h
+		if h.Addr().IsUnspecified() {
+			p = netip.PrefixFrom(next, h.Bits()).Masked()
+			if !p.Contains(next) || p.Addr() != next {
+				p = netip.PrefixFrom(behind(p), h.Bits())
+			}
+			next = behind(p)
+		}
+		ds = append(ds, staticDelegation(p))
+	}
+	return ds
+}
+
+// behind is the first address after a prefix of at most 64 bits.
+func behind(p netip.Prefix) netip.Addr {
+	a := p.Addr().As16()
+	upper := binary.BigEndian.Uint64(a[:8]) + 1<<(64-p.Bits())
+	binary.BigEndian.PutUint64(a[:8], upper)
+	return netip.AddrFrom16(a)
 }

@@ -90,6 +90,8 @@ type Router struct {
 	client       *client.Client // nil while there is nothing to ask for
 	clientWake   time.Time
 	asked        []client.Wanted
+	kept         kept // what an earlier process left, until the client has it
+	keptAddress  bool // it left an address
 	store        *store
 	lans         []*lan
 	resuming     bool // LANs made now were served by a predecessor

@@ -189,6 +189,10 @@ func (r *Router) leaseProblem(now time.Time, add func(string, ...any)) {
 	if len(ps) == 0 {
 		return
 	}
+	if ps[0].Unconfirmed {
+		add("%s; %s is not confirmed since the reboot, hosts are told of it for %d minutes at a time", st.LastError, ps[0].Prefix, client.UnconfirmedLifetime/time.Minute)
+		return
+	}
 	until := "without end"
 	if at, ends := ps[0].Valid.Time(); ends {
 		until = "for another " + at.Sub(now).Round(time.Second).String()
@@ -209,6 +213,9 @@ func (r *Router) summary(now time.Time, problems []string) (string, bool) {
 	cause := func(alternative string) string {
 		r.tunnelProblems(now, func(format string, a ...any) { alternative = fmt.Sprintf(format, a...) })
 		return alternative
+	}
+	if r.leaving {
+		return "down: leaving: hosts are told, and what came by DHCPv6 is given back to the hub", false
 	}
 	works := working != "" && r.state == health.Up && r.applyErr == nil && !r.drift.fight()
 	switch {

@@ -58,13 +58,24 @@ func (r *Router) leave(now time.Time) {
 	if r.leaving {
 		return
 	}
-	r.info("leaving: the prefix is given back")
+	r.info("leaving for good")
 	r.leaving, r.replan = true, true
 	if r.client == nil {
 		r.left = &client.Left{Released: true, How: "the prefix is a static one, there was no lease to release"}
+		r.logLeft()
 		return
 	}
 	r.stepClient(now, client.Leave{})
+	r.saveLease(now) // whatever the budget: a released lease must not come back
+}
+
+// logLeft says how leaving has ended.
+func (r *Router) logLeft() {
+	if r.left.Released {
+		r.info("left", "how", r.left.How)
+	} else {
+		r.warn("left, but the lease was not given back", "how", r.left.How)
+	}
 }
 
 // handOver leaves everything to a successor: the LAN notices nothing.

@@ -31,17 +31,22 @@ type store struct {
 	iaid dhcpv6.IAID
 
 	lease    client.Lease
-	onDisk   client.Lease // as of the last save
-	saved    time.Time    // zero: never
-	wake     time.Time    // of a save put off; zero: none
-	reported string       // last failure, so that it is logged once
-	budget   int          // saves at once that are left
+	onDisk   client.Lease  // as of the last save
+	saved    time.Time     // zero: never
+	wake     time.Time     // of a save put off; zero: none
+	every    time.Duration // between saves of mere renewals
+	reported string        // last failure, so that it is logged once
+	budget   int           // saves at once that are left
 	refilled time.Time
 }
 
 // saveInterval bounds the age of the lifetimes on disk. With the lifetimes of RFC 9096 (90 min valid)
-// it leaves half an hour of valid lifetime even after a kill -9 at the worst moment.
-const saveInterval = time.Hour
+// it leaves half an hour of valid lifetime even after a kill -9 at the worst moment. Shorter lifetimes are saved
+// more often, nine tenths of them apart, but not within saveRefill.
+const (
+	saveInterval = time.Hour
+	retrySave    = 5 * time.Minute // after a failure: somebody may have made room
+)
 
 // A server whose leases come and go by the second must not wear the flash out: so many changes are
 // written at once, and then one for each refill.
@@ -88,14 +93,14 @@ func (s *store) load(now time.Time) (kept, error) {
 		}
 		return kept{}, fmt.Errorf("%s is damaged and now called %s: %w", s.path(), bad, err)
 	}
-	s.lease, s.onDisk, s.saved = lease, lease, now
+	s.lease, s.onDisk, s.saved, s.every = lease, lease, now, saveEvery(lease, now)
 	return kept{lease: lease, duid: duid, iaid: iaid}, nil
 }
 
 // changed takes a new lease over and decides when it goes to disk.
 func (s *store) changed(now time.Time, l client.Lease) {
 	s.lease = l
-	at := s.saved.Add(saveInterval)
+	at := s.saved.Add(s.every)
 	switch {
 	case at.Before(now):
 		at = now
@@ -123,10 +128,19 @@ func (s *store) atOnce(now time.Time) time.Time {
 
 func (s *store) due(now time.Time) bool { return !s.wake.IsZero() && !s.wake.After(now) }
 
-// save writes the file atomically. After a failure the next attempt is a saveInterval away, or comes
+// saveEvery is how far apart renewals of a lease are written.
+func saveEvery(l client.Lease, now time.Time) time.Duration {
+	every := saveInterval
+	for _, p := range append(l.Prefixes(), l.Addresses()...) {
+		every = min(every, p.Valid.Left(now)/10*9)
+	}
+	return max(every, saveRefill)
+}
+
+// save writes the file atomically. After a failure the next attempt is retrySave away, or comes
 // with the next change.
 func (s *store) save(now time.Time) error {
-	s.wake = time.Time{}
+	s.wake, s.every = time.Time{}, saveEvery(s.lease, now)
 	if s.duid == "" {
 		return nil // static prefix: there is nothing to keep
 	}
@@ -138,11 +152,15 @@ func (s *store) save(now time.Time) error {
 		return err
 	}
 	if err := renameio.WriteFile(s.path(), data, 0o600, renameio.WithTempDir(s.dir)); err != nil {
-		s.wake = now.Add(saveInterval)
+		s.wake = now.Add(retrySave)
 		return err
 	}
 	s.onDisk, s.saved = s.lease, now
-	return syncFolder(s.dir)
+	err = syncFolder(s.dir)
+	if err != nil {
+		s.wake = now.Add(retrySave)
+	}
+	return err
 }
 
 // syncFolder makes a rename outlast a power cut: a Reconfigure that was acted upon must not be taken again.

@@ -64,9 +64,11 @@ func (r *Router) wanted() (ias []client.Wanted) {
 			ias[i].Hint = h
 		}
 	}
-	address := r.cfg.Prefix.RequestAddress
-	// RFC 7084 WAA-6: "If the [M flag is] set to 1 [...] MUST do DHCPv6 address assignment".
-	if address == config.AddressYes || address == config.AddressAuto && r.receiver.Learned().Managed {
+	address, l := r.cfg.Prefix.RequestAddress, r.receiver.Learned()
+	// RFC 7084 WAA-6: "If the [M flag is] set to 1 [...] MUST do DHCPv6 address assignment". An address of an earlier
+	// process is kept until a router has spoken, or none is there.
+	managed := l.Managed || r.keptAddress && !l.Heard && !l.NoRouter
+	if address == config.AddressYes || address == config.AddressAuto && managed {
 		ias = append(ias, client.Wanted{Type: dhcpv6.NA, IAID: r.store.iaid})
 	}
 	return ias

@@ -267,8 +267,8 @@ func TestServerRenumbers(t *testing.T) {
 			if err != nil {
 				t.Fatalf("RA with %s: %v", renumbered, err)
 			}
-			if d := fresh.At.Sub(begin); d > time.Second {
-				t.Errorf("RA with the new prefix %v after the Renew, want at most 1s", d)
+			if d := fresh.At.Sub(begin); d > inACrowd {
+				t.Errorf("RA with the new prefix %v after the Renew", d)
 			}
 			old := fresh.Prefix(usual)
 			if old == nil || tc.over && (old.ValidLifetime != 0 || old.PreferredLifetime != 0) || !tc.over && old.ValidLifetime == 0 {
@@ -301,8 +301,8 @@ func TestServerTakesThePrefixBack(t *testing.T) {
 	if err != nil {
 		t.Fatalf("RA with lifetimes 0: %v\n%s", err, b.text())
 	}
-	if d := gone.At.Sub(begin); d > time.Second {
-		t.Errorf("hosts heard of it %v after the Renew, want at most 1s", d)
+	if d := gone.At.Sub(begin); d > inACrowd {
+		t.Errorf("hosts heard of it %v after the Renew", d)
 	}
 	b.waitSummary("degraded: ", "no prefix")
 	b.wantNoDefaultRoute(b.H1)

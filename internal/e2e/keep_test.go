@@ -101,7 +101,10 @@ func TestRestartKeepsAddresses(t *testing.T) {
 	k.finish("kill -9 and restart")
 	all := dhcp.All()[asked:]
 	if len(all) == 0 || all[0].Msg.MessageType != dhcpv6.MessageTypeRebind {
-		t.Errorf("messages after the restart: %v, want a Rebind first", all)
+		t.Fatalf("messages after the restart: %v, want a Rebind first", all)
+	}
+	if ps := all[0].Msg.Options.OneIAPD().Options.Prefixes(); len(ps) != 1 || ps[0].Prefix.String() != b.Delegated().String() {
+		t.Errorf("the Rebind names %v, want %s", ps, b.Delegated())
 	}
 }
 
@@ -181,7 +184,9 @@ func TestLeave(t *testing.T) {
 	if n := dhcp.Count(dhcpv6.MessageTypeRelease); n != 1 {
 		t.Errorf("%d Releases, want 1 since it was answered: %v", n, dhcp.All())
 	}
-	if p := b.Delegated(); p.IsValid() && !strings.Contains(b.KeaLeases(), ",0,") {
+	lines := strings.Split(strings.TrimSpace(b.KeaLeases()), "\n")
+	// address,duid,valid_lifetime,...: the last line of a prefix is what is so, and 0 is a lease that was given back
+	if last := strings.Split(lines[len(lines)-1], ","); len(last) < 3 || last[0] != delegated.Addr().String() || last[2] != "0" {
 		t.Errorf("Kea still has the lease:\n%s", b.KeaLeases())
 	}
 	if l := b.lease(); strings.Contains(l, delegated.Addr().String()[:14]) || !strings.Contains(l, "duid") {
