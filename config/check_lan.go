@@ -98,7 +98,10 @@ func parseHint(s string) (netip.Prefix, error) {
 	if p.Bits() < minHintLen {
 		return p, fmt.Errorf("shorter than /%d: the box takes no delegation of that size; range /%d to /64", minHintLen, minHintLen)
 	}
-	if p.Addr() == netip.IPv6Unspecified() && p.Bits() <= 64 {
+	if p.Addr() == netip.IPv6Unspecified() {
+		if p.Bits() > 64 {
+			return p, fmt.Errorf("longer than /64: hosts need a /64 to make their addresses; range /%d to /64", minHintLen)
+		}
 		return p, nil
 	}
 	return p, checkDelegation(p)

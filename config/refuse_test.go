@@ -119,7 +119,7 @@ func TestRefused(t *testing.T) {
 		{"prefix address", inPrefix("Prefix = 2001:db8::"), `f:7: Prefix = "2001:db8::": want PREFIX/LENGTH, as in 2001:db8:ebbd:9900::/56`},
 		{"hint", inPrefix("Hint = /56"), `f:7: Hint "/56": want a length as ::/56, or a prefix as 2001:db8:ebbd:9900::/56`},
 		{"hint length 0", inPrefix("Hint = ::/0"), `f:7: Hint "::/0": shorter than /16: the box takes no delegation of that size; range /16 to /64`},
-		{"hint too long", inPrefix("Hint = ::/65"), `f:7: Hint "::/65": longer than /64: hosts need a /64 to make their addresses; range /1 to /64`},
+		{"hint too long", inPrefix("Hint = ::/65"), `f:7: Hint "::/65": longer than /64: hosts need a /64 to make their addresses; range /16 to /64`},
 		{"hint host bits", inPrefix("Hint = 2001:db8:1::/32"), `f:7: Hint "2001:db8:1::/32": bits are set beyond /32: write 2001:db8::/32`},
 		{"hints", inPrefix("Hint = ::/56, /56\nHint = ::/0"), `f:7: Hint "/56": want a length as ::/56, or a prefix as 2001:db8:ebbd:9900::/56` + "\n" + `f:8: Hint "::/0": shorter than /16: the box takes no delegation of that size; range /16 to /64`},
 		{"hint twice", inPrefix("Hint = 2001:db8:1::/56, 2001:db8:2::/56\nHint = 2001:DB8:1:0::/56"), "f:8: Hint 2001:DB8:1:0::/56: stands twice: each entry is a delegation of its own"},

@@ -37,6 +37,20 @@ func (k ReconfigureKey) String() string {
 	return "(reconfigure key)"
 }
 
+// GoString does not show it either.
+func (k ReconfigureKey) GoString() string { return k.String() }
+
+// MarshalText keeps it out of JSON and logs; what must keep the key takes its octets.
+func (k ReconfigureKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// String shows what the option is, not what it carries: that may be a key.
+func (a *Auth) String() string {
+	if a == nil {
+		return "none"
+	}
+	return "(authentication)"
+}
+
 // ReconfigureKey is the key that a Reply hands out; ok is false where it hands out none, or one of zeros, which
 // "cannot easily be predicted" (RFC 9915 section 20.4.2) does not fit.
 func (a *Auth) ReconfigureKey() (k ReconfigureKey, ok bool) {

@@ -5,6 +5,7 @@ package dhcpv6
 import (
 	"bytes"
 	"crypto/md5"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -230,5 +231,21 @@ func TestReconfigureKeyIsNotShown(t *testing.T) {
 	}
 	if got := (ReconfigureKey{}).String(); got != "none" {
 		t.Errorf("no key is printed as %q", got)
+	}
+}
+
+// A key shows in no log, whatever prints it.
+func TestReconfigureKeyIsRedacted(t *testing.T) {
+	key := ReconfigureKey([]byte("0123456789abcdef"))
+	a := &Auth{Protocol: 3, Algorithm: 1, Info: append([]byte{1}, key[:]...)}
+	js, err := json.Marshal(struct{ Key ReconfigureKey }{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := fmt.Sprint(string(js), key, a) + fmt.Sprintf("%v %+v %#v %s %v", key, key, key, key, Message{Auth: a})
+	for _, secret := range []string{"0123456789abcdef", "30313233", "48 49 50 51", "0x30, 0x31", "48,49,50,51"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("the key shows in %s", all)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package ra
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -107,4 +108,34 @@ func (d *deadline) add(t time.Time) {
 type answer struct {
 	to netip.Addr
 	at time.Time
+}
+
+// tellHosts sends the RA of now to everybody we know of: the neighbors, and all who ever solicited. The
+// neighbors come first, since forged solicitations fill the other list. Who is left out by number hears the multicast
+// that review has put at the floor. So soon after the last round it waits: a tunnel that is back at once is told of
+// within tellEvery all the same.
+func (s *Sender) tellHosts(now time.Time, a *Actions) {
+	s.tellAt = time.Time{}
+	if !s.toldAt.IsZero() && now.Sub(s.toldAt) < tellEvery {
+		s.tellAt = s.toldAt.Add(tellEvery)
+		return
+	}
+	to := make([]netip.Addr, 0, min(maxHosts, len(s.hosts)+len(s.neighbors)))
+	add := func(addr netip.Addr) {
+		if len(to) < maxHosts && addr.Is6() && !addr.IsMulticast() && !addr.IsUnspecified() && !slices.Contains(to, addr) {
+			to = append(to, addr)
+		}
+	}
+	for _, n := range s.neighbors {
+		add(n)
+	}
+	for _, h := range s.hosts {
+		add(h.addr)
+	}
+	if len(to) == 0 {
+		return
+	}
+	s.toldAt = now
+	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool { return slices.Contains(to, w.to) })
+	s.send(now, false, to, a)
 }

@@ -215,36 +215,6 @@ func (s *Sender) review(now time.Time, a *Actions) {
 	}
 }
 
-// tellHosts sends the RA of now to everybody we know of: the neighbors, and all who ever solicited. The
-// neighbors come first, since forged solicitations fill the other list. Who is left out by number hears the multicast
-// that review has put at the floor. So soon after the last round it waits: a tunnel that is back at once is told of
-// within tellEvery all the same.
-func (s *Sender) tellHosts(now time.Time, a *Actions) {
-	s.tellAt = time.Time{}
-	if !s.toldAt.IsZero() && now.Sub(s.toldAt) < tellEvery {
-		s.tellAt = s.toldAt.Add(tellEvery)
-		return
-	}
-	to := make([]netip.Addr, 0, min(maxHosts, len(s.hosts)+len(s.neighbors)))
-	add := func(addr netip.Addr) {
-		if len(to) < maxHosts && addr.Is6() && !addr.IsMulticast() && !addr.IsUnspecified() && !slices.Contains(to, addr) {
-			to = append(to, addr)
-		}
-	}
-	for _, n := range s.neighbors {
-		add(n)
-	}
-	for _, h := range s.hosts {
-		add(h.addr)
-	}
-	if len(to) == 0 {
-		return
-	}
-	s.toldAt = now
-	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool { return slices.Contains(to, w.to) })
-	s.send(now, false, to, a)
-}
-
 // lifetimesMoved compares the ends that hosts were told with those of the content. shorter: hosts
 // were promised more than there is (RFC 9096 L-15). longer: there is more, and hosts would run out
 // if they missed the next multicast.

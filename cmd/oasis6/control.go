@@ -89,7 +89,7 @@ type (
 	}
 )
 
-const whatLeaveDoes = "leaving: hosts are told to give the prefix up, then what came by DHCPv6 is given back: about 15 s at most"
+const whatLeaveDoes = "leaving: hosts are told to give the prefix up, then what came by DHCPv6 is given back: 17 s at most"
 
 // streamLeave lets the box leave, whether or not the client stays to hear of it. The last line follows when all but
 // the socket is gone, and the connection then stays until the lock is free.

@@ -20,7 +20,7 @@ func leaveCommand() command {
 		name: "leave", topic: topicBox,
 		short: "give the prefix back to the hub, and stop the box for good",
 		long: `Asks the running box to leave: hosts are told to give the prefix up, the lease
-goes back to the DHCPv6 server by a Release, which is repeated for about 15 s if
+goes back to the DHCPv6 server by a Release, which is repeated for up to 17 s if
 nobody answers, and the box stops as by SIGTERM. The next start asks anew and may
 get another prefix. To stop and keep the prefix send SIGTERM instead.
 
