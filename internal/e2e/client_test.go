@@ -123,7 +123,15 @@ func TestReconfigureOfDibblerIsAReplay(t *testing.T) {
 
 // All that Kea can give in one exchange: an address for the tunnel, a prefix for each wish, NTP servers.
 func TestAddressAndSeveralPrefixes(t *testing.T) {
-	b := newBox(t, netlab.WorldConfig{Addresses: true})
+	for name, noRapid := range map[string]bool{"two messages": false, "four messages": true} {
+		t.Run(name, func(t *testing.T) {
+			addressAndSeveralPrefixes(t, netlab.WorldConfig{Addresses: true, NoRapid: noRapid})
+		})
+	}
+}
+
+func addressAndSeveralPrefixes(t *testing.T, c netlab.WorldConfig) {
+	b := newBox(t, c)
 	b.WriteBoxConfig(b.BoxConfig("[Prefix]", "Hint = ::/64, ::/64", "RequestAddress = yes"))
 	b.up()
 	leases := map[string]string{} // the kind by what is leased, as Kea numbers them: 0 is IA_NA, 2 is IA_PD
