@@ -229,10 +229,14 @@ func TestRebootWithALateTunnel(t *testing.T) {
 			t.Errorf("told %v, client %+v", told, s.DHCPv6)
 		}
 		b.hub.answer(true)
-		for range 10 {
-			if b.after(time.Second); len(b.hub.got()) > 0 {
+		for range 100 {
+			if b.after(100 * time.Millisecond); b.status().Tunnel.State == "up" {
 				break
 			}
+		}
+		b.after(900 * time.Millisecond)
+		if len(b.hub.got()) == 0 {
+			t.Fatal("nothing was sent within a second of the tunnel")
 		}
 		first := b.hub.got()[0]
 		if first.MessageType != lib.MessageTypeRebind || first.Options.OneIAPD().Options.Prefixes()[0].Prefix.String() != delegated {
