@@ -45,7 +45,7 @@ func (p *printer) dhcpv6(d DHCPv6) {
 	p.field("messages", fmt.Sprintf("%d sent, %d accepted, %s", d.Sent, d.Received, refused))
 	if d.detailed() {
 		for _, a := range d.IAs {
-			p.ia(a, d)
+			p.ia(a)
 		}
 	}
 }
@@ -60,13 +60,11 @@ func (d DHCPv6) held() bool {
 	return false
 }
 
-// ia prints one IA. All are asked for together, so server and next step are those of the client but for a moment.
-func (p *printer) ia(a IA, d DHCPv6) {
+// ia prints one IA, whole: whoever looks at one block need not know that all are asked for together.
+func (p *printer) ia(a IA) {
 	p.head("ia: %s %d", a.Type, a.IAID)
 	p.field("state", stateWords(a.State))
-	if a.Server != d.Server {
-		p.field("server", a.Server)
-	}
+	p.field("server", a.Server)
 	name := "prefix"
 	if a.Type == "IA_NA" {
 		name = "address"
@@ -79,9 +77,7 @@ func (p *printer) ia(a IA, d DHCPv6) {
 	if len(a.Prefixes) > 0 {
 		p.renew(a.T1S, a.T2S)
 	}
-	if a.Next != d.Next || a.NextS != d.NextS {
-		p.next(a.Next, a.NextS)
-	}
+	p.next(a.Next, a.NextS)
 	p.field("last error", a.LastError)
 }
 
