@@ -232,7 +232,7 @@ func TestTextShowsAnIAThatSaysMore(t *testing.T) {
 		t.Errorf("Text() of one delegation = %s\nwant no block for its IA, IAID and wish all the same", got)
 	}
 	s.DHCPv6.IAs[0].LastError = "Renew: NoBinding"
-	if got, want := Text(s), "\nia: IA_PD 1\n  state: bound\n  server: " + server + "\n  prefix: 2001:db8:ebbd:990a::/64, "; !strings.Contains(got, want) {
+	if got, want := Text(s), "\nia: IA_PD 1\n  state: bound\n  server: "+server+"\n  prefix: 2001:db8:ebbd:990a::/64, "; !strings.Contains(got, want) {
 		t.Errorf("Text() = %s\nwant in it %q", got, want)
 	}
 	if got := Text(s); strings.Contains(got, "\nprefix: ") {
@@ -240,7 +240,7 @@ func TestTextShowsAnIAThatSaysMore(t *testing.T) {
 	}
 	s.Prefixes = []Prefix{{Prefix: "2001:db8:ebbd:9900::/56", Source: "static", State: "static"}}
 	s.DHCPv6.IAs = []IA{{Type: "IA_NA", IAID: 1, State: "bound", Server: server, Prefixes: []IAPrefix{{Prefix: "2001:db8:1::7", PreferredS: 60, ValidS: 120}}}}
-	if got, want := Text(s), "\nia: IA_NA 1\n  state: bound\n  server: " + server + "\n  address: 2001:db8:1::7, preferred for 1 minute, valid for 2 minutes\n"; !strings.Contains(got, want) || !strings.Contains(got, "\nprefix: 2001:db8:ebbd:9900::/56\n") {
+	if got, want := Text(s), "\nia: IA_NA 1\n  state: bound\n  server: "+server+"\n  address: 2001:db8:1::7, preferred for 1 minute, valid for 2 minutes\n"; !strings.Contains(got, want) || !strings.Contains(got, "\nprefix: 2001:db8:ebbd:9900::/56\n") {
 		t.Errorf("Text() = %s\nwant in it %q", got, want)
 	}
 }
