@@ -38,7 +38,7 @@ func (c *Client) bind(now time.Time, r reply, as []answer) {
 }
 
 // times sets T1 and T2: the earliest of all IAs that the Reply serves, so that all are renewed together
-// (RFC 9915 section 18.2.4). unserved says that an IA that we are for got nothing.
+// (RFC 9915 section 18.2.4). unserved says that an IA got nothing that we are for, or that it holds.
 func (c *Client) times(now time.Time, l *Lease, as []answer) (unserved bool) {
 	waiting := false // what is not served holds something
 	t1, t2 := lifetime.Forever, lifetime.Forever
@@ -71,11 +71,8 @@ func (c *Client) times(now time.Time, l *Lease, as []answer) (unserved bool) {
 
 // askAgain ends an exchange that has served some IAs, not all: the error stays to be seen, and is logged once.
 func (c *Client) askAgain(r reply, as []answer) {
-	text, kind, wait := c.lastError, c.x.kind, c.refusalRT
-	c.answered()
-	c.lastError, c.refusalRT, c.x.kind = text, wait, kind
 	c.complainOf(r, c.refusal(as, r.Message))
-	c.x = exchange{}
+	c.heard()
 }
 
 // finish ends the exchange that runs.
@@ -84,11 +81,16 @@ func (c *Client) finish() {
 	c.x, c.offers = exchange{}, nil
 }
 
+// heard ends the exchange that runs by a server's word on the lease.
+func (c *Client) heard() {
+	c.finish()
+	c.greedy, c.verifyAt, c.silent = nil, time.Time{}, false
+}
+
 // answered ends the exchange that runs: all is well.
 func (c *Client) answered() {
-	c.finish()
-	c.greedy = nil
-	c.refusalRT, c.verifyAt, c.lastError, c.silent = 0, time.Time{}, "", false
+	c.heard()
+	c.refusalRT, c.lastError = 0, ""
 }
 
 // merge is the lease with what a Reply says: new prefixes are added, known ones get their new
