@@ -87,19 +87,45 @@ type Prefix struct {
 	// nothing is wished. Their order numbers the IAIDs.
 	Hints          []netip.Prefix
 	RequestAddress RequestAddress
+	// ULA is the site's own /48 of unique local addresses (RFC 4193): ULAAuto makes one and keeps it.
+	ULA       ULAMode
+	ULAPrefix netip.Prefix // only for ULAStatic
 }
+
+// ULAMode says whether LANs have unique local addresses too (RFC 7084 ULA-1 to ULA-3).
+type ULAMode uint8
+
+const (
+	ULAOff    ULAMode = iota
+	ULAAuto           // a random /48, made once and kept in the state folder
+	ULAStatic         // Prefix.ULAPrefix
+)
 
 // MaxHints bounds the delegations that are asked for.
 const MaxHints = 7
+
+// DHCPv6Mode is what a LAN's DHCPv6 server gives hosts.
+type DHCPv6Mode uint8
+
+const (
+	DHCPv6Stateless DHCPv6Mode = iota // configuration: O flag
+	DHCPv6Stateful                    // addresses too: M and O flag
+	DHCPv6Off                         // no server
+)
+
+// String is the word in the file.
+func (m DHCPv6Mode) String() string { return [...]string{"stateless", "stateful", "off"}[m] }
 
 // RDNSSMode says which DNS servers hosts are told.
 type RDNSSMode uint8
 
 const (
-	RDNSSAuto      RDNSSMode = iota // configured, then learned, then off
-	RDNSSSelf                       // the box's own address on the LAN
-	RDNSSOff                        // none
-	RDNSSAddresses                  // LAN.RDNSS
+	// RDNSSAuto: configured, then learned by DHCPv6, then by RA on the tunnel, then the box if something on it
+	// answers DNS, then off.
+	RDNSSAuto      RDNSSMode = iota
+	RDNSSSelf                // the box's own address on the LAN
+	RDNSSOff                 // none
+	RDNSSAddresses           // LAN.RDNSS
 )
 
 // LAN is one network behind the box.
@@ -112,6 +138,12 @@ type LAN struct {
 	DNSSL     []string     // empty: Interface.Search, then learned
 	// Preference is the default router preference (RFC 4191 section 2.1): "low", "medium", "high".
 	Preference string
+	DHCPv6     DHCPv6Mode
+	// Delegate: routers behind the LAN get prefixes (IA_PD, RFC 9818). Never with DHCPv6Off.
+	Delegate bool
+	// PREF64 is the NAT64 prefix that hosts are told (RFC 8781), of a length that RFC 6052 has; zero: none.
+	PREF64        netip.Prefix
+	CaptivePortal string // URI of the captive portal API (RFC 8910); empty: none
 }
 
 // Router is what concerns the whole box.

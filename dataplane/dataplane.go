@@ -43,7 +43,7 @@ type Address struct {
 type RouteKind uint8
 
 const (
-	Unicast     RouteKind = iota // to Iface, next hop on link
+	Unicast     RouteKind = iota // to Iface, on the link or by Via
 	Unreachable                  // ICMPv6 destination unreachable, so that it cannot loop
 )
 
@@ -59,6 +59,7 @@ type Route struct {
 	Kind   RouteKind
 	Dst    netip.Prefix
 	From   netip.Prefix // source-specific when valid
+	Via    netip.Addr   // next hop, a link-local address on Iface; zero: Dst is on the link
 	Iface  string       // empty for Unreachable
 	Metric uint32
 	// IfNoOther asks for the route only as long as nobody else has one, for packets of any source, to Dst
@@ -75,7 +76,22 @@ type Firewall struct {
 	// Stale are prefixes that hosts may still hold but that are ours no longer: nothing from them leaves the LANs, it
 	// is answered with ICMPv6 unreachable code 5 (RFC 7084 L-14).
 	Stale []netip.Prefix
-	Open  bool // let the outside begin flows to the inside
+	// Local are prefixes of the site alone (ULA): nothing from or to them crosses its border (RFC 7084 ULA-4).
+	Local []netip.Prefix
+	// Sources says for each LAN what may come from it: of Delegations and Local all that it does not list there is
+	// somebody else's (RFC 7084 S-2, RFC 8987). A LAN without an entry is not looked at.
+	Sources []LANSources
+	Open    bool // let the outside begin flows to the inside
+}
+
+// LANSources are the prefixes behind one LAN interface.
+type LANSources struct {
+	Iface string
+	// OnLink are the prefixes of the LAN itself. A packet from the tunnel to an address there that nobody has been
+	// seen with costs a neighbor solicitation: those are limited (RFC 6583).
+	OnLink []netip.Prefix
+	// Routed are prefixes of routers behind the LAN.
+	Routed []netip.Prefix
 }
 
 // Link is what we need to know of an interface.
@@ -90,6 +106,25 @@ type Link struct {
 	MTU       int
 	Master    string // the bridge it is a port of, if any
 	Bridge    bool
+	// Taken is a link-local address of the interface that another node on the link has (duplicate address detection
+	// failed), and TakenBy that node's MAC as text, empty while nobody has said so.
+	Taken   netip.Addr
+	TakenBy string
+}
+
+// Neighbor is a host that the forwarding side has seen on a LAN.
+type Neighbor struct {
+	Addr netip.Addr
+	MAC  [6]byte
+	Seen time.Duration // since it was last known to be there
+}
+
+// NeighborStats is what the forwarding side knows of neighbors in all.
+type NeighborStats struct {
+	Known   int    // addresses of LAN hosts that packets from the tunnel reach without limit
+	Dropped uint64 // packets from the tunnel to other addresses that were over the limit (RFC 6583)
+	Entries int    // of the kernel's neighbor table, IPv6, all interfaces
+	Most    int    // entries that the kernel allows, gc_thresh3; 0: unknown
 }
 
 // Event is what the Plane saw happen.
@@ -120,29 +155,38 @@ type Plane interface {
 	// Events never closes before Close; the consumer must drain it.
 	Events() <-chan Event
 	// OpenND opens the Neighbor Discovery socket of a LAN interface that is up and has a link-local address.
-	OpenND(iface string) (NDConn, error)
-	// Neighbors are the hosts seen on an interface, one address for each MAC, its link-local one if known.
-	Neighbors(iface string) ([]netip.Addr, error)
+	OpenND(iface string) (Conn, error)
+	// OpenDHCPv6 opens the socket of a DHCPv6 server on such an interface: port 547, ff02::1:2. An error says if
+	// another program has the port.
+	OpenDHCPv6(iface string) (Conn, error)
+	// Neighbors are the addresses seen on an interface, those last seen first, at most MaxNeighbors.
+	Neighbors(iface string) ([]Neighbor, error)
+	NeighborStats() (NeighborStats, error)
 	// Restore removes everything that carries our marks and puts back what was remembered. Used when the
 	// box stops for good; leaving for a successor just closes.
 	Restore(ctx context.Context) error
 	Close() error
 }
 
-// ReceivedND is one ICMPv6 Neighbor Discovery message from a LAN (133 or 134), not yet validated.
-type ReceivedND struct {
+// MaxNeighbors bounds what Neighbors answers: a hostile LAN can fill the kernel's table.
+const MaxNeighbors = 1024
+
+// Received is one message from a LAN, not yet validated: an ICMPv6 Neighbor Discovery message (133 or 134) from the
+// type on, or the payload of a UDP datagram to port 547.
+type Received struct {
 	Iface    string
 	Src      netip.Addr // without zone
-	HopLimit int
-	Data     []byte // from the ICMPv6 type on; belongs to the receiver
+	HopLimit int        // of an ND message
+	Data     []byte     // belongs to the receiver
 	At       time.Time
 }
 
-// NDConn sends and receives ND messages on one interface. Receive and Send may be called
+// Conn sends and receives messages on one interface. Receive and Send may be called
 // concurrently; after Close, Receive returns an error that wraps net.ErrClosed.
-type NDConn interface {
-	Receive() (ReceivedND, error)
-	// Send sends from the interface's link-local address with hop limit 255; the kernel fills in the checksum.
+type Conn interface {
+	Receive() (Received, error)
+	// Send sends from the interface's link-local address: an ND message with hop limit 255 and a checksum that the
+	// kernel fills in, a DHCPv6 message from port 547 to port 546.
 	Send(to netip.Addr, data []byte) error
 	Close() error
 }

@@ -56,6 +56,9 @@ func (r Route) String() string {
 	if r.From.IsValid() {
 		b.WriteString(" from " + r.From.Masked().String())
 	}
+	if r.Via.IsValid() {
+		b.WriteString(" via " + r.Via.String())
+	}
 	if r.Iface != "" {
 		b.WriteString(" dev " + r.Iface)
 	}
@@ -89,6 +92,18 @@ func (f Firewall) String() string {
 	}
 	for _, p := range f.Stale {
 		b.WriteString(" stale " + p.Masked().String())
+	}
+	for _, p := range f.Local {
+		b.WriteString(" local " + p.Masked().String())
+	}
+	for _, s := range f.Sources {
+		b.WriteString(" behind " + s.Iface)
+		for _, p := range s.OnLink {
+			b.WriteString(" " + p.Masked().String())
+		}
+		for _, p := range s.Routed {
+			b.WriteString(" routed " + p.Masked().String())
+		}
 	}
 	return b.String()
 }

@@ -113,6 +113,17 @@ type Content struct {
 	RDNSS         []netip.Addr
 	DNSSL         []string
 	EncryptedDNS  []EncryptedDNS // each name once
+	Routes        []Route
+	PREF64        netip.Prefix // NAT64 prefix of a length that RFC 8781 has; zero: none
+	CaptivePortal string       // URI of the captive portal API (RFC 8910); empty: none
+}
+
+// Route is one Route Information option (RFC 4191): what hosts reach through us whether or not we are their default
+// router (RFC 7084 L-3). It is left out where a prefix of Content is the same.
+type Route struct {
+	Prefix     netip.Prefix // not ::/0: that would overrule the router lifetime
+	Preference Preference
+	Valid      lifetime.Until
 }
 
 // Prefix is one Prefix Information option. Lifetimes are those of the delegation; the Sender caps
@@ -121,6 +132,7 @@ type Prefix struct {
 	Prefix     netip.Prefix
 	OnLink     bool
 	Autonomous bool
+	DHCPv6PD   bool // P flag: hosts had better ask for a prefix of their own (RFC 9762)
 	Preferred  lifetime.Until
 	Valid      lifetime.Until
 	// Limit is the most that hosts are told at any moment for both lifetimes, again and again, while the lifetimes of
@@ -160,6 +172,8 @@ type (
 		HopLimit int
 		Data     []byte
 	}
+	// Restored brings what an earlier process advertised on this LAN; it comes before anything else.
+	Restored struct{ Records []Record }
 	// Tick says that the deadline of Actions.Wake has come; too early it does nothing.
 	Tick struct{}
 	// Stop ends the sender. Final: the box goes for good, a last RA with router lifetime 0 is sent at
@@ -174,6 +188,7 @@ func (PortUp) raEvent()     {}
 func (Received) raEvent()   {}
 func (Tick) raEvent()       {}
 func (Stop) raEvent()       {}
+func (Restored) raEvent()   {}
 
 // Datagram is one ICMPv6 message to be sent from the link-local address with hop limit 255.
 // The checksum field is zero; whoever sends fills it in. Data may be shared between datagrams
@@ -185,9 +200,25 @@ type Datagram struct {
 
 // Actions is what the runner must carry out.
 type Actions struct {
-	Send  []Datagram
-	Wake  time.Time // next deadline; zero means none
-	Notes []note.Note
+	// Persist: Records is to be written to disk, before anything is sent: a crash right after it must not
+	// make us forget what hosts have been told.
+	Persist bool
+	Send    []Datagram
+	Wake    time.Time // next deadline; zero means none
+	Notes   []note.Note
+}
+
+// Record is one thing that hosts of a LAN have been told of and may still hold, as it goes to disk
+// (RFC 9096 section 3.5).
+type Record struct {
+	Kind string // prefix | rdnss | dnssl | encrypted dns | route | pref64 | captive portal
+	// Name is its identity: a prefix, an address, a domain, a URI.
+	Name               string
+	OnLink, Autonomous bool // of a prefix
+	// Live: the last RA gave it a lifetime, so hosts may hold it for the longest time there is from now on.
+	// Else it has been withdrawn, and nobody holds it after Hold.
+	Live bool
+	Hold time.Time // an instant of the boot clock
 }
 
 // Stats are the counters of one Sender.
@@ -207,6 +238,23 @@ type Announced struct {
 	RDNSS          []netip.Addr // those withdrawn are not shown
 	DNSSL          []string
 	EncryptedDNS   []string // names
+	Managed        bool
+	OtherConfig    bool
+	Routes         []netip.Prefix
+	PREF64         netip.Prefix // zero: none
+	CaptivePortal  string
+}
+
+// Router is another router that advertises on the LAN.
+type Router struct {
+	Addr           netip.Addr // link-local
+	LinkLayer      [6]byte
+	HasLinkLayer   bool
+	RouterLifetime uint16
+	Preference     Preference
+	Prefixes       []netip.Prefix
+	Heard          time.Time
+	Conflicts      []string // in what it contradicts us, in words (RFC 4861 section 6.2.7)
 }
 
 // AnnouncedPrefix is a prefix that hosts on the LAN may hold.
@@ -214,6 +262,7 @@ type AnnouncedPrefix struct {
 	Prefix     netip.Prefix
 	OnLink     bool
 	Autonomous bool
+	DHCPv6PD   bool
 	Preferred  time.Duration // left of what the last RA said
 	Valid      time.Duration
 	Stale      bool          // withdrawn; both lifetimes are 0

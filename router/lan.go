@@ -22,7 +22,7 @@ type lan struct {
 	seen   bool // link is the kernel's word, not our ignorance
 	sender *ra.Sender
 	wake   time.Time
-	conn   dataplane.NDConn
+	conn   dataplane.Conn
 	reader chan struct{} // closed when the goroutine that reads conn has ended
 	open   retry         // of opening conn
 	err    string        // why conn is not open, in words
@@ -32,8 +32,8 @@ type lan struct {
 // ndMessage is a message, or the end, of one LAN's socket.
 type ndMessage struct {
 	lan  *lan
-	conn dataplane.NDConn
-	msg  dataplane.ReceivedND
+	conn dataplane.Conn
+	msg  dataplane.Received
 	err  error
 }
 
@@ -207,7 +207,7 @@ func (r *Router) serveLAN(now time.Time, l *lan) {
 }
 
 // readND turns one socket into events until it is closed.
-func (r *Router) readND(l *lan, conn dataplane.NDConn, ended chan struct{}) {
+func (r *Router) readND(l *lan, conn dataplane.Conn, ended chan struct{}) {
 	defer close(ended)
 	for {
 		msg, err := conn.Receive()
@@ -262,14 +262,26 @@ func (r *Router) tellLAN(now time.Time, l *lan, p LANPlan, applyErr error) {
 	r.stepLAN(now, l, ra.SetContent{Content: c, Neighbors: r.neighbors(l.name)})
 }
 
-// neighbors are the hosts of a LAN that must hear at once of what cannot wait. Not to know them costs
-// them some seconds, so an error is no more than a line in the log.
+// neighbors are the hosts of a LAN that must hear at once of what cannot wait, one address for each MAC, its
+// link-local one if known. Not to know them costs them some seconds, so an error is no more than a line in the log.
 func (r *Router) neighbors(iface string) []netip.Addr {
-	ns, err := r.opt.Plane.Neighbors(iface)
+	list, err := r.opt.Plane.Neighbors(iface)
 	if err != nil {
 		r.log.Debug("neighbors unknown", "iface", iface, "err", err)
 	}
-	return ns
+	at := map[[6]byte]int{}
+	var out []netip.Addr
+	for _, n := range list {
+		i, ok := at[n.MAC]
+		switch {
+		case !ok:
+			at[n.MAC] = len(out)
+			out = append(out, n.Addr)
+		case n.Addr.IsLinkLocalUnicast():
+			out[i] = n.Addr
+		}
+	}
+	return out
 }
 
 func (r *Router) stepLAN(now time.Time, l *lan, ev ra.Event) {

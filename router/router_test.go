@@ -396,7 +396,7 @@ func TestPreviewNamesTheExample(t *testing.T) {
 func TestNeighborsHearOfADeadTunnelAtOnce(t *testing.T) {
 	neighbor := netip.MustParseAddr("fe80::200:5eff:fe00:5302")
 	run(t, delegated, nil, func(b *boxTest) {
-		b.plane.SetNeighbors(neighbor)
+		b.plane.SetNeighbors(dataplane.Neighbor{Addr: neighbor})
 		b.after(time.Minute)
 		b.newRAs("br-lan")
 		nd := b.plane.ND("br-lan")

@@ -22,9 +22,11 @@ type Snapshot struct {
 	Prefixes []Prefix `json:"prefixes"`
 	DHCPv6   *DHCPv6  `json:"dhcpv6,omitempty"`
 	LANs     []LAN    `json:"lans"`
-	Sites    []Site   `json:"sites"`
-	Problems []string `json:"problems"` // what is wrong now, in words, with what to do
-	Events   []Event  `json:"events"`
+	// Neighbors is the forwarding side's protection against scans (RFC 6583).
+	Neighbors Neighbors `json:"neighbors"`
+	Sites     []Site    `json:"sites"`
+	Problems  []string  `json:"problems"` // what is wrong now, in words, with what to do
+	Events    []Event   `json:"events"`
 }
 
 // Tunnel is the WireGuard side.
@@ -111,12 +113,20 @@ type LAN struct {
 	State           string            `json:"state"` // missing | no carrier | no link-local | up
 	Prefixes        []LANPrefix       `json:"prefixes"`
 	RouterLifetimeS float64           `json:"router_lifetime_s"`
+	Managed         bool              `json:"managed"`      // M flag
+	OtherConfig     bool              `json:"other_config"` // O flag
+	Routes          []string          `json:"routes"`       // route information options (RFC 4191)
 	RDNSS           []string          `json:"rdnss"`
+	RDNSSSource     string            `json:"rdnss_source"` // configured | dhcpv6 | ra | self | off
 	DNSSL           []string          `json:"dnssl"`
+	PREF64          string            `json:"pref64"`         // empty: none
+	CaptivePortal   string            `json:"captive_portal"` // empty: none
 	MTU             int               `json:"mtu"`
 	RASent          uint64            `json:"ra_sent"`
 	RSReceived      uint64            `json:"rs_received"`
-	Dropped         map[string]uint64 `json:"dropped"` // ND messages refused, by reason
+	Dropped         map[string]uint64 `json:"dropped"` // ND and DHCPv6 messages refused, by reason
+	DHCPv6          *LANServer        `json:"dhcpv6,omitempty"`
+	Routers         []LANRouter       `json:"routers"` // other routers on the link
 	Hosts           []Host            `json:"hosts"`
 }
 
@@ -127,12 +137,60 @@ type LANPrefix struct {
 	PreferredS float64 `json:"preferred_s"`
 	ValidS     float64 `json:"valid_s"`
 	Stale      bool    `json:"stale"`
+	DHCPv6PD   bool    `json:"dhcpv6_pd"` // P flag (RFC 9762)
+}
+
+// LANServer is the DHCPv6 server of a LAN.
+type LANServer struct {
+	Mode     string    `json:"mode"` // stateless | stateful
+	Delegate bool      `json:"delegate"`
+	Error    string    `json:"error"` // why it does not serve; empty: it does
+	Received uint64    `json:"received"`
+	Sent     uint64    `json:"sent"`
+	Bindings []Binding `json:"bindings"`
+}
+
+// Binding is what a client of a LAN's DHCPv6 server has.
+type Binding struct {
+	Client   string         `json:"client"`  // its DUID
+	Address  string         `json:"address"` // its link-local address
+	Type     string         `json:"type"`    // IA_PD | IA_NA
+	IAID     uint32         `json:"iaid"`
+	Prefixes []BindingLease `json:"prefixes"`
+}
+
+// BindingLease is one prefix or address of a Binding.
+type BindingLease struct {
+	Prefix     string  `json:"prefix"`
+	PreferredS float64 `json:"preferred_s"`
+	ValidS     float64 `json:"valid_s"`
+	Stale      bool    `json:"stale"` // taken back; the client may still hold it
+}
+
+// LANRouter is another router that advertises on a LAN.
+type LANRouter struct {
+	Address         string   `json:"address"` // link-local
+	MAC             string   `json:"mac"`     // empty: it did not say
+	RouterLifetimeS float64  `json:"router_lifetime_s"`
+	Preference      string   `json:"preference"` // low | medium | high
+	Prefixes        []string `json:"prefixes"`
+	SeenS           float64  `json:"seen_s"`    // since its last advertisement
+	Conflicts       []string `json:"conflicts"` // in what it contradicts us (RFC 4861 section 6.2.7)
 }
 
 // Host is a host seen on a LAN.
 type Host struct {
 	MAC       string   `json:"mac"`
 	Addresses []string `json:"addresses"`
+	SeenS     float64  `json:"seen_s"` // since it was last known to be there
+}
+
+// Neighbors says how the LANs are kept from being scanned to death.
+type Neighbors struct {
+	Known   int    `json:"known"`   // addresses of hosts that packets from the tunnel reach without limit
+	Dropped uint64 `json:"dropped"` // packets to other addresses that were over the limit
+	Entries int    `json:"entries"` // of the kernel's neighbor table
+	Most    int    `json:"most"`    // gc_thresh3 of the kernel, one for the whole machine; 0: unknown
 }
 
 // Site is one R1 as the hub sees it.

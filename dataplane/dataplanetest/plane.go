@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // Package dataplanetest is a data plane that forwards nothing: it keeps what was applied as text,
-// lets a test say what happens, and carries Neighbor Discovery messages over channels.
+// lets a test say what happens, and carries Neighbor Discovery and DHCPv6 messages over channels.
 //
 // It is for tests of the consumers of dataplane.Plane; it has no goroutine and opens no socket, so
 // it works in testing/synctest. Start at New.
@@ -25,8 +25,11 @@ type Plane struct {
 	applyErr  error
 	watched   []string
 	links     map[string]dataplane.Link
-	conns     map[string]*NDConn
-	neighbors []netip.Addr
+	conns     map[string]*Conn // ND
+	dhcp      map[string]*Conn
+	dhcpErr   error
+	neighbors []dataplane.Neighbor
+	stats     dataplane.NeighborStats
 	restored  bool
 	closed    bool
 	events    chan dataplane.Event
@@ -41,7 +44,8 @@ const eventBuffer = 256
 func New() *Plane {
 	return &Plane{
 		links:  make(map[string]dataplane.Link),
-		conns:  make(map[string]*NDConn),
+		conns:  make(map[string]*Conn),
+		dhcp:   make(map[string]*Conn),
 		events: make(chan dataplane.Event, eventBuffer),
 	}
 }
@@ -83,7 +87,7 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 func (p *Plane) Events() <-chan dataplane.Event { return p.events }
 
 // OpenND refuses a link that is not up, has no link-local address or is a port of a bridge, as the kernel's does.
-func (p *Plane) OpenND(iface string) (dataplane.NDConn, error) {
+func (p *Plane) OpenND(iface string) (dataplane.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.links[iface]
@@ -93,27 +97,68 @@ func (p *Plane) OpenND(iface string) (dataplane.NDConn, error) {
 	case !l.Up || !l.LinkLocal.IsValid():
 		return nil, fmt.Errorf("%s: not up or no link-local address", iface)
 	}
-	c := &NDConn{
-		In:   make(chan dataplane.ReceivedND, eventBuffer),
-		Out:  make(chan SentND, eventBuffer),
-		done: make(chan struct{}),
-	}
+	c := newConn()
 	p.conns[iface] = c
 	return c, nil
 }
 
-// Neighbors is what SetNeighbors set, on every interface.
-func (p *Plane) Neighbors(string) ([]netip.Addr, error) {
+func newConn() *Conn {
+	return &Conn{
+		In:   make(chan dataplane.Received, eventBuffer),
+		Out:  make(chan Sent, eventBuffer),
+		done: make(chan struct{}),
+	}
+}
+
+// OpenDHCPv6 refuses what OpenND refuses, and answers with what FailDHCPv6 set.
+func (p *Plane) OpenDHCPv6(iface string) (dataplane.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]netip.Addr(nil), p.neighbors...), nil
+	l := p.links[iface]
+	switch {
+	case p.dhcpErr != nil:
+		return nil, p.dhcpErr
+	case !l.Up || !l.LinkLocal.IsValid():
+		return nil, fmt.Errorf("%s: not up or no link-local address", iface)
+	}
+	c := newConn()
+	p.dhcp[iface] = c
+	return c, nil
+}
+
+// FailDHCPv6 makes OpenDHCPv6 answer with err from now on; nil ends that.
+func (p *Plane) FailDHCPv6(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dhcpErr = err
+}
+
+// Neighbors is what SetNeighbors set, on every interface.
+func (p *Plane) Neighbors(string) ([]dataplane.Neighbor, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]dataplane.Neighbor(nil), p.neighbors...), nil
 }
 
 // SetNeighbors sets what Neighbors answers.
-func (p *Plane) SetNeighbors(a ...netip.Addr) {
+func (p *Plane) SetNeighbors(n ...dataplane.Neighbor) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.neighbors = a
+	p.neighbors = n
+}
+
+// NeighborStats is what SetNeighborStats set.
+func (p *Plane) NeighborStats() (dataplane.NeighborStats, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats, nil
+}
+
+// SetNeighborStats sets what NeighborStats answers.
+func (p *Plane) SetNeighborStats(s dataplane.NeighborStats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats = s
 }
 
 // Restore empties the plane.
@@ -210,48 +255,55 @@ func (p *Plane) Closed() bool {
 }
 
 // ND is the socket that was last opened on the interface, nil if none was.
-func (p *Plane) ND(iface string) *NDConn {
+func (p *Plane) ND(iface string) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.conns[iface]
 }
 
-// SentND is one message that the code under test sent.
-type SentND struct {
+// DHCPv6 is the DHCPv6 server's socket that was last opened on the interface, nil if none was.
+func (p *Plane) DHCPv6(iface string) *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dhcp[iface]
+}
+
+// Sent is one message that the code under test sent.
+type Sent struct {
 	To   netip.Addr
 	Data []byte
 }
 
-// NDConn is a fake Neighbor Discovery socket: the test writes In and reads Out.
-type NDConn struct {
-	In  chan dataplane.ReceivedND
-	Out chan SentND
+// Conn is a fake socket: the test writes In and reads Out.
+type Conn struct {
+	In  chan dataplane.Received
+	Out chan Sent
 
 	once sync.Once
 	done chan struct{}
 }
 
-var _ dataplane.NDConn = (*NDConn)(nil)
+var _ dataplane.Conn = (*Conn)(nil)
 
 // Receive waits for a message on In.
-func (c *NDConn) Receive() (dataplane.ReceivedND, error) {
+func (c *Conn) Receive() (dataplane.Received, error) {
 	select {
 	case m := <-c.In:
 		return m, nil
 	case <-c.done:
-		return dataplane.ReceivedND{}, fmt.Errorf("receive: %w", net.ErrClosed)
+		return dataplane.Received{}, fmt.Errorf("receive: %w", net.ErrClosed)
 	}
 }
 
 // Send puts a copy of the message on Out.
-func (c *NDConn) Send(to netip.Addr, data []byte) error {
+func (c *Conn) Send(to netip.Addr, data []byte) error {
 	select {
 	case <-c.done:
 		return fmt.Errorf("send: %w", net.ErrClosed)
 	default:
 	}
 	select {
-	case c.Out <- SentND{To: to, Data: append([]byte(nil), data...)}:
+	case c.Out <- Sent{To: to, Data: append([]byte(nil), data...)}:
 		return nil
 	case <-c.done:
 		return fmt.Errorf("send: %w", net.ErrClosed)
@@ -259,13 +311,13 @@ func (c *NDConn) Send(to netip.Addr, data []byte) error {
 }
 
 // Close ends Receive.
-func (c *NDConn) Close() error {
+func (c *Conn) Close() error {
 	c.once.Do(func() { close(c.done) })
 	return nil
 }
 
 // IsClosed says whether the code under test closed the socket.
-func (c *NDConn) IsClosed() bool {
+func (c *Conn) IsClosed() bool {
 	select {
 	case <-c.done:
 		return true

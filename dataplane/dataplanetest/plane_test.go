@@ -31,7 +31,7 @@ func TestFakeKeepsTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.ND("br-lan").In <- dataplane.ReceivedND{Iface: "br-lan", HopLimit: 255}
+	p.ND("br-lan").In <- dataplane.Received{Iface: "br-lan", HopLimit: 255}
 	if m, err := c.Receive(); err != nil || m.HopLimit != 255 {
 		t.Errorf("Receive = %+v, %v", m, err)
 	}

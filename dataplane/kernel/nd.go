@@ -30,7 +30,7 @@ func allRouters() netip.Addr { return netip.IPv6LinkLocalAllRouters() }
 
 // OpenND is dataplane.Plane's. The socket sends from the link-local address that the interface has
 // now: open another one when LinkChanged shows another index or link-local address.
-func (p *Plane) OpenND(iface string) (dataplane.NDConn, error) {
+func (p *Plane) OpenND(iface string) (dataplane.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -126,8 +126,8 @@ func (c *ndConn) setup(fd int) error {
 	return nil
 }
 
-// Receive is dataplane.NDConn's. What was heard before the filter and the binding were there is skipped.
-func (c *ndConn) Receive() (dataplane.ReceivedND, error) {
+// Receive is dataplane.Conn's. What was heard before the filter and the binding were there is skipped.
+func (c *ndConn) Receive() (dataplane.Received, error) {
 	buf := make([]byte, ndMaxData)
 	oob := make([]byte, 64)
 	for {
@@ -139,13 +139,13 @@ func (c *ndConn) Receive() (dataplane.ReceivedND, error) {
 			return !errors.Is(err, unix.EAGAIN)
 		})
 		if waitErr != nil {
-			return dataplane.ReceivedND{}, c.closed("receive", waitErr)
+			return dataplane.Received{}, c.closed("receive", waitErr)
 		}
 		if err != nil {
 			if passing(err) {
 				continue
 			}
-			return dataplane.ReceivedND{}, fmt.Errorf("%s: receive: %w", c.iface, err)
+			return dataplane.Received{}, fmt.Errorf("%s: receive: %w", c.iface, err)
 		}
 		sa, ok := from.(*unix.SockaddrInet6)
 		if !ok || flags&unix.MSG_TRUNC != 0 || n == 0 || sa.ZoneId != 0 && int64(sa.ZoneId) != int64(c.index) {
@@ -154,7 +154,7 @@ func (c *ndConn) Receive() (dataplane.ReceivedND, error) {
 		if buf[0] != ndRS && buf[0] != ndRA {
 			continue
 		}
-		return dataplane.ReceivedND{
+		return dataplane.Received{
 			Iface: c.iface, Src: netip.AddrFrom16(sa.Addr), HopLimit: hopLimit(oob[:oobn]),
 			Data: append([]byte(nil), buf[:n]...), At: bootclock.Now(),
 		}, nil
@@ -189,7 +189,7 @@ func hopLimit(oob []byte) int {
 	return -1
 }
 
-// Send is dataplane.NDConn's. The source is forced: to a global destination the kernel would choose
+// Send is dataplane.Conn's. The source is forced: to a global destination the kernel would choose
 // a global source, and hosts drop such an RA (RFC 4861 section 6.1.2).
 func (c *ndConn) Send(to netip.Addr, data []byte) error {
 	sa := &unix.SockaddrInet6{Addr: to.As16(), ZoneId: uint32(c.index)}

@@ -33,7 +33,7 @@ func TestNDSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan dataplane.ReceivedND, 16)
+	got := make(chan dataplane.Received, 16)
 	ended := make(chan error, 1)
 	go func() {
 		for {

@@ -9,11 +9,9 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxNeighbors bounds what one answer holds: the kernel's own table is of 1024 entries by default, and
-// a hostile LAN can fill it.
-const maxNeighbors = 256
+	"oasis6/dataplane"
+)
 
 // nudKnown are the states in which the kernel has heard the neighbor itself.
 const nudKnown = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE
@@ -40,7 +38,7 @@ type neighbor struct {
 }
 
 // Neighbors is dataplane.Plane's.
-func (p *Plane) Neighbors(iface string) ([]netip.Addr, error) {
+func (p *Plane) Neighbors(iface string) ([]dataplane.Neighbor, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -56,7 +54,7 @@ func (p *Plane) Neighbors(iface string) ([]netip.Addr, error) {
 			if err != nil {
 				return nil, fmt.Errorf("neighbors of %s: %w", iface, err)
 			}
-			return onePerMAC(list), nil
+			return seen(list), nil
 		}
 	}
 	return nil, nil // no interface, no neighbors
@@ -70,21 +68,23 @@ func (c *rtnl) neighbors(index int) ([]neighbor, error) {
 	})
 }
 
-// onePerMAC prefers the link-local address of a host: an RA to it needs no other route.
-func onePerMAC(list []neighbor) []netip.Addr {
-	at := map[[6]byte]int{}
-	var out []netip.Addr
-	for _, n := range list {
-		i, ok := at[n.mac]
-		switch {
-		case !ok && len(out) < maxNeighbors:
-			at[n.mac] = len(out)
-			out = append(out, n.ip)
-		case ok && n.ip.IsLinkLocalUnicast():
-			out[i] = n.ip
-		}
+// seen are at most MaxNeighbors of them.
+func seen(list []neighbor) []dataplane.Neighbor {
+	var out []dataplane.Neighbor
+	for _, n := range list[:min(len(list), dataplane.MaxNeighbors)] {
+		out = append(out, dataplane.Neighbor{Addr: n.ip, MAC: n.mac})
 	}
 	return out
+}
+
+// NeighborStats is dataplane.Plane's.
+func (p *Plane) NeighborStats() (dataplane.NeighborStats, error) {
+	return dataplane.NeighborStats{}, nil
+}
+
+// OpenDHCPv6 is dataplane.Plane's.
+func (p *Plane) OpenDHCPv6(iface string) (dataplane.Conn, error) {
+	return nil, fmt.Errorf("%s: no DHCPv6 socket", iface)
 }
 
 func decodeNeighbor(m []byte) (n neighbor, ok bool) {

@@ -3,31 +3,11 @@
 package kernel
 
 import (
-	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
 	"oasis6/internal/netlab"
 )
-
-func TestNeighborsOnePerMAC(t *testing.T) {
-	a, b := [6]byte{0, 0, 0x5e, 0, 0x53, 1}, [6]byte{0, 0, 0x5e, 0, 0x53, 2}
-	ip := netip.MustParseAddr
-	got := onePerMAC([]neighbor{
-		{mac: a, ip: ip("2001:db8::a")}, {mac: b, ip: ip("fe80::b")}, {mac: a, ip: ip("fe80::a")}, {mac: b, ip: ip("2001:db8::b")},
-	})
-	if want := []netip.Addr{ip("fe80::a"), ip("fe80::b")}; !slices.Equal(got, want) {
-		t.Errorf("onePerMAC = %v, want %v", got, want)
-	}
-	var flood []neighbor
-	for i := range 2 * maxNeighbors {
-		flood = append(flood, neighbor{mac: [6]byte{byte(i >> 8), byte(i)}, ip: ip("fe80::a")})
-	}
-	if got := len(onePerMAC(flood)); got != maxNeighbors {
-		t.Errorf("%d neighbors of a flood, want %d", got, maxNeighbors)
-	}
-}
 
 func TestNeighborsOfTheKernel(t *testing.T) {
 	l := netlab.New(t)
