@@ -47,7 +47,7 @@ func (r *Router) delegations() (ds []Delegation, as []Address, info client.Info)
 
 // startDHCPv6 opens the store, and makes the client if there is anything to ask for.
 func (r *Router) startDHCPv6(now time.Time) {
-	r.store = &store{dir: r.opt.State, wall: r.opt.Wall, bootID: r.opt.BootID, iaid: dhcpv6.DefaultIAID}
+	r.store = newStore(r.opt.State, r.opt.Wall, r.opt.BootID)
 	kept, err := r.store.load(now)
 	if err != nil {
 		r.warn("lease file unusable, starting without it", "err", err.Error())

@@ -4,14 +4,7 @@ package router
 
 import (
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"oasis6/dhcpv6"
 	"oasis6/dhcpv6/client"
@@ -36,8 +29,14 @@ type store struct {
 	wake     time.Time     // of a save put off; zero: none
 	every    time.Duration // between saves of mere renewals
 	reported string        // last failure, so that it is logged once
-	budget   int           // saves at once that are left
-	refilled time.Time
+	wear     wear
+}
+
+func newStore(dir string, wall func() time.Time, bootID string) *store {
+	return &store{
+		dir: dir, wall: wall, bootID: bootID, iaid: dhcpv6.DefaultIAID,
+		wear: wear{burst: saveBurst, refill: saveRefill},
+	}
 }
 
 // saveInterval bounds the age of the lifetimes on disk. With the lifetimes of RFC 9096 (90 min valid)
@@ -62,36 +61,17 @@ type kept struct {
 	iaid  dhcpv6.IAID
 }
 
-func (s *store) path() string { return filepath.Join(s.dir, "lease.json") }
-
-// sweep removes what a process that was killed while it wrote has left.
-func (s *store) sweep() {
-	left, err := filepath.Glob(filepath.Join(s.dir, ".lease.json[0-9]*"))
-	if err != nil {
-		return // a bad pattern: a folder with brackets in its name keeps its leftovers
-	}
-	for _, f := range left {
-		_ = os.Remove(f) // it is only in the way
-	}
-}
+func (s *store) file() stateFile { return stateFile{s.dir, "lease.json"} }
 
 // load reads the file. A missing one is no error; a damaged one is set aside as lease.json.bad.
 func (s *store) load(now time.Time) (kept, error) {
-	s.sweep()
-	data, err := os.ReadFile(s.path())
-	if errors.Is(err, fs.ErrNotExist) {
-		return kept{}, nil
-	}
-	if err != nil {
+	data, err := s.file().read()
+	if data == nil {
 		return kept{}, err
 	}
 	lease, duid, iaid, _, err := client.DecodeLease(data, now, s.wall(), s.bootID)
 	if err != nil {
-		bad := s.path() + ".bad"
-		if rerr := os.Rename(s.path(), bad); rerr != nil {
-			return kept{}, errors.Join(err, rerr)
-		}
-		return kept{}, fmt.Errorf("%s is damaged and now called %s: %w", s.path(), bad, err)
+		return kept{}, s.file().setAside(err)
 	}
 	s.lease, s.onDisk, s.saved, s.every = lease, lease, now, saveEvery(lease, now)
 	return kept{lease: lease, duid: duid, iaid: iaid}, nil
@@ -105,25 +85,11 @@ func (s *store) changed(now time.Time, l client.Lease) {
 	case at.Before(now):
 		at = now
 	case s.saved.IsZero() || !l.SameButTimes(s.onDisk):
-		at = s.atOnce(now)
+		at = s.wear.atOnce(now)
 	}
 	if s.wake.IsZero() || at.Before(s.wake) {
 		s.wake = at
 	}
-}
-
-// atOnce is now as long as the budget lasts, else when there will be some again.
-func (s *store) atOnce(now time.Time) time.Time {
-	if n := now.Sub(s.refilled) / saveRefill; s.refilled.IsZero() || n >= saveBurst {
-		s.budget, s.refilled = saveBurst, now
-	} else if n > 0 {
-		s.budget, s.refilled = min(saveBurst, s.budget+int(n)), s.refilled.Add(n*saveRefill)
-	}
-	if s.budget == 0 {
-		return s.refilled.Add(saveRefill)
-	}
-	s.budget--
-	return now
 }
 
 func (s *store) due(now time.Time) bool { return !s.wake.IsZero() && !s.wake.After(now) }
@@ -148,28 +114,12 @@ func (s *store) save(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(s.path(), data, 0o600, renameio.WithTempDir(s.dir)); err != nil {
+	if err := s.file().write(data); err != nil {
 		s.wake = now.Add(retrySave)
 		return err
 	}
 	s.onDisk, s.saved = s.lease, now
-	err = syncFolder(s.dir)
-	if err != nil {
-		s.wake = now.Add(retrySave)
-	}
-	return err
-}
-
-// syncFolder makes a rename outlast a power cut: a Reconfigure that was acted upon must not be taken again.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return nil
 }
 
 // newDUID makes the identity of a box that has none: random, so that cloned cards differ; from the

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// stateFile is one file of the state folder: written whole, set aside when it is damaged.
+type stateFile struct{ dir, name string }
+
+func (f stateFile) path() string { return filepath.Join(f.dir, f.name) }
+
+// read is the file's content, nil if there is none. What a process that was killed while it wrote has left goes.
+func (f stateFile) read() ([]byte, error) {
+	left, err := filepath.Glob(filepath.Join(f.dir, "."+f.name+"[0-9]*"))
+	if err == nil { // else a bad pattern: a folder with brackets in its name keeps its leftovers
+		for _, l := range left {
+			_ = os.Remove(l) // it is only in the way
+		}
+	}
+	data, err := os.ReadFile(f.path())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return data, nil
+}
+
+// setAside keeps a damaged file for a person to look at, out of the way; the error says so.
+func (f stateFile) setAside(cause error) error {
+	bad := f.path() + ".bad"
+	if err := os.Rename(f.path(), bad); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("%s is damaged and now called %s: %w", f.path(), bad, cause)
+}
+
+// write replaces the file: a crash leaves the old one or the new one, whole.
+func (f stateFile) write(data []byte) error {
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(f.path(), data, 0o600, renameio.WithTempDir(f.dir)); err != nil {
+		return err
+	}
+	return syncFolder(f.dir)
+}
+
+// syncFolder makes a rename outlast a power cut: a Reconfigure that was acted upon must not be taken again.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// wear spares the flash of changes that come by the second: so many are written at once, and then one for
+// each refill.
+type wear struct {
+	burst    int
+	refill   time.Duration
+	left     int
+	refilled time.Time
+}
+
+// atOnce is now as long as the budget lasts, else when there will be some again.
+func (w *wear) atOnce(now time.Time) time.Time {
+	if n := now.Sub(w.refilled) / w.refill; w.refilled.IsZero() || n >= time.Duration(w.burst) {
+		w.left, w.refilled = w.burst, now
+	} else if n > 0 {
+		w.left, w.refilled = min(w.burst, w.left+int(n)), w.refilled.Add(n*w.refill)
+	}
+	if w.left == 0 {
+		return w.refilled.Add(w.refill)
+	}
+	w.left--
+	return now
+}
