@@ -47,13 +47,24 @@ var golden = []struct {
 		PrefixInformation{Prefix: netip.MustParsePrefix("2001:db8:0:f0::/60"), Autonomous: true},
 		PrefixInformation{Prefix: netip.MustParsePrefix("::/0"), OnLink: true, DHCPv6PD: true, Valid: lifetime.Infinity, Preferred: lifetime.Infinity},
 		DNSSL{Domains: []string{"lan.example"}},
-		RawOption{Type: 24, Data: []byte{0, 8, 0, 0, 0, 9}},
+		RawOption{Type: 200, Data: []byte{0, 8, 0, 0, 0, 9}},
 	}},
 		"8600 0000 00 00 0000 00000000 00000000" +
 			"03 04 3c 40 00000000 00000000 00000000 20010db8000000f0 0000000000000000" +
 			"03 04 00 90 ffffffff ffffffff 00000000 0000000000000000 0000000000000000" +
 			"1f 03 0000 00000000 036c616e 076578616d706c6500 000000" +
-			"18 01 0008 00000009"},
+			"c8 01 0008 00000009"},
+	{"routes, NAT64, portal", RouterAdvertisement{Options: []Option{
+		RouteInformation{netip.MustParsePrefix("2001:db8:0:f0::/60"), Low, 5400},
+		RouteInformation{Prefix: netip.MustParsePrefix("2001:db8::1/128")},
+		PREF64{1800, netip.MustParsePrefix("64:ff9b::/96")},
+		CaptivePortal("https://a.example/api"),
+	}},
+		"8600 0000 00 00 0000 00000000 00000000" +
+			"18 02 3c 18 00001518 20010db8000000f0" +
+			"18 03 80 00 00000000 20010db800000000 0000000000000001" +
+			"26 02 0708 0064ff9b 0000000000000000" +
+			"25 03 68747470733a2f2f612e6578616d706c652f617069 00"},
 	{"encrypted resolver, and withdrawn in ADN-only mode", RouterAdvertisement{Options: []Option{
 		EncryptedDNSOption{5400, EncryptedDNS{1, "dns.example", []netip.Addr{netip.MustParseAddr("2001:db8:a::1")}, dotParams}},
 		EncryptedDNSOption{0, EncryptedDNS{Priority: 2, Name: "dns.example"}},
@@ -239,6 +250,18 @@ func TestOneBadOptionDoesNotHideTheRest(t *testing.T) {
 		{"resolver parameters past the end", "9003 0001 00000001 0005 036c616e00 0000 0006 0001000000", "service parameters past the end"},
 		{"resolver padding", "9002 0001 00000001 0005 036c616e00 01", "padding is not zero or too long"},
 		{"resolver padding of 15", "9004 0001 00000001 0003 016c00 0000 0000 000000000000000000000000000000", "padding is not zero or too long"},
+		{"route of 129 bits", "1803 8100 00000001 00000000000000000000000000000000", "prefix length greater than 128"},
+		{"route /65 in two units", "1802 4100 00000001 20010db800000000", "length does not fit the prefix length"},
+		{"route /1 in one unit", "1801 0100 00000001", "length does not fit the prefix length"},
+		{"route in four units", "1804 0000 00000001 000000000000000000000000000000000000000000000000", "length does not fit the prefix length"},
+		{"route, reserved preference", "1802 4010 00000001 20010db800000000", "reserved preference"},
+		{"PREF64 of one unit", "2601 0708 0064ff9b", "length is not 16 octets"},
+		{"PREF64 of three", "2603 0708 0064ff9b 0000000000000000 0000000000000000", "length is not 16 octets"},
+		{"PREF64 code 6", "2602 070e 0064ff9b 0000000000000000", "reserved prefix length code"},
+		{"portal empty", "2501 000000000000", "no URI"},
+		{"portal with NUL", "2501 616200636465", "character in URI that is not allowed"},
+		{"portal with a space", "2501 612062636465", "character in URI that is not allowed"},
+		{"portal with a line end", "2501 610a62636465", "character in URI that is not allowed"},
 		{"DNSSL padding", "1f02 0000 00000001 036c616e00000001", "padding is not zero"},
 	} {
 		ra, problems, drop := ParseRA(hostB, 255, unhex(t, head+good+c.hex+good))

@@ -28,7 +28,8 @@ const (
 // maxOptionLen: the length field is one octet, in units of eight.
 const maxOptionLen = 255 * 8
 
-// Option is one ND option: SourceLinkLayer, PrefixInformation, MTU, RDNSS, DNSSL, EncryptedDNSOption or RawOption.
+// Option is one ND option: SourceLinkLayer, PrefixInformation, MTU, RouteInformation, RDNSS, DNSSL, PREF64,
+// CaptivePortal, EncryptedDNSOption or RawOption, as which the RA Flags Extension (RFC 5175) is kept.
 type Option interface {
 	optionType() uint8
 	wireLen() int // octets on the wire, a multiple of 8
@@ -201,6 +202,12 @@ func parseOption(b []byte) (o Option, reason string) {
 			return nil, "length is not 8 octets"
 		}
 		return MTU(binary.BigEndian.Uint32(b[4:])), ""
+	case optRouteInformation:
+		return parseRouteInformation(b)
+	case optPREF64:
+		return parsePREF64(b)
+	case optCaptivePortal:
+		return parseCaptivePortal(b)
 	case optRDNSS:
 		return parseRDNSS(b)
 	case optDNSSL:

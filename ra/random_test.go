@@ -271,7 +271,15 @@ func randomOption(rt *rapid.T) Option {
 	addr := func() netip.Addr {
 		return netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "address")))
 	}
-	switch rapid.IntRange(0, 6).Draw(rt, "kind") {
+	switch rapid.IntRange(0, 9).Draw(rt, "kind") {
+	case 7:
+		return RouteInformation{Prefix: netip.PrefixFrom(addr(), rapid.IntRange(0, 128).Draw(rt, "bits")).Masked(),
+			Preference: rapid.SampledFrom([]Preference{Low, Medium, High}).Draw(rt, "preference"), Lifetime: rapid.Uint32().Draw(rt, "lifetime")}
+	case 8:
+		bits := int(rapid.SampledFrom(pref64Lengths[:]).Draw(rt, "bits"))
+		return PREF64{Prefix: netip.PrefixFrom(addr(), bits).Masked(), Lifetime: 8 * rapid.Uint32Range(0, 8191).Draw(rt, "lifetime")}
+	case 9:
+		return CaptivePortal(rapid.StringMatching(`https://[a-z0-9.]{1,200}/[!-~]{0,40}`).Draw(rt, "uri"))
 	case 0:
 		return SourceLinkLayer(rapid.SliceOfN(rapid.Byte(), 6, 6).Draw(rt, "mac"))
 	case 1:
