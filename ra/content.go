@@ -18,7 +18,17 @@ const (
 	maxServers   = 32
 	maxDomains   = 32
 	maxResolvers = 8
+	maxRoutes    = 16 // the delegations and the ULA prefix; Linux keeps each as a route of its own
 )
+
+// minLifetime is the least nonzero lifetime of all but prefixes: Android and Linux with accept_ra_min_lft=180 ignore
+// what is shorter, and a host that ignores an RA holds what it heard before. Prefixes are exempt: their lifetimes are
+// the delegation's to the second (RFC 9096 L-15).
+//
+// The router lifetime and DNS say 180 where a Prefix.Limit would make them less: they are taken back by name in the
+// instant they end, so 180 is no promise. A route of less is withdrawn, as of RFC 4191 it is something that "there is"
+// for that long, and the default route mostly leads the same way.
+const minLifetime = 180 * time.Second
 
 // minMTU is the smallest link MTU of IPv6 (RFC 8200 section 5).
 const minMTU = 1280
@@ -41,14 +51,66 @@ func usable(c Content) (Content, []note.Note) {
 		r.add("MTU not advertised: less than 1280", "mtu", strconv.FormatUint(uint64(c.LinkMTU), 10))
 		c.LinkMTU = 0
 	}
-	if c.Preference != High && c.Preference != Low {
-		c.Preference = Medium // RFC 4191 section 2.1: the reserved value MUST NOT be sent
-	}
+	c.Preference = c.Preference.sendable()
 	c.Prefixes = usablePrefixes(c.Prefixes, &r)
 	c.RDNSS = usableServers(c.RDNSS, &r)
 	c.DNSSL = usableDomains(c.DNSSL, &r)
 	c.EncryptedDNS = usableResolvers(c.EncryptedDNS, &r)
+	c.Routes = usableRoutes(c.Routes, c.Prefixes, &r)
+	if c.PREF64 != (netip.Prefix{}) {
+		if why := pref64Problem(c.PREF64); why != "" {
+			r.add("NAT64 prefix not advertised: "+why, "prefix", c.PREF64.String())
+			c.PREF64 = netip.Prefix{}
+		}
+		c.PREF64 = c.PREF64.Masked()
+	}
+	if c.CaptivePortal != "" {
+		why := uriProblem(c.CaptivePortal)
+		if len(c.CaptivePortal) > maxPortal {
+			why = "longer than 255 octets"
+		}
+		if why != "" {
+			r.add("captive portal not advertised: "+why, "uri", printable(c.CaptivePortal))
+			c.CaptivePortal = ""
+		}
+	}
 	return c, r
+}
+
+// usableRoutes leaves out, without a note, those that hosts have as a prefix: two routes to one prefix confuse them
+// (RFC 7084 L-3, erratum 7699).
+func usableRoutes(in []Route, prefixes []Prefix, r *refusal) []Route {
+	out := make([]Route, 0, len(in))
+	for _, x := range in {
+		why := prefixProblem(x.Prefix)
+		x.Prefix = x.Prefix.Masked()
+		x.Preference = x.Preference.sendable()
+		switch {
+		case x.Prefix.IsValid() && x.Prefix.Bits() == 0:
+			// Hosts of type C obey it instead of the router lifetime (RFC 4191 section 3.1), Linux 6.18 too.
+			why = "it would overrule the router lifetime"
+		case why != "":
+		case slices.ContainsFunc(prefixes, func(p Prefix) bool { return p.Prefix == x.Prefix }):
+			continue
+		case slices.ContainsFunc(out, func(y Route) bool { return y.Prefix == x.Prefix }):
+			why = "it is there already"
+		case len(out) == maxRoutes:
+			why = "too many"
+		default:
+			out = append(out, x)
+			continue
+		}
+		r.add("route not advertised: "+why, "prefix", x.Prefix.String())
+	}
+	return out
+}
+
+// sendable: the reserved value MUST NOT be sent (RFC 4191 section 2.1).
+func (p Preference) sendable() Preference {
+	if p == High || p == Low {
+		return p
+	}
+	return Medium
 }
 
 func usablePrefixes(in []Prefix, r *refusal) []Prefix {
@@ -152,101 +214,12 @@ func (p Prefix) most() time.Duration {
 // seconds is d as a lifetime on the wire; the durations here are constants or intervals, all small.
 func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
 
-// truth is what an RA says apart from lifetimes: when it changes, hosts are to hear of it soon.
-type truth struct {
-	router         bool
-	preference     Preference
-	managed, other bool
-	mtu            uint32
-	prefixes       []truePrefix
-	rdnss          []netip.Addr
-	dnssl          []string
-	resolvers      []EncryptedDNS
-}
-
-type truePrefix struct {
-	prefix                        netip.Prefix
-	onLink, autonomous, preferred bool
-}
-
-// truth is what is so at now. A prefix whose valid lifetime is over is not in it.
-func (s *Sender) truth(now time.Time) truth {
-	c := &s.content
-	t := truth{managed: c.Managed, other: c.OtherConfig, mtu: c.LinkMTU, rdnss: c.RDNSS, dnssl: c.DNSSL,
-		resolvers: c.EncryptedDNS}
-	for _, p := range c.Prefixes {
-		preferred, valid := p.left(now)
-		if valid == 0 {
-			continue
-		}
-		t.router = t.router || c.DefaultRouter && !ula.Contains(p.Prefix.Addr())
-		t.prefixes = append(t.prefixes, truePrefix{p.Prefix, p.OnLink, p.Autonomous, preferred > 0})
+// lifetime is what hosts are told of the route: no more than there is (RFC 9096 L-15) or than most, and 0 where that
+// would be less than minLifetime.
+func (x Route) lifetime(now time.Time, most time.Duration) uint32 {
+	left := x.Valid.Seconds(now)
+	if least := seconds(minLifetime); left < least {
+		return 0
 	}
-	if t.router {
-		t.preference = c.Preference
-	}
-	return t
-}
-
-func (t truth) equal(u truth) bool {
-	return t.router == u.router && t.preference == u.preference && t.managed == u.managed && t.other == u.other &&
-		t.mtu == u.mtu && slices.Equal(t.prefixes, u.prefixes) && slices.Equal(t.rdnss, u.rdnss) &&
-		slices.Equal(t.dnssl, u.dnssl) && slices.EqualFunc(t.resolvers, u.resolvers, EncryptedDNS.equal)
-}
-
-func (t truth) has(k key) bool {
-	switch k.kind {
-	case kindPrefix:
-		return slices.ContainsFunc(t.prefixes, func(p truePrefix) bool { return p.prefix == k.prefix })
-	case kindServer:
-		return slices.Contains(t.rdnss, k.prefix.Addr())
-	case kindResolver:
-		return named(t.resolvers, k.domain) != nil
-	default:
-		return slices.Contains(t.dnssl, k.domain)
-	}
-}
-
-func (t truth) prefers(p netip.Prefix) bool {
-	return slices.ContainsFunc(t.prefixes, func(q truePrefix) bool { return q.prefix == p && q.preferred })
-}
-
-// drops says whether hosts that were told e would lose something of it: the prefix' preference, or an address
-// of the resolver.
-func (t *truth) drops(now time.Time, e *entry) bool {
-	switch e.kind {
-	case kindPrefix:
-		return e.preferred.After(now) && !t.prefers(e.prefix)
-	case kindResolver:
-		if d := named(t.resolvers, e.domain); d != nil {
-			return slices.ContainsFunc(e.resolver.Addrs, func(a netip.Addr) bool { return !slices.Contains(d.Addrs, a) })
-		}
-	}
-	return false
-}
-
-// changes are the notes for a human when hosts that were told old are now told t.
-func (t truth) changes(old truth) []note.Note {
-	var notes []note.Note
-	hasPrefix := func(in []truePrefix, p truePrefix) bool {
-		return slices.ContainsFunc(in, func(q truePrefix) bool { return q.prefix == p.prefix })
-	}
-	for _, p := range t.prefixes {
-		if !hasPrefix(old.prefixes, p) {
-			notes = append(notes, note.New(note.Info, "prefix advertised", "prefix", p.prefix.String()))
-		}
-	}
-	for _, p := range old.prefixes {
-		if !hasPrefix(t.prefixes, p) {
-			notes = append(notes, note.New(note.Info, "prefix withdrawn", "prefix", p.prefix.String()))
-		}
-	}
-	if t.router != old.router {
-		state := "no default router"
-		if t.router {
-			state = "default router"
-		}
-		notes = append(notes, note.New(note.Info, "router role advertised", "state", state))
-	}
-	return notes
+	return min(left, seconds(max(most, minLifetime)))
 }

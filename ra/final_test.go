@@ -155,36 +155,6 @@ func TestRFC6980_5_ManyOptionsInSeveralPackets(t *testing.T) {
 	}
 }
 
-// RFC 4861 section 6.2.7: others are looked at, never followed; one line for each.
-func TestRFC4861_6_2_7_ForeignRouterIsNoted(t *testing.T) {
-	w := startWorld(t, half, content(forever(prefixA)))
-	foreign, _ := RouterAdvertisement{RouterLifetime: 1800, Options: []Option{SourceLinkLayer{0, 0, 0x5e, 0, 0x53, 9}}}.Append(nil)
-	for range 3 {
-		wantSent(t, w.at(w.now+time.Second, Received{hostB, 255, foreign}))
-	}
-	if n := len(w.notes); n != 3 || !w.hasNote("another router advertises on this LAN from=fe80::b router_lifetime=1800") {
-		t.Errorf("notes %v", w.notes)
-	}
-	own := w.sent[0].data[0]
-	w.step(Received{ourLL.WithZone("br-lan"), 255, own})
-	w.step(Received{hostB, 64, own})
-	w.step(Received{netip.MustParseAddr("2001:db8::1"), 255, own})
-	if st := w.s.Stats(); st.ForeignRAs != 3 || st.Dropped["own message"] != 1 || st.Dropped["hop limit not 255"] != 1 ||
-		st.Dropped["wrong source address"] != 1 {
-		t.Errorf("Stats %+v", st)
-	}
-	w.step(Received{ourLL, 255, foreign})
-	if !w.hasNote("another router uses our link-local address") {
-		t.Errorf("notes %v", w.notes)
-	}
-	for i := range 100 {
-		w.step(Received{netip.MustParseAddr(fmt.Sprintf("fe80::1:%x", i)), 255, foreign})
-	}
-	if n := len(w.s.routers); n != maxRouters {
-		t.Errorf("%d routers remembered, want %d", n, maxRouters)
-	}
-}
-
 func TestAnnounced(t *testing.T) {
 	w := newWorld(t, Config{}, half)
 	if a := w.s.Announced(boot); a.RouterLifetime != 0 || a.Prefixes != nil || a.RDNSS != nil {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // Package ra builds and parses Router Advertisements and Solicitations and decides when to send
-// them (RFC 4861 sections 6.2 and 6.3, RFC 4191, RFC 7559, RFC 7772, RFC 8106, RFC 9096,
-// RFC 9463).
+// them (RFC 4861 sections 6.2 and 6.3, RFC 4191, RFC 7559, RFC 7772, RFC 8106, RFC 8781, RFC 8910,
+// RFC 9096, RFC 9463, RFC 9762).
 //
 // It knows prefixes with lifetimes, the options and the schedule. It must not know sockets,
 // interfaces, the clock, or where a prefix came from. Start at Sender.Step for a LAN and at

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,9 +47,17 @@ func randomContent(c choices, now time.Time) Content {
 		if what := c.pick(8); what > 0 {
 			limits := []time.Duration{0, 0, 0, 0, 0, 0, 10 * time.Minute, 2 * time.Hour}
 			ct.Prefixes = append(ct.Prefixes, Prefix{Prefix: p, OnLink: i != 1, Autonomous: c.pick(5) > 0, Limit: limits[c.pick(8)],
+				DHCPv6PD:  c.pick(3) == 0,
 				Preferred: lifetime.FromSeconds(now, ends[c.pick(len(ends))]), Valid: lifetime.FromSeconds(now, ends[what-1])})
 		}
 	}
+	for _, p := range []netip.Prefix{pfx("2001:db8:a::/48"), pfx("fd00:6:6::/48"), prefixB} {
+		if what := c.pick(2 * len(ends)); what < len(ends) {
+			ct.Routes = append(ct.Routes, Route{Prefix: p, Preference: Preference(c.pick(4)), Valid: lifetime.FromSeconds(now, ends[what])})
+		}
+	}
+	ct.PREF64 = []netip.Prefix{{}, pfx("64:ff9b::/96"), pfx("2001:db8:64::/96")}[c.pick(3)]
+	ct.CaptivePortal = []string{"", "https://portal.example/a", "https://portal.example/b"}[c.pick(3)]
 	for _, a := range []netip.Addr{dns1, dns2} {
 		if c.pick(2) > 0 {
 			ct.RDNSS = append(ct.RDNSS, a)
@@ -76,6 +85,12 @@ func play(t failer, c choices, seed uint64, steps int) {
 	w := newWorld(t, Config{Resumed: seed%2 == 1}, seeded(seed))
 	given := false
 	for range steps {
+		if c.pick(10) == 0 {
+			w.until(w.now + pauses[c.pick(len(pauses))])
+			w.restart(w.s.cfg, seeded(seed+1))
+			given = false
+			continue
+		}
 		ev := randomEvent(c, boot.Add(w.now))
 		_, isContent := ev.(SetContent)
 		given = given || isContent
@@ -83,7 +98,8 @@ func play(t failer, c choices, seed uint64, steps int) {
 	}
 	w.step(linkUp)
 	w.until(w.now + 10*time.Second)
-	if resumed := seed%2 == 1; resumed && given != w.s.spoken {
+	resumed := seed%2 == 1 || len(w.disk) > 0
+	if resumed && given != w.s.spoken {
 		t.Fatalf("resumed: content given is %v, spoken is %v", given, w.s.spoken)
 	}
 	if w.s.spoken {
@@ -97,8 +113,8 @@ func play(t failer, c choices, seed uint64, steps int) {
 	}
 	checkAnnounced(t, w)
 	spoken, last := w.s.spoken, w.step(Stop{Final: true})
-	if want := spoken || seed%2 == 1; (len(last) > 0) != want || want && last[0].ra.RouterLifetime != 0 {
-		t.Fatalf("at the end, spoken %v, resumed %v: sent %v", spoken, seed%2 == 1, last)
+	if want := spoken || w.s.cfg.Resumed; (len(last) > 0) != want || want && last[0].ra.RouterLifetime != 0 {
+		t.Fatalf("at the end, spoken %v, resumed %v: sent %v", spoken, w.s.cfg.Resumed, last)
 	}
 }
 
@@ -107,13 +123,19 @@ func checkAnnounced(t failer, w *world) {
 	now := boot.Add(w.now)
 	for _, p := range w.s.Announced(now).Prefixes {
 		held := w.model.prefixes[p.Prefix]
-		if left := max(0, held.until.Sub(now)); p.Held != left || p.OnLink != held.onLink || p.Autonomous != held.autonomous {
+		// After a restart a prefix counts as held for as long as there is.
+		if left := max(0, held.until.Sub(now)); p.Held < left || p.Held > NDValidLimit || p.OnLink != held.onLink || p.Autonomous != held.autonomous {
 			t.Fatalf("Announced %+v, hosts hold it for %v, L=%v A=%v", p, left, held.onLink, held.autonomous)
 		}
-		if _, active := w.model.active(now, p.Prefix); active == p.Stale {
+		if _, active := w.model.active(now, p.Prefix); w.s.given && active == p.Stale || !w.s.given && p.Stale == w.isLive(p.Prefix) {
 			t.Fatalf("Announced %+v, active %v", p, active)
 		}
 	}
+}
+
+// isLive says whether the prefix is live on disk.
+func (w *world) isLive(p netip.Prefix) bool {
+	return slices.ContainsFunc(w.disk, func(r Record) bool { return r.Kind == "prefix" && r.Name == p.String() && r.Live })
 }
 
 type rapidChoices struct{ t *rapid.T }

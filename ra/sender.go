@@ -5,10 +5,8 @@ package ra
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
-	"oasis6/internal/lifetime"
 	"oasis6/internal/note"
 )
 
@@ -21,9 +19,6 @@ const minRefresh = 60 * time.Second
 // shortenSlack: an end that moved by less came from truncation to seconds or the way of the packet.
 const shortenSlack = 2 * time.Second
 
-// maxRouters bounds the list of other routers that a human was told of.
-const maxRouters = 16
-
 // Sender is the advertiser of one LAN.
 //
 //	         LinkUp            first prefix
@@ -35,7 +30,7 @@ const maxRouters = 16
 // Silent, because hosts that hear nothing keep soliciting and one that heard any RA stops (Linux 6.18).
 // Config.Resumed: they heard a predecessor, so there is nothing to be won by it.
 // Once it has spoken it goes on, with router lifetime 0 if need be: what was said is withdrawn by
-// name, not by silence. There is one multicast deadline, next; all that wants a multicast pulls it
+// name, not by silence. While another node uses our link-local address it is as if the link were down. There is one multicast deadline, next; all that wants a multicast pulls it
 // forward and never nearer than MinDelayBetweenRAs to the last one. Not for concurrent use.
 type Sender struct {
 	cfg  Config
@@ -52,6 +47,7 @@ type Sender struct {
 	expiry  time.Time   // the next end of a lifetime in content
 	said    truth       // of the last multicast
 	told    table
+	news    bool // the records of told are others than when Persist was last said
 	spoken  bool // any RA was ever sent
 	given   bool // there was a SetContent
 
@@ -67,7 +63,13 @@ type Sender struct {
 	toldAt    time.Time    // last round of tellHosts
 	tellAt    time.Time    // when the next is due; zero: none is
 	neighbors []netip.Addr // of the SetContent in work, and until tellAt
-	routers   []netip.Addr // others, already noted
+
+	routers     []otherRouter
+	routerNotes bucket
+	clash       clash
+	clashNotes  bucket
+	oldMAC      [6]byte // that we had before
+	oldMACUntil time.Time
 
 	sent, multicast, rsReceived, foreign uint64
 	dropped                              [numDropReasons]uint64
@@ -85,12 +87,28 @@ func (s *Sender) Step(now time.Time, ev Event) Actions {
 	if s.stopped {
 		return a
 	}
+	if s.clashing() && !s.clash.until.After(now) {
+		s.endClash(now, &a)
+	}
+	if stop, ok := ev.(Stop); ok {
+		s.stop(now, stop.Final, &a)
+	} else {
+		s.handle(now, ev, &a)
+		a.Wake = s.wake()
+	}
+	a.Persist, s.news = s.news, false
+	return a
+}
+
+func (s *Sender) handle(now time.Time, ev Event, a *Actions) {
 	switch ev := ev.(type) {
+	case Restored:
+		s.restore(now, ev.Records, a)
 	case SetContent:
 		s.neighbors = ev.Neighbors
-		s.setContent(now, ev.Content, &a)
+		s.setContent(now, ev.Content, a)
 	case LinkUp:
-		s.linkUp(now, ev, &a)
+		s.linkUp(now, ev, a)
 	case LinkDown:
 		s.pause()
 	case PortUp:
@@ -98,18 +116,13 @@ func (s *Sender) Step(now time.Time, ev Event) Actions {
 			s.pull(s.earliest(now))
 		}
 	case Received:
-		s.receive(now, ev, &a)
-	case Stop:
-		s.stop(now, ev.Final, &a)
-		return a
+		s.receive(now, ev, a)
 	case Tick:
 	}
 	if !s.expiry.IsZero() && !s.expiry.After(now) {
-		s.review(now, &a)
+		s.review(now, a)
 	}
-	s.sendDue(now, &a)
-	a.Wake = s.wake()
-	return a
+	s.sendDue(now, a)
 }
 
 // Stats are the counters so far.
@@ -154,6 +167,12 @@ func (s *Sender) linkUp(now time.Time, ev LinkUp, a *Actions) {
 	if s.up && s.linkLocal == ll && s.mac == ev.MAC && s.haveMAC == ev.HasMAC {
 		return
 	}
+	if s.linkLocal != ll {
+		s.clash = clash{}
+	}
+	if s.haveMAC && s.mac != ev.MAC {
+		s.oldMAC, s.oldMACUntil = s.mac, now.Add(oldMACGrace)
+	}
 	s.up, s.linkLocal, s.mac, s.haveMAC = true, ll, ev.MAC, ev.HasMAC
 	s.review(now, a)
 	if s.advertising() {
@@ -163,13 +182,19 @@ func (s *Sender) linkUp(now time.Time, ev LinkUp, a *Actions) {
 
 // pause keeps all that hosts were told, and the floor: only sending stops.
 func (s *Sender) pause() {
-	s.up, s.next, s.tellAt, s.answers = false, time.Time{}, time.Time{}, nil
+	s.up = false
+	s.hush()
 }
+
+func (s *Sender) hush() { s.next, s.tellAt, s.answers = time.Time{}, time.Time{}, nil }
+
+// able says whether we can send, and may.
+func (s *Sender) able() bool { return s.up && !s.clashing() }
 
 // stop ends the sender. Deviates from RFC 4861 section 6.2.6: the last RA does not keep
 // MinDelayBetweenRAs to the one before, because the process has no 3 s left to wait.
 func (s *Sender) stop(now time.Time, final bool, a *Actions) {
-	if final && (s.advertising() || s.up && s.cfg.Resumed) {
+	if final && (s.advertising() || s.able() && s.cfg.Resumed) {
 		s.send(now, true, []netip.Addr{AllNodes}, a)
 	}
 	s.stopped = true
@@ -180,7 +205,7 @@ func (s *Sender) stop(now time.Time, final bool, a *Actions) {
 func (s *Sender) owes() bool { return s.cfg.Resumed && s.given && !s.spoken }
 
 // advertising says whether this is an advertising interface (RFC 4861 section 6.2.2) that can send.
-func (s *Sender) advertising() bool { return s.up && s.spoken }
+func (s *Sender) advertising() bool { return s.able() && s.spoken }
 
 // announce starts the quick multicasts of RFC 4861 section 6.2.4: now or at the floor, and two more.
 func (s *Sender) announce(now time.Time) {
@@ -194,9 +219,16 @@ func (s *Sender) announce(now time.Time) {
 func (s *Sender) review(now time.Time, a *Actions) {
 	s.expiry = s.nextExpiry(now)
 	t := s.truth(now)
-	a.Notes = append(a.Notes, s.told.limit(t)...)
-	if !s.up || !s.spoken && len(t.prefixes) == 0 && !s.owes() {
+	if s.given {
+		notes := s.told.limit(t)
+		s.news = s.news || len(notes) > 0
+		a.Notes = append(a.Notes, notes...)
+	}
+	if !s.able() || !s.spoken && len(t.prefixes) == 0 && !s.owes() {
 		return
+	}
+	if s.owes() {
+		a.Notes = append(a.Notes, s.told.lost(t)...)
 	}
 	if _, most := s.intervals(now); !s.last.IsZero() {
 		s.pull(later(s.last.Add(most), s.earliest(now))) // the interval drawn was for a longer lifetime
@@ -235,6 +267,13 @@ func (s *Sender) lifetimesMoved(now time.Time) (shorter, longer bool) {
 			compare(e.valid, valid)
 		}
 	}
+	_, dns := s.limits(now)
+	for _, x := range s.content.Routes {
+		e := s.told.find(key{kind: kindRoute, prefix: x.Prefix})
+		if valid := x.lifetime(now, dns); e != nil && e.live && valid > 0 {
+			compare(e.valid, valid)
+		}
+	}
 	return shorter, longer
 }
 
@@ -251,16 +290,21 @@ func (s *Sender) takesAway(now time.Time, t truth) bool {
 	return false
 }
 
+// nextExpiry is when something of the content ends by itself.
 func (s *Sender) nextExpiry(now time.Time) time.Time {
-	var next time.Time
+	d := deadline{now: now}
 	for _, p := range s.content.Prefixes {
-		for _, u := range [...]lifetime.Until{p.Preferred, p.Valid} {
-			if t, ok := u.Time(); ok && t.After(now) && (next.IsZero() || t.Before(next)) {
-				next = t
-			}
+		preferred, _ := p.Preferred.Time() // zero for one without end
+		valid, _ := p.Valid.Time()
+		d.add(preferred)
+		d.add(valid)
+	}
+	for _, x := range s.content.Routes {
+		if end, ok := x.Valid.Time(); ok {
+			d.add(end.Add(time.Nanosecond - minLifetime)) // from then on less than minLifetime is left
 		}
 	}
-	return next
+	return d.at
 }
 
 // intervals are the MinRtrAdvInterval and MaxRtrAdvInterval of now: shorter than configured if a prefix with a Limit
@@ -290,20 +334,24 @@ func (s *Sender) pull(at time.Time) {
 }
 
 func (s *Sender) wake() time.Time {
-	if !s.up {
+	switch {
+	case !s.up:
 		return time.Time{}
+	case s.clashing():
+		return s.clash.until
 	}
-	wake := s.next
-	for _, w := range s.answers {
-		if wake.IsZero() || w.at.Before(wake) {
-			wake = w.at
-		}
-	}
-	for _, t := range []time.Time{s.expiry, s.tellAt} {
+	var wake time.Time
+	pull := func(t time.Time) {
 		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
 			wake = t
 		}
 	}
+	pull(s.next)
+	for _, w := range s.answers {
+		pull(w.at)
+	}
+	pull(s.expiry)
+	pull(s.tellAt)
 	return wake
 }
 
@@ -348,7 +396,7 @@ func (s *Sender) sendMulticast(now time.Time, a *Actions) {
 
 // send sends one RA, last or not, to all of to.
 func (s *Sender) send(now time.Time, last bool, to []netip.Addr, a *Actions) {
-	s.told.prune(now)
+	s.news = s.told.prune(now) || s.news
 	m := s.compose(now, last)
 	parts, err := m.Split()
 	if err != nil {
@@ -382,7 +430,7 @@ func (s *Sender) receive(now time.Time, ev Received, a *Actions) {
 	case ev.Data[0] == TypeRouterSolicitation:
 		drop = s.receiveRS(now, src, ev)
 	case ev.Data[0] == TypeRouterAdvertisement:
-		drop = s.receiveRA(src, ev, a)
+		drop = s.receiveRA(now, src, ev, a)
 	}
 	if drop != Accepted {
 		s.dropped[drop]++
@@ -444,29 +492,6 @@ func (s *Sender) takeSolicited(now time.Time) bool {
 // "the router sent a multicast Router Advertisement within the last MIN_DELAY_BETWEEN_RAS seconds".
 func (s *Sender) answerAll(now time.Time, delay time.Duration) {
 	s.pull(s.earliest(now).Add(delay))
-}
-
-// receiveRA only looks: there should be one RA owner for each LAN.
-func (s *Sender) receiveRA(src netip.Addr, ev Received, a *Actions) DropReason {
-	m, _, drop := ParseRA(src, ev.HopLimit, ev.Data)
-	if drop != Accepted {
-		return drop
-	}
-	msg := "another router advertises on this LAN"
-	ll, haveLL := m.sourceLinkLayer()
-	if src == s.linkLocal {
-		if !s.haveMAC || !haveLL || ll == SourceLinkLayer(s.mac) {
-			return OwnMessage
-		}
-		msg = "another router uses our link-local address"
-	}
-	s.foreign++
-	if len(s.routers) < maxRouters && !slices.Contains(s.routers, src) {
-		s.routers = append(s.routers, src)
-		a.Notes = append(a.Notes, note.New(note.Warn, msg, "from", src.String(),
-			"router_lifetime", strconv.Itoa(int(m.RouterLifetime))))
-	}
-	return Accepted
 }
 
 func sameNote(a, b note.Note) bool { return a.Msg == b.Msg && a.Detail() == b.Detail() }

@@ -21,11 +21,17 @@ const (
 	kindServer
 	kindDomain
 	kindResolver
+	kindRoute
+	kindPREF64
+	kindPortal
 	numKinds
 )
 
+// kindNames are those of Record.Kind.
+var kindNames = [numKinds]string{"prefix", "rdnss", "dnssl", "encrypted dns", "route", "pref64", "captive portal"}
+
 // key is the identity of something that hosts were told of: a prefix, a DNS server (as a /128), a search
-// domain or the name of an encrypted resolver.
+// domain, the name of an encrypted resolver, a URI.
 type key struct {
 	kind   kind
 	prefix netip.Prefix
@@ -34,20 +40,30 @@ type key struct {
 
 func serverKey(a netip.Addr) key { return key{kind: kindServer, prefix: netip.PrefixFrom(a, 128)} }
 
+// name is the identity as text.
+func (k key) name() string {
+	switch k.kind {
+	case kindServer:
+		return k.prefix.Addr().String()
+	case kindPrefix, kindRoute, kindPREF64:
+		return k.prefix.String()
+	}
+	return k.domain
+}
+
 // entry is what hosts were told of one thing. It comes into being with the first RA that carries
 // it; from then on the thing is in every RA, if it is no longer true with lifetime 0 (RFC 9096
 // section 3.5), until no host can hold it.
 type entry struct {
 	key
-	onLink, autonomous bool         // of a prefix: as last told, kept when it is withdrawn
-	resolver           EncryptedDNS // as last told: systemd 257 does not read a withdrawal without addresses
-	preferred, valid   time.Time    // the ends as the last RA gave them; zero when it withdrew
-	hold               time.Time    // the latest end that any RA gave: a host may hold it until then
-	live               bool         // the last RA that somebody got had a lifetime for it
+	onLink, autonomous, dhcpv6PD bool         // of a prefix: as last told, kept when it is withdrawn
+	resolver                     EncryptedDNS // as last told: systemd 257 does not read a withdrawal without addresses
+	preferred, valid             time.Time    // the ends as the last RA gave them; zero when it withdrew
+	hold                         time.Time    // the latest end that any RA gave: a host may hold it until then
+	live                         bool         // the last RA that somebody got had a lifetime for it
 }
 
 // table is everything ever advertised that a host may still hold, in the order of first telling.
-// For stable storage, the records are (kind, identity, flags, hold).
 type table []entry
 
 func (t table) find(k key) *entry {
@@ -59,30 +75,38 @@ func (t table) find(k key) *entry {
 	return nil
 }
 
-// tell notes that hosts got lifetimes for k.
-func (t *table) tell(now time.Time, k key, preferred, valid uint32, onLink, autonomous bool) {
-	e := t.find(k)
+// tell notes that hosts got lifetimes for what e says. news: a record on disk would be another.
+func (t *table) tell(now time.Time, told entry, preferred, valid uint32) (news bool) {
+	e := t.find(told.key)
 	if e == nil {
-		*t = append(*t, entry{key: k})
+		*t = append(*t, entry{key: told.key})
 		e = &(*t)[len(*t)-1]
 	}
-	e.onLink, e.autonomous = onLink, autonomous
+	news = !e.live || e.onLink != told.onLink || e.autonomous != told.autonomous
+	e.onLink, e.autonomous, e.dhcpv6PD, e.resolver = told.onLink, told.autonomous, told.dhcpv6PD, told.resolver
 	e.preferred = now.Add(time.Duration(preferred) * time.Second)
 	e.valid = now.Add(time.Duration(valid) * time.Second)
-	if e.hold.Before(e.valid) {
-		e.hold = e.valid
-	}
+	e.hold = later(e.hold, e.valid)
 	e.live = true
+	return news
 }
 
-// withdraw notes that hosts got lifetime 0 for e.
-func (e *entry) withdraw() {
+// withdraw notes that hosts got lifetime 0 for e. A captive portal has no lifetime: it counts as held for as long as
+// anything else could be.
+func (e *entry) withdraw(now time.Time) (news bool) {
+	if e.live && e.kind == kindPortal {
+		e.hold = now.Add(NDValidLimit)
+	}
+	news = e.live
 	e.preferred, e.valid, e.live = time.Time{}, time.Time{}, false
+	return news
 }
 
 // prune forgets what was withdrawn and no host can hold any more.
-func (t *table) prune(now time.Time) {
+func (t *table) prune(now time.Time) (news bool) {
+	n := len(*t)
 	*t = slices.DeleteFunc(*t, func(e entry) bool { return !e.live && !e.hold.After(now) })
+	return len(*t) < n
 }
 
 // limit keeps at most maxStale entries of each kind that are not in tr; those that hosts forget
@@ -103,10 +127,7 @@ func (t *table) limit(tr truth) []note.Note {
 			if stale <= maxStale {
 				break
 			}
-			what := (*t)[first].domain
-			if k == kindPrefix || k == kindServer {
-				what = (*t)[first].prefix.String()
-			}
+			what := (*t)[first].name()
 			notes = append(notes, note.New(note.Warn, "too many stale announcements: no longer withdrawn", "prefix", what))
 			*t = slices.Delete(*t, first, first+1)
 		}
@@ -114,150 +135,78 @@ func (t *table) limit(tr truth) []note.Note {
 	return notes
 }
 
-// compose makes the RA of now out of what is true and what must be withdrawn. It changes nothing.
-// A last RA has router lifetime 0, and our DNS, which is reachable only through us, with lifetime 0;
-// prefixes stay as they are, since hosts may go on talking to each other.
-func (s *Sender) compose(now time.Time, last bool) RouterAdvertisement {
-	tr := s.truth(now)
-	m := RouterAdvertisement{CurHopLimit: curHopLimit, Managed: tr.managed, OtherConfig: tr.other}
-	mostRouter, mostDNS := s.limits(now)
-	if tr.router && !last {
-		m.RouterLifetime, m.Preference = uint16(seconds(mostRouter)), tr.preference
-	}
-	if s.haveMAC {
-		m.Options = append(m.Options, SourceLinkLayer(s.mac))
-	}
-	if tr.mtu != 0 {
-		m.Options = append(m.Options, MTU(tr.mtu))
-	}
-	var longest uint32
-	for _, p := range s.content.Prefixes {
-		o := PrefixInformation{Prefix: p.Prefix, OnLink: p.OnLink, Autonomous: p.Autonomous}
-		if o.Preferred, o.Valid = p.left(now); o.Valid > 0 {
-			longest = max(longest, o.Valid)
-			m.Options = append(m.Options, o)
+// lost are the notes on prefixes of before that are no longer true: the first content takes them back.
+func (t table) lost(tr truth) []note.Note {
+	var notes []note.Note
+	for i := range t {
+		if e := &t[i]; e.kind == kindPrefix && e.live && !tr.has(e.key) {
+			notes = append(notes, note.New(note.Info, "prefix of before withdrawn", "prefix", e.name()))
 		}
 	}
-	var oldServers []netip.Addr
-	var oldDomains []string
-	var oldResolvers []EncryptedDNS
-	for _, e := range s.told {
-		switch {
-		case tr.has(e.key):
-		case e.kind == kindPrefix:
-			m.Options = append(m.Options, PrefixInformation{Prefix: e.prefix, OnLink: e.onLink, Autonomous: e.autonomous})
-		case e.kind == kindServer:
-			oldServers = append(oldServers, e.prefix.Addr())
-		case e.kind == kindResolver:
-			oldResolvers = append(oldResolvers, e.resolver)
-		default:
-			oldDomains = append(oldDomains, e.domain)
-		}
-	}
-	dns := s.dnsLifetime(now, longest, mostDNS)
-	if last {
-		dns = 0
-	}
-	m.Options = appendDNS(m.Options, dns, tr.rdnss, tr.dnssl)
-	m.Options = appendDNS(m.Options, 0, oldServers, oldDomains)
-	m.Options = appendResolvers(m.Options, dns, tr.resolvers)
-	m.Options = appendResolvers(m.Options, 0, oldResolvers)
-	return m
-}
-
-// limits are the most that hosts are told of the router and of DNS: no more than of the prefix, if all that lead there
-// have a Limit. ULA leads to DNS only.
-func (s *Sender) limits(now time.Time) (router, dns time.Duration) {
-	for _, p := range s.content.Prefixes {
-		if _, valid := p.left(now); valid == 0 {
-			continue
-		}
-		dns = max(dns, p.most())
-		if !ula.Contains(p.Prefix.Addr()) {
-			router = max(router, p.most())
-		}
-	}
-	if dns == 0 {
-		dns = NDValidLimit
-	}
-	return min(router, NDPreferredLimit), dns
-}
-
-// dnsLifetime follows the longest valid prefix up to NDValidLimit (RFC 9096 section 3.4) but is never
-// less than the router lifetime or three times MaxRtrAdvInterval (RFC 8106 section 5.1): hosts drop
-// short ones, and what goes away is withdrawn by name anyway. Where all prefixes have a Limit it is no more
-// than the longest of them.
-func (s *Sender) dnsLifetime(now time.Time, longestValid uint32, most time.Duration) uint32 {
-	_, interval := s.intervals(now)
-	return max(longestValid, seconds(min(most, NDPreferredLimit)), seconds(3*interval))
-}
-
-// dnsslRoom is how long one DNSSL option may get: four of the longest names, and far from MaxOptions.
-const dnsslRoom = 1024
-
-func appendDNS(opts []Option, lifetime uint32, servers []netip.Addr, domains []string) []Option {
-	if len(servers) > 0 {
-		opts = append(opts, RDNSS{Lifetime: lifetime, Servers: servers})
-	}
-	for len(domains) > 0 {
-		n := 1
-		for n < len(domains) && (DNSSL{Domains: domains[:n+1]}).wireLen() <= dnsslRoom {
-			n++
-		}
-		opts = append(opts, DNSSL{Lifetime: lifetime, Domains: domains[:n]})
-		domains = domains[n:]
-	}
-	return opts
-}
-
-func appendResolvers(opts []Option, lifetime uint32, resolvers []EncryptedDNS) []Option {
-	for _, d := range resolvers {
-		opts = append(opts, EncryptedDNSOption{lifetime, d})
-	}
-	return opts
+	return notes
 }
 
 // record notes in the table what the RA m, sent now, has told.
 func (s *Sender) record(now time.Time, m RouterAdvertisement) {
-	tell := func(k key, preferred, valid uint32, onLink, autonomous bool) {
+	tell := func(told entry, preferred, valid uint32) {
 		if valid > 0 {
-			s.told.tell(now, k, preferred, valid, onLink, autonomous)
-		} else if e := s.told.find(k); e != nil {
-			e.withdraw()
+			s.news = s.told.tell(now, told, preferred, valid) || s.news
+		} else if e := s.told.find(told.key); e != nil {
+			s.news = e.withdraw(now) || s.news
+			e.resolver = told.resolver
 		}
 	}
 	for _, o := range m.Options {
 		switch o := o.(type) {
 		case PrefixInformation:
-			tell(key{kind: kindPrefix, prefix: o.Prefix}, o.Preferred, o.Valid, o.OnLink, o.Autonomous)
+			tell(entry{key: key{kind: kindPrefix, prefix: o.Prefix}, onLink: o.OnLink, autonomous: o.Autonomous,
+				dhcpv6PD: o.DHCPv6PD}, o.Preferred, o.Valid)
+		case RouteInformation:
+			tell(entry{key: key{kind: kindRoute, prefix: o.Prefix}}, 0, o.Lifetime)
+		case PREF64:
+			tell(entry{key: key{kind: kindPREF64, prefix: o.Prefix}}, 0, o.Lifetime)
 		case RDNSS:
 			for _, a := range o.Servers {
-				tell(serverKey(a), 0, o.Lifetime, false, false)
+				tell(entry{key: serverKey(a)}, 0, o.Lifetime)
 			}
 		case DNSSL:
 			for _, d := range o.Domains {
-				tell(key{kind: kindDomain, domain: d}, 0, o.Lifetime, false, false)
+				tell(entry{key: key{kind: kindDomain, domain: d}}, 0, o.Lifetime)
 			}
 		case EncryptedDNSOption:
-			k := key{kind: kindResolver, domain: o.Name}
-			tell(k, 0, o.Lifetime, false, false)
-			if e := s.told.find(k); e != nil {
-				e.resolver = o.EncryptedDNS
-			}
+			tell(entry{key: key{kind: kindResolver, domain: o.Name}, resolver: o.EncryptedDNS}, 0, o.Lifetime)
+		case CaptivePortal:
+			s.recordPortal(now, string(o))
 		}
 	}
+	s.told.prune(now) // what ends in this instant and was withdrawn by this RA is in no record any more
 	s.spoken = true
 	s.toldLifetime, s.toldMTU = m.RouterLifetime, s.content.LinkMTU
 }
 
-// Announced is what hosts were last told, for the status page. Before the first RA it is empty.
+// recordPortal: a portal replaces the one before; Unrestricted takes it back, and leaves nothing to be taken back.
+func (s *Sender) recordPortal(now time.Time, uri string) {
+	if uri == Unrestricted {
+		for i := range s.told {
+			if e := &s.told[i]; e.kind == kindPortal {
+				s.news = e.withdraw(now) || s.news
+			}
+		}
+		return
+	}
+	s.told = slices.DeleteFunc(s.told, func(e entry) bool { return e.kind == kindPortal && e.domain != uri })
+	s.news = s.told.tell(now, entry{key: key{kind: kindPortal, domain: uri}}, 0, 0) || s.news
+}
+
+// Announced is what hosts were last told, for the status page. Before the first RA it is what Restored brought.
 func (s *Sender) Announced(now time.Time) Announced {
-	a := Announced{RouterLifetime: s.toldLifetime, LinkMTU: s.toldMTU}
+	a := Announced{RouterLifetime: s.toldLifetime, LinkMTU: s.toldMTU, Managed: s.said.managed, OtherConfig: s.said.other}
 	left := func(t time.Time) time.Duration { return max(0, t.Sub(now)) }
 	for _, e := range s.told {
 		switch {
 		case e.kind == kindPrefix:
-			p := AnnouncedPrefix{Prefix: e.prefix, OnLink: e.onLink, Autonomous: e.autonomous, Stale: !e.live, Held: left(e.hold)}
+			p := AnnouncedPrefix{Prefix: e.prefix, OnLink: e.onLink, Autonomous: e.autonomous, DHCPv6PD: e.dhcpv6PD,
+				Stale: !e.live, Held: left(e.hold)}
 			if e.live {
 				p.Preferred, p.Valid = left(e.preferred), left(e.valid)
 			}
@@ -267,6 +216,12 @@ func (s *Sender) Announced(now time.Time) Announced {
 			a.RDNSS = append(a.RDNSS, e.prefix.Addr())
 		case e.kind == kindResolver:
 			a.EncryptedDNS = append(a.EncryptedDNS, e.domain)
+		case e.kind == kindRoute:
+			a.Routes = append(a.Routes, e.prefix)
+		case e.kind == kindPREF64:
+			a.PREF64 = e.prefix
+		case e.kind == kindPortal:
+			a.CaptivePortal = e.domain
 		default:
 			a.DNSSL = append(a.DNSSL, e.domain)
 		}
