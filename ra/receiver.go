@@ -64,6 +64,8 @@ type Learned struct {
 	Managed     bool // M flag: addresses by DHCPv6
 	OtherConfig bool // O flag: other configuration by DHCPv6
 	Routers     []LearnedRouter
+	DNS         []netip.Addr // by RDNSS options, those that a LAN can reach
+	Search      []string     // by DNSSL options
 }
 
 // LearnedRouter is one router as its last RA gave it.

@@ -3,38 +3,27 @@
 package router
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
 
+	"oasis6/config"
 	"oasis6/dataplane"
 	"oasis6/internal/note"
 	"oasis6/ra"
 )
 
-// lan is one LAN: its interface as last seen, its ND socket, its sender.
+// lan is one LAN: its interface as last seen, its sockets, its sender.
 type lan struct {
-	name   string
-	link   dataplane.Link
-	seen   bool // link is the kernel's word, not our ignorance
-	sender *ra.Sender
-	wake   time.Time
-	conn   dataplane.Conn
-	reader chan struct{} // closed when the goroutine that reads conn has ended
-	open   retry         // of opening conn
-	err    string        // why conn is not open, in words
-	told   ra.Content    // what the sender has
-}
-
-// ndMessage is a message, or the end, of one LAN's socket.
-type ndMessage struct {
-	lan  *lan
-	conn dataplane.Conn
-	msg  dataplane.Received
-	err  error
+	name    string
+	link    dataplane.Link
+	seen    bool // link is the kernel's word, not our ignorance
+	sender  *ra.Sender
+	wake    time.Time
+	sockets [numServices]socket
+	told    ra.Content // what the sender has
+	dns     dnsProbe
 }
 
 // Final RAs are sent to LANs that the box leaves for good only.
@@ -54,7 +43,7 @@ func (r *Router) setLANs(now time.Time) {
 			lans = append(lans, r.lans[i])
 			continue
 		}
-		lans = append(lans, &lan{name: c.Interface, sender: ra.NewSender(ra.Config{Resumed: r.resuming}, r.opt.Rand)})
+		lans = append(lans, r.newLAN(now, c.Interface))
 	}
 	for _, l := range r.lans {
 		if !slices.Contains(lans, l) {
@@ -62,6 +51,18 @@ func (r *Router) setLANs(now time.Time) {
 		}
 	}
 	r.lans = lans
+}
+
+// newLAN makes the LAN with what hosts were told by an earlier process.
+func (r *Router) newLAN(now time.Time, name string) *lan {
+	l := &lan{name: name, sender: ra.NewSender(ra.Config{Resumed: r.resuming}, r.opt.Rand)}
+	for i := range l.sockets {
+		l.sockets[i].service = service(i)
+	}
+	if records := r.memory.lans[name]; len(records) > 0 {
+		r.stepLAN(now, l, ra.Restored{Records: records})
+	}
+	return l
 }
 
 // watched names the interfaces whose changes the loop must hear of.
@@ -158,12 +159,14 @@ func (r *Router) onLink(now time.Time, link dataplane.Link) {
 			r.info("LAN "+is, "iface", l.name)
 		}
 		if old.Index != link.Index || old.LinkLocal != link.LinkLocal {
-			l.closeConn() // it belongs to the interface and the source address of before
+			l.close() // they belong to the interface and the source address of before
 		}
 		if old.Exists != link.Exists || old.MTU != link.MTU || old.Index != link.Index {
 			r.replan = true
 		}
-		l.open.reset()
+		for i := range l.sockets {
+			l.sockets[i].retry.reset()
+		}
 		r.serveLAN(now, l)
 	}
 }
@@ -175,77 +178,53 @@ func lanState(l dataplane.Link) string {
 		return "missing"
 	case !l.Up:
 		return "no carrier"
+	case l.Taken.IsValid() && !l.LinkLocal.IsValid():
+		return "duplicate link-local"
 	case !l.LinkLocal.IsValid():
 		return "no link-local"
 	}
 	return "up"
 }
 
-// serveLAN opens the socket when the link allows it and tells the sender how the link is.
+// serveLAN opens the sockets when the link allows it and tells the sender how the link is.
 func (r *Router) serveLAN(now time.Time, l *lan) {
 	if lanState(l.link) != "up" {
 		r.stepLAN(now, l, ra.LinkDown{})
 		return
 	}
-	if l.conn == nil {
-		conn, err := r.opt.Plane.OpenND(l.name)
-		if err != nil {
-			if l.err != err.Error() {
-				r.warn("no Router Advertisements on LAN", "iface", l.name, "err", err.Error())
-			}
-			l.err = err.Error()
-			l.open.failed(now, r.opt.Rand())
-			return
-		}
-		l.err = ""
-		l.open.reset()
-		l.conn = conn
-		l.reader = make(chan struct{})
-		go r.readND(l, conn, l.reader)
+	if dhcp := &l.sockets[serviceDHCPv6]; r.serves(l) {
+		r.openSocket(now, l, dhcp)
+	} else {
+		dhcp.close()
+		dhcp.err = ""
+		dhcp.retry.reset()
 	}
-	r.stepLAN(now, l, ra.LinkUp{MAC: l.link.MAC, HasMAC: l.link.HasMAC, LinkLocal: l.link.LinkLocal})
-}
-
-// readND turns one socket into events until it is closed.
-func (r *Router) readND(l *lan, conn dataplane.Conn, ended chan struct{}) {
-	defer close(ended)
-	for {
-		msg, err := conn.Receive()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		select {
-		case r.nd <- ndMessage{lan: l, conn: conn, msg: msg, err: err}:
-		case <-r.done:
-			return
-		}
-		if err != nil {
-			return
-		}
+	nd := &l.sockets[serviceND]
+	if r.openSocket(now, l, nd); nd.conn != nil {
+		r.stepLAN(now, l, ra.LinkUp{MAC: l.link.MAC, HasMAC: l.link.HasMAC, LinkLocal: l.link.LinkLocal})
 	}
 }
 
-func (r *Router) onND(now time.Time, m ndMessage) {
-	if m.conn != m.lan.conn {
-		return // the last word of a socket that was replaced
-	}
-	if m.err != nil {
-		r.warn("ND socket failed, opening it again", "iface", m.lan.name, "err", m.err.Error())
-		m.lan.closeConn()
-		m.lan.err = m.err.Error()
-		m.lan.open.failed(now, r.opt.Rand())
-		return
-	}
-	r.stepLAN(now, m.lan, ra.Received{Src: m.msg.Src, HopLimit: m.msg.HopLimit, Data: m.msg.Data})
+// serves says whether a LAN is to have a DHCPv6 server.
+func (r *Router) serves(l *lan) bool {
+	return slices.ContainsFunc(r.cfg.LANs, func(c config.LAN) bool {
+		return c.Interface == l.name && c.DHCPv6 != config.DHCPv6Off
+	})
+}
+
+func (r *Router) onND(now time.Time, l *lan, m dataplane.Received) {
+	r.stepLAN(now, l, ra.Received{Src: m.Src, HopLimit: m.HopLimit, Data: m.Data})
 }
 
 func (r *Router) tickLAN(now time.Time, l *lan) {
 	if !l.wake.IsZero() && !l.wake.After(now) {
 		r.stepLAN(now, l, ra.Tick{})
 	}
-	if !l.open.at.IsZero() && l.open.due(now) {
-		l.open.at = time.Time{}
-		r.serveLAN(now, l)
+	for i := range l.sockets {
+		if again := &l.sockets[i].retry; !again.at.IsZero() && again.due(now) {
+			again.at = time.Time{}
+			r.serveLAN(now, l)
+		}
 	}
 }
 
@@ -286,16 +265,29 @@ func (r *Router) neighbors(iface string) []netip.Addr {
 
 func (r *Router) stepLAN(now time.Time, l *lan, ev ra.Event) {
 	a := l.sender.Step(now, ev)
+	if a.Persist {
+		r.memory.changed(now, l.name, l.sender.Records(now))
+		if r.memory.due(now) {
+			r.saveMemory(now)
+		}
+	}
 	for _, d := range a.Send {
-		if l.conn == nil {
-			break
-		}
-		if err := l.conn.Send(d.To, d.Data); err != nil {
-			r.log.Debug("RA not sent", "iface", l.name, "to", d.To, "err", err)
-		}
+		r.send(l, &l.sockets[serviceND], d.To, d.Data)
 	}
 	l.wake = a.Wake
 	r.notes(a.Notes, note.Attr{Key: "iface", Value: l.name})
+}
+
+// saveMemory writes what hosts have been told. Without it they are told all the same: it only matters after a crash.
+func (r *Router) saveMemory(now time.Time) {
+	err := r.memory.save(now)
+	if err != nil && r.memory.reported == "" {
+		r.warn("advertised prefixes not saved: a crash may leave them to hosts", "err", err.Error())
+	}
+	r.memory.reported = ""
+	if err != nil {
+		r.memory.reported = err.Error()
+	}
 }
 
 // dropLAN takes a LAN out of service while the box goes on: its prefixes die with it.
@@ -307,19 +299,18 @@ func (r *Router) dropLAN(now time.Time, l *lan) {
 // endLAN takes a LAN out of service.
 func (r *Router) endLAN(now time.Time, l *lan, e ending) {
 	r.stepLAN(now, l, ra.Stop{Final: bool(e)})
-	l.closeConn()
+	l.close()
 }
 
 func (r *Router) closeLANs() {
 	for _, l := range r.lans {
-		l.closeConn()
+		l.close()
 	}
 }
 
-// closeConn closes the socket; its reader ends by itself, at the latest with the loop.
-func (l *lan) closeConn() {
-	if l.conn != nil {
-		_ = l.conn.Close() // nothing can be done about a socket that does not close
-		l.conn = nil
+// close closes the sockets.
+func (l *lan) close() {
+	for i := range l.sockets {
+		l.sockets[i].close()
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"oasis6/config"
-	"oasis6/dhcpv6/client"
 	"oasis6/internal/lifetime"
 )
 
@@ -20,15 +19,11 @@ type Subnet struct {
 	Preferred   lifetime.Until
 	Valid       lifetime.Until
 	Unconfirmed bool // as in Delegation
+	Roomy       bool // out of a delegation that has a prefix for every host
 }
 
 // limit is how far ahead hosts are told of the subnet; 0: as far as its lifetimes go.
-func (s Subnet) limit() time.Duration {
-	if s.Unconfirmed {
-		return client.UnconfirmedLifetime
-	}
-	return 0
-}
+func (s Subnet) limit() time.Duration { return unconfirmedLimit(s.Unconfirmed) }
 
 // layout gives each LAN a /64 of each delegation, as far as they go (RFC 7084 WPD-2, WPD-3, L-2).
 //
@@ -69,7 +64,7 @@ func (p *planner) layout() (subnets [][]Subnet) {
 			give(group, func(int) (netip.Prefix, bool) { return f.free() })
 		}
 		for i, s := range got {
-			subnets[i] = append(subnets[i], Subnet{Prefix: s, Address: firstOf(s), Preferred: d.Preferred, Valid: d.Valid, Unconfirmed: d.Unconfirmed})
+			subnets[i] = append(subnets[i], Subnet{Prefix: s, Address: firstOf(s), Preferred: d.Preferred, Valid: d.Valid, Unconfirmed: d.Unconfirmed, Roomy: d.Prefix.Bits() <= shortEnoughForP})
 		}
 	}
 	p.unfit(subnets)

@@ -10,7 +10,9 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/dhcpv6"
 	"oasis6/dhcpv6/client"
+	"oasis6/dhcpv6/server"
 	"oasis6/internal/lifetime"
 	"oasis6/ra"
 )
@@ -28,8 +30,12 @@ type Facts struct {
 	// be corrected in a moment, and the correction would have to wait for the floor between two RAs.
 	Undecided   bool
 	Delegations []Delegation
-	Addresses   []Address   // of the tunnel, by DHCPv6
-	Info        client.Info // learned by DHCPv6
+	Addresses   []Address        // of the tunnel, by DHCPv6
+	Info        client.Info      // learned by DHCPv6
+	Learned     ra.Learned       // from the routers on the tunnel
+	AnswersDNS  map[string]bool  // by LAN: something on the box answers DNS there
+	ULA         netip.Prefix     // the site's own /48; zero: none
+	Bindings    []server.Binding // of clients of the LANs' DHCPv6 server
 	Links       map[string]dataplane.Link
 	// Told are the prefixes that hosts of a LAN may hold, by interface, whether or not they are still ours.
 	Told map[string][]Told
@@ -63,6 +69,8 @@ type Address struct {
 type Plan struct {
 	Desired dataplane.Desired
 	LANs    []LANPlan
+	// Pools are what routers behind the LANs get prefixes of.
+	Pools []server.Pool
 	// Wake is the next instant at which the same facts would give another plan: a lifetime ends.
 	Wake time.Time
 	// Duplicates are assigned addresses that the box has already, on a LAN or from the configuration.
@@ -73,10 +81,12 @@ type Plan struct {
 
 // LANPlan is what one LAN gets.
 type LANPlan struct {
-	Iface   string
-	Silent  bool // tell hosts nothing yet
-	Content ra.Content
-	Subnets []Subnet
+	Iface     string
+	Silent    bool // tell hosts nothing yet
+	Content   ra.Content
+	Server    server.Link // what its DHCPv6 server gives; no name: it has none
+	Subnets   []Subnet    // those of the delegations first, in their order
+	DNSSource DNSSource
 }
 
 // Metrics of our routes. Ours must lose against a more specific one of the same prefix that the kernel
@@ -98,8 +108,10 @@ func Make(f Facts, now time.Time) Plan {
 	p.tunnel()
 	p.delegations()
 	p.lans()
+	p.pools()
 	p.assigned()
 	p.firewall()
+	p.routed()
 	p.stale()
 	return p.Plan
 }
@@ -242,98 +254,6 @@ func (p *planner) inAnother(i int) bool {
 	return false
 }
 
-func (p *planner) lans() {
-	internet := p.leadsToInternet()
-	if !internet {
-		p.problem("AllowedIPs of the hub do not cover ::/0: hosts get no default route")
-	}
-	subnets := p.layout()
-	for i, lan := range p.f.Config.LANs {
-		p.Desired.LANs = append(p.Desired.LANs, lan.Interface)
-		lp := LANPlan{Iface: lan.Interface, Silent: p.f.Undecided, Subnets: subnets[i]}
-		preferred := false
-		for _, s := range lp.Subnets {
-			over := s.Preferred.Over(p.now)
-			preferred = preferred || !over
-			p.address(dataplane.Address{Iface: lan.Interface, Prefix: netip.PrefixFrom(s.Address, subnetBits), Deprecated: over})
-			lp.Content.Prefixes = append(lp.Content.Prefixes, ra.Prefix{
-				Prefix: s.Prefix, OnLink: true, Autonomous: true, Preferred: s.Preferred, Valid: s.Valid, Limit: s.limit(),
-			})
-		}
-		lp.Content.DefaultRouter = internet && preferred && p.f.TunnelAlive
-		lp.Content.Preference = preference(lan.Preference)
-		lp.Content.LinkMTU = p.linkMTU(lan.Interface)
-		lp.Content.RDNSS = p.rdnss(lan, lp.Subnets)
-		lp.Content.DNSSL = p.dnssl(lan)
-		lp.Content.EncryptedDNS = p.encryptedDNS(lan)
-		p.LANs = append(p.LANs, lp)
-	}
-}
-
-func preference(s string) ra.Preference {
-	switch s {
-	case "high":
-		return ra.High
-	case "low":
-		return ra.Low
-	}
-	return ra.Medium
-}
-
-// linkMTU is what hosts are told: the tunnel is the only way out, so its MTU saves them path MTU discovery.
-func (p *planner) linkMTU(iface string) uint32 {
-	mtu := p.f.TunnelMTU
-	if l := p.f.Links[iface]; l.MTU != 0 && l.MTU < mtu {
-		mtu = l.MTU
-	}
-	return uint32(max(mtu, 0))
-}
-
-func (p *planner) rdnss(lan config.LAN, subnets []Subnet) []netip.Addr {
-	switch lan.RDNSSMode {
-	case config.RDNSSOff:
-		return nil
-	case config.RDNSSAddresses:
-		return lan.RDNSS
-	case config.RDNSSSelf:
-		var out []netip.Addr
-		for _, s := range subnets {
-			if !s.Preferred.Over(p.now) {
-				out = append(out, s.Address)
-			}
-		}
-		return out
-	}
-	if dns := p.f.Config.Interface.DNS; len(dns) > 0 {
-		return dns
-	}
-	return p.f.Info.DNS
-}
-
-// encryptedDNS are the resolvers that the hub's DHCPv6 server named, where its plain ones are passed on too.
-func (p *planner) encryptedDNS(lan config.LAN) (out []ra.EncryptedDNS) {
-	if lan.RDNSSMode != config.RDNSSAuto || len(p.f.Config.Interface.DNS) > 0 {
-		return nil
-	}
-	for _, e := range p.f.Info.EncryptedDNS {
-		out = append(out, ra.EncryptedDNS{Priority: e.Priority, Name: e.Name, Addrs: e.Addrs, Params: e.Params})
-	}
-	return out
-}
-
-func (p *planner) dnssl(lan config.LAN) []string {
-	if len(lan.DNSSL) > 0 {
-		return lan.DNSSL
-	}
-	if lan.RDNSSMode == config.RDNSSOff {
-		return nil
-	}
-	if s := p.f.Config.Interface.Search; len(s) > 0 {
-		return s
-	}
-	return p.f.Info.Search
-}
-
 func (p *planner) firewall() {
 	fw := dataplane.Firewall{
 		Tunnel: p.f.Config.Interface.Name,
@@ -343,7 +263,41 @@ func (p *planner) firewall() {
 	for _, d := range p.live {
 		fw.Delegations = append(fw.Delegations, d.Prefix)
 	}
+	if p.f.ULA.IsValid() {
+		fw.Local = []netip.Prefix{p.f.ULA}
+		p.route(dataplane.Route{Kind: dataplane.Unreachable, Dst: p.f.ULA, Metric: metricUnreachable})
+	}
+	for _, l := range p.LANs {
+		s := dataplane.LANSources{Iface: l.Iface}
+		for _, x := range l.Subnets {
+			s.OnLink = append(s.OnLink, x.Prefix)
+		}
+		fw.Sources = append(fw.Sources, s)
+	}
 	p.Desired.Firewall = fw
+}
+
+// routed leads to the routers behind the LANs, each by its own address on the link (RFC 9818, RFC 8987). What a client
+// has had taken back is answered for as a stale prefix is, as long as it may hold it.
+func (p *planner) routed() {
+	for _, b := range p.f.Bindings {
+		i := slices.IndexFunc(p.LANs, func(l LANPlan) bool { return l.Iface == b.Link })
+		if b.Type != dhcpv6.PD || i < 0 {
+			continue
+		}
+		for _, l := range b.Leases {
+			inLive := func(d Delegation) bool { return covers(d.Prefix, l.Prefix) }
+			switch {
+			case l.Valid.Over(p.now):
+			case l.Stale:
+				p.held(l.Prefix, l.Valid, dataplane.Route{Via: b.Peer, Iface: b.Link})
+			case slices.ContainsFunc(p.live, inLive):
+				p.route(dataplane.Route{Dst: l.Prefix, Via: b.Peer, Iface: b.Link, Metric: metricTunnel})
+				s := &p.Desired.Firewall.Sources[i]
+				s.Routed = append(s.Routed, l.Prefix)
+			}
+		}
+	}
 }
 
 // stale answers for prefixes that hosts may still hold but that are ours no longer: what comes from them is
@@ -351,34 +305,29 @@ func (p *planner) firewall() {
 func (p *planner) stale() {
 	for i, l := range p.LANs {
 		for _, told := range p.f.Told[l.Iface] {
-			if told.Held.Over(p.now) || slices.ContainsFunc(p.LANs[i].Subnets, func(s Subnet) bool { return s.Prefix == told.Prefix }) {
-				continue
-			}
-			p.until(told.Held)
-			if slices.ContainsFunc(p.live, func(d Delegation) bool { return d.Prefix.Overlaps(told.Prefix) }) {
-				continue // ours again, on another LAN or unassigned
-			}
-			if !slices.Contains(p.Desired.Firewall.Stale, told.Prefix) {
-				p.Desired.Firewall.Stale = append(p.Desired.Firewall.Stale, told.Prefix)
-				p.route(dataplane.Route{Dst: told.Prefix, Iface: l.Iface, Metric: metricStale})
+			if !slices.ContainsFunc(p.LANs[i].Subnets, func(s Subnet) bool { return s.Prefix == told.Prefix }) {
+				p.held(told.Prefix, told.Held, dataplane.Route{Iface: l.Iface})
 			}
 		}
 	}
 }
 
-// withdrawOnly is next without what a LAN was not told before: the content while the kernel refuses the plan.
-// What is gone must be told all the same, or hosts go on sending into nothing.
-func withdrawOnly(told, next ra.Content) ra.Content {
-	next.DefaultRouter = next.DefaultRouter && told.DefaultRouter
-	next.Prefixes = keep(next.Prefixes, func(x ra.Prefix) bool {
-		return slices.ContainsFunc(told.Prefixes, func(y ra.Prefix) bool { return x.Prefix == y.Prefix })
-	})
-	next.RDNSS = keep(next.RDNSS, func(x netip.Addr) bool { return slices.Contains(told.RDNSS, x) })
-	next.EncryptedDNS = keep(next.EncryptedDNS, func(x ra.EncryptedDNS) bool {
-		return slices.ContainsFunc(told.EncryptedDNS, func(y ra.EncryptedDNS) bool { return x.Name == y.Name })
-	})
-	next.DNSSL = keep(next.DNSSL, func(x string) bool { return slices.Contains(told.DNSSL, x) })
-	return next
+// held answers for one prefix that somebody behind the route may hold until then.
+func (p *planner) held(prefix netip.Prefix, until lifetime.Until, back dataplane.Route) {
+	if until.Over(p.now) {
+		return
+	}
+	p.until(until)
+	overlaps := func(q netip.Prefix) bool { return q.Overlaps(prefix) }
+	fw := &p.Desired.Firewall
+	if slices.ContainsFunc(fw.Delegations, overlaps) || slices.ContainsFunc(fw.Local, overlaps) {
+		return // ours again, on another LAN or unassigned
+	}
+	if !slices.Contains(fw.Stale, prefix) {
+		fw.Stale = append(fw.Stale, prefix)
+		back.Dst, back.Metric = prefix, metricStale
+		p.route(back)
+	}
 }
 
 // keep is the elements of list for which ok holds, in a new slice.

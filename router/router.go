@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"oasis6/config"
 	"oasis6/dataplane"
 	"oasis6/dhcpv6/client"
+	"oasis6/dhcpv6/server"
 	"oasis6/internal/lifetime"
 	"oasis6/ra"
 	"oasis6/status"
@@ -61,6 +63,9 @@ type Options struct {
 	State   string // folder of lease.json
 	Log     *slog.Logger
 	Version string
+	// ProbeDNS says whether something answers DNS at an address of the box. It is called on a goroutine of its own and
+	// returns with the context.
+	ProbeDNS func(ctx context.Context, server netip.Addr) bool
 	// Takeover: a predecessor of this boot left its kernel state behind, so the LAN is in service now
 	// and must not be told otherwise before the tunnel has been tried.
 	Takeover bool
@@ -93,9 +98,13 @@ type Router struct {
 	kept         kept // what an earlier process left, until the client has it
 	keptAddress  bool // it left an address
 	store        *store
+	memory       *lanMemory
+	ula          netip.Prefix // as the configuration wants it; zero: none
 	lans         []*lan
 	resuming     bool // LANs made now were served by a predecessor
-	nd           chan ndMessage
+	server       *lanServer
+	received     chan lanMessage
+	probed       chan dnsAnswer
 	unsent       [][]byte // DHCPv6 messages that wait until the plan of the same step is carried out
 	queries      chan chan status.Snapshot
 	done         chan struct{}
@@ -124,7 +133,8 @@ const takeoverGrace = 20 * time.Second
 func New(opt Options) (*Router, error) {
 	r := &Router{
 		opt: opt, cfg: opt.Config, log: opt.Log,
-		nd:       make(chan ndMessage, 64),
+		received: make(chan lanMessage, 64),
+		probed:   make(chan dnsAnswer),
 		queries:  make(chan chan status.Snapshot),
 		leaves:   make(chan struct{}),
 		done:     make(chan struct{}),
@@ -137,9 +147,18 @@ func New(opt Options) (*Router, error) {
 		r.aliveUntilBy = now.Add(takeoverGrace)
 	}
 	r.startDHCPv6(now)
+	r.memory = newLANMemory(opt.State, opt.Wall, opt.BootID)
+	if err := r.memory.load(now); err != nil {
+		r.warn("file of advertised prefixes unusable, starting without it", "err", err.Error())
+	}
+	r.setULA()
+	r.startServer(now)
 	r.resuming = opt.Takeover
 	r.setLANs(now)
 	r.resuming = false
+	r.memory.forget(now, func(name string) bool {
+		return slices.ContainsFunc(r.lans, func(l *lan) bool { return l.name == name })
+	})
 	return r, nil
 }
 
@@ -179,9 +198,12 @@ func (r *Router) Run(ctx context.Context) error {
 			if err := r.onPlane(now, ev); err != nil {
 				return err
 			}
-		case m := <-r.nd:
+		case m := <-r.received:
 			now = r.opt.Clock.Now()
-			r.onND(now, m)
+			r.onMessage(now, m)
+		case a := <-r.probed:
+			now = r.opt.Clock.Now()
+			r.onDNSAnswer(now, a)
 		case <-r.leaves:
 			now = r.opt.Clock.Now()
 			r.leave(now)
@@ -209,6 +231,8 @@ func (r *Router) settle(ctx context.Context, now time.Time) error {
 		r.applyPlan(ctx, now)
 	}
 	r.sendDHCPv6()
+	r.sendServer()
+	r.probeDNS(now)
 	if err := r.opt.Clock.Set(r.nextWake()); err != nil {
 		return fmt.Errorf("boot-clock timer: %w", err)
 	}
@@ -229,12 +253,18 @@ func (r *Router) nextWake() time.Time {
 	soonest(r.store.wake)
 	soonest(r.aliveUntilBy)
 	soonest(r.drift.wake())
+	soonest(r.memory.wake)
+	soonest(r.server.wake)
+	soonest(r.server.saveAt)
 	if r.reapply {
 		soonest(r.apply.at)
 	}
 	for _, l := range r.lans {
 		soonest(l.wake)
-		soonest(l.open.at)
+		soonest(l.dns.wake())
+		for i := range l.sockets {
+			soonest(l.sockets[i].retry.at)
+		}
 	}
 	return next
 }
@@ -262,6 +292,15 @@ func (r *Router) tick(now time.Time) {
 	if due(r.store.wake) {
 		r.saveLease(now)
 	}
+	if due(r.memory.wake) {
+		r.saveMemory(now)
+	}
+	if due(r.server.wake) {
+		r.stepServer(now, server.Tick{})
+	}
+	if due(r.server.saveAt) {
+		r.saveBindings(now)
+	}
 	for _, l := range r.lans {
 		r.tickLAN(now, l)
 	}
@@ -278,9 +317,14 @@ func (r *Router) facts(now time.Time) Facts {
 		TunnelAlive:     r.state == health.Up || (r.state != health.Down && !r.aliveUntilBy.IsZero()),
 		Links:           map[string]dataplane.Link{},
 		Told:            map[string][]Told{},
+		Learned:         r.receiver.Learned(),
+		ULA:             r.ula,
+		Bindings:        r.server.Bindings(now),
+		AnswersDNS:      map[string]bool{},
 	}
 	for _, l := range r.lans {
 		f.Links[l.name] = l.link
+		f.AnswersDNS[l.name] = l.dns.answers
 		for _, p := range l.sender.Announced(now).Prefixes {
 			f.Told[l.name] = append(f.Told[l.name], Told{p.Prefix, lifetime.At(now.Add(p.Held)), p.Stale})
 		}
@@ -310,6 +354,7 @@ func (r *Router) applyPlan(ctx context.Context, now time.Time) {
 	for i, l := range r.lans {
 		r.tellLAN(now, l, r.plan.LANs[i], err)
 	}
+	r.tellServer(now, r.plan, err)
 	if err == nil {
 		if r.applyErr != nil {
 			r.info("kernel state applied again")

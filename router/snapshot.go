@@ -24,13 +24,14 @@ const (
 func (r *Router) snapshot(now time.Time) status.Snapshot {
 	s := status.Snapshot{
 		Version: r.opt.Version, Role: "run",
-		UptimeS:  status.Seconds(now.Sub(r.started)),
-		Tunnel:   r.tunnelStatus(now),
-		Prefixes: r.prefixStatus(now),
-		DHCPv6:   r.dhcpStatus(now),
-		LANs:     r.lanStatus(now),
-		Sites:    []status.Site{},
-		Events:   r.events.Events(),
+		UptimeS:   status.Seconds(now.Sub(r.started)),
+		Tunnel:    r.tunnelStatus(now),
+		Prefixes:  r.prefixStatus(now),
+		DHCPv6:    r.dhcpStatus(now),
+		LANs:      r.lanStatus(now),
+		Neighbors: r.neighborStatus(),
+		Sites:     []status.Site{},
+		Events:    r.events.Events(),
 	}
 	s.Problems = r.problems(now)
 	s.Summary, s.Ready = r.summary(now, s.Problems)
@@ -53,35 +54,6 @@ func (r *Router) tunnelStatus(now time.Time) status.Tunnel {
 		Interface: t.Interface, PublicKey: t.PublicKey.String(), LinkLocal: t.LinkLocal.String(), MTU: t.MTU,
 		State: r.state.String(), Peers: []status.Peer{p},
 	}
-}
-
-func (r *Router) lanStatus(now time.Time) []status.LAN {
-	out := []status.LAN{}
-	for i, l := range r.lans {
-		told, stats := l.sender.Announced(now), l.sender.Stats()
-		s := status.LAN{
-			Interface: l.name, State: lanState(l.link), Prefixes: []status.LANPrefix{},
-			RouterLifetimeS: float64(told.RouterLifetime), RDNSS: []string{}, DNSSL: []string{}, MTU: int(told.LinkMTU),
-			RASent: stats.Sent, RSReceived: stats.RSReceived, Dropped: stats.Dropped, Hosts: []status.Host{},
-		}
-		for _, p := range told.Prefixes {
-			lp := status.LANPrefix{
-				Prefix: p.Prefix.String(), PreferredS: status.Seconds(p.Preferred), ValidS: status.Seconds(p.Valid), Stale: p.Stale,
-			}
-			for _, sub := range r.planLAN(i).Subnets {
-				if sub.Prefix == p.Prefix {
-					lp.Address = sub.Address.String()
-				}
-			}
-			s.Prefixes = append(s.Prefixes, lp)
-		}
-		for _, a := range told.RDNSS {
-			s.RDNSS = append(s.RDNSS, a.String())
-		}
-		s.DNSSL = append(s.DNSSL, told.DNSSL...)
-		out = append(out, s)
-	}
-	return out
 }
 
 // preferred says whether any delegation may still be used for something new.
@@ -113,17 +85,7 @@ func (r *Router) problems(now time.Time) []string {
 	}
 	ps = append(ps, r.plan.Problems...)
 	for _, l := range r.lans {
-		switch state := lanState(l.link); {
-		case !l.seen: // the first look at the kernel is on its way
-		case state == "missing":
-			add("LAN %s does not exist: waiting for it; create the bridge, or correct [LAN] Interface", l.name)
-		case state == "no carrier":
-			add("LAN %s has no carrier: is it up, and is a cable or a port in it?", l.name)
-		case state == "no link-local":
-			add("LAN %s has no link-local address yet: it comes when a port of the bridge is up, unless IPv6 is disabled on it", l.name)
-		case l.err != "":
-			add("no Router Advertisements on LAN %s: %s", l.name, l.err)
-		}
+		r.lanProblems(l, add)
 	}
 	if r.applyErr != nil {
 		add("the kernel refuses what the box needs: %s", oneLine(r.applyErr))
@@ -134,8 +96,11 @@ func (r *Router) problems(now time.Time) []string {
 	if r.reloads != "" {
 		add("last reload refused: %s", r.reloads)
 	}
-	if r.store.reported != "" {
-		add("state cannot be saved: %s", r.store.reported)
+	for _, why := range []string{r.store.reported, r.memory.reported, r.server.failed} {
+		if why != "" {
+			add("state cannot be saved: %s", why)
+			break
+		}
 	}
 	return ps
 }
@@ -205,7 +170,7 @@ func (r *Router) summary(now time.Time, problems []string) (string, bool) {
 	var working string
 	for i, l := range r.lans {
 		for _, s := range r.planLAN(i).Subnets {
-			if working == "" && lanState(l.link) == "up" && l.err == "" && !s.Preferred.Over(now) && r.planLAN(i).Content.DefaultRouter {
+			if working == "" && lanState(l.link) == "up" && l.sockets[serviceND].err == "" && l.sender.Clash() == "" && !s.Preferred.Over(now) && r.planLAN(i).Content.DefaultRouter {
 				working = fmt.Sprintf("%s on %s", s.Prefix, l.name)
 			}
 		}

@@ -24,7 +24,7 @@ func (r *Router) stop(ctx context.Context, now time.Time) error {
 		r.endLAN(now, l, forGood)
 	}
 	r.stepClient(now, client.Stop{})
-	r.saveLease(now)
+	r.saveAll(now)
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	if err := r.opt.Plane.Restore(ctx); err != nil {
@@ -84,7 +84,16 @@ func (r *Router) handOver(now time.Time) {
 		r.endLAN(now, l, forSuccessor)
 	}
 	r.stepClient(now, client.Stop{})
+	r.saveAll(now)
+}
+
+// saveAll writes what has been put off.
+func (r *Router) saveAll(now time.Time) {
 	r.saveLease(now)
+	if !r.memory.wake.IsZero() {
+		r.saveMemory(now)
+	}
+	r.saveBindings(now)
 }
 
 // reload takes a new configuration over, or refuses it whole and keeps the old one.
@@ -116,7 +125,11 @@ func (r *Router) take(now time.Time, cfg *config.Config) error {
 		r.newHub(now)
 	}
 	r.cfg = cfg
+	r.setULA()
 	r.setLANs(now)
+	for _, l := range r.lans {
+		r.serveLAN(now, l)
+	}
 	r.replan = true // plan and LANs must fit each other, whatever fails below
 	if err := r.opt.Plane.Watch(r.watched()); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"oasis6/dataplane/kernel"
 	"oasis6/internal/bootclock"
 	"oasis6/internal/control"
+	"oasis6/internal/dnsprobe"
 	"oasis6/router"
 	"oasis6/tun"
 )
@@ -112,6 +114,9 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err 
 		Version: buildVersion(), Takeover: plane.TookOver(), Commands: commands,
 		// A reload makes no key: a key file that has gone is a mistake, and a new identity would hide it.
 		Reload: func() (*config.Config, error) { return b.load() },
+		ProbeDNS: func(ctx context.Context, server netip.Addr) bool {
+			return dnsprobe.Answers(ctx, netip.AddrPortFrom(server, dnsprobe.Port))
+		},
 	})
 	if err != nil {
 		return err

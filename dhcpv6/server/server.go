@@ -51,6 +51,7 @@ type Link struct {
 type OnLink struct {
 	Prefix           netip.Prefix
 	Preferred, Valid lifetime.Until
+	Limit            time.Duration // as in Pool
 }
 
 // Pool is a delegation with what clients must not have of it.
@@ -58,6 +59,9 @@ type Pool struct {
 	Prefix           netip.Prefix
 	Taken            []netip.Prefix // subnets of our own LANs, what the hub excludes
 	Preferred, Valid lifetime.Until
+	// Limit is the most that clients are told at any moment for both lifetimes, while those of the delegation are not
+	// sure; T1 follows. 0: as far as they go.
+	Limit time.Duration
 	// Shortest is the shortest length of a prefix that one client may have, so that the first one does not get all; 0:
 	// four bits longer than the pool, but at most 64.
 	Shortest int

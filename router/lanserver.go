@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"time"
+
+	"oasis6/dataplane"
+	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/server"
+	"oasis6/internal/wgkey"
+)
+
+// Changes of bindings that are written at once, and then one for each refill: a class that comes into the room is
+// written name by name, a client that asks and gives back for ever does not wear the flash out.
+const (
+	bindingsBurst  = 64
+	bindingsRefill = 30 * time.Second
+)
+
+// lanServer is the DHCPv6 server of all LANs with what the machine is connected to.
+type lanServer struct {
+	*server.Server
+	content server.Content // what it has been told
+	wake    time.Time
+	unsent  []server.Datagram // wait until the plan of the same step is carried out
+	file    stateFile
+	wear    wear
+	pending *server.State // to be written at saveAt
+	saveAt  time.Time
+	failed  string // the last failure to write, so that it is logged once
+}
+
+// startServer makes the server with what an earlier process kept. Its identity follows from the key, so that clients find
+// the same server also after its state was lost.
+func (r *Router) startServer(now time.Time) {
+	key := r.cfg.Interface.PrivateKey
+	s := &lanServer{
+		Server: server.New(server.Config{DUID: dhcpv6.DUIDFromPublicKey(key.Public()), Secret: serverSecret(key)}, r.opt.Rand),
+		file:   stateFile{r.opt.State, "bindings.json"},
+		wear:   wear{burst: bindingsBurst, refill: bindingsRefill},
+	}
+	r.server = s
+	data, err := s.file.read()
+	var state server.State
+	if data != nil {
+		if state, err = server.DecodeState(data, now, r.opt.BootID); err != nil {
+			err = s.file.setAside(err)
+		}
+	}
+	if err != nil {
+		r.warn("file of DHCPv6 bindings unusable, starting without it", "err", err.Error())
+		return
+	}
+	if data != nil {
+		r.stepServer(now, server.Restored{State: state})
+	}
+}
+
+// serverSecret is what the server derives its clients' keys from.
+func serverSecret(k wgkey.Private) [32]byte {
+	m := hmac.New(sha256.New, k[:])
+	m.Write([]byte("oasis6 dhcpv6 server"))
+	return [32]byte(m.Sum(nil))
+}
+
+// onDHCPv6 takes a message from a LAN.
+func (r *Router) onDHCPv6(now time.Time, l *lan, m dataplane.Received) {
+	r.stepServer(now, server.Received{Link: l.name, Src: m.Src, Data: m.Data})
+}
+
+func (r *Router) stepServer(now time.Time, ev server.Event) {
+	s := r.server
+	a := s.Step(now, ev)
+	s.wake = a.Wake
+	if a.Changed {
+		r.replan = true
+	}
+	s.unsent = append(s.unsent, a.Send...)
+	r.notes(a.Notes)
+	if a.Persist == nil {
+		return
+	}
+	s.pending = a.Persist
+	if at := s.wear.atOnce(now); s.saveAt.IsZero() || at.Before(s.saveAt) {
+		s.saveAt = at
+	}
+	if !s.saveAt.After(now) {
+		r.saveBindings(now)
+	}
+}
+
+// saveBindings writes what is pending. On a full disk clients are answered all the same: a router that has lost its
+// prefix by a crash asks again, one that was refused has none now.
+func (r *Router) saveBindings(now time.Time) {
+	s := r.server
+	if s.pending == nil {
+		s.saveAt = time.Time{}
+		return
+	}
+	data, err := server.EncodeState(*s.pending, now, r.opt.Wall(), r.opt.BootID)
+	if err == nil {
+		err = s.file.write(data)
+	}
+	if err != nil {
+		if s.failed == "" {
+			r.warn("DHCPv6 bindings not saved: a crash may lose them", "err", err.Error())
+		}
+		s.failed, s.saveAt = err.Error(), now.Add(retrySave)
+		return
+	}
+	s.pending, s.saveAt, s.failed = nil, time.Time{}, ""
+	r.stepServer(now, server.Saved{OK: true})
+}
+
+// tellServer gives the server what is true after an Apply.
+func (r *Router) tellServer(now time.Time, p Plan, applyErr error) {
+	c := server.Content{Pools: p.Pools}
+	for _, l := range p.LANs {
+		if l.Silent {
+			return // as hosts are told nothing yet
+		}
+		if l.Server.Name != "" {
+			c.Links = append(c.Links, l.Server)
+		}
+	}
+	if applyErr != nil {
+		c = grantNothing(r.server.content, c)
+	}
+	r.server.content = c
+	r.stepServer(now, server.SetContent{Content: c})
+}
+
+// sendServer sends what the server's steps gave, after the plan has been carried out: the route to a prefix stands before
+// its router hears of it. Where the kernel refuses the plan nothing leaves, and clients ask again.
+func (r *Router) sendServer() {
+	s := r.server
+	if r.applyErr == nil {
+		for _, d := range s.unsent {
+			for _, l := range r.lans {
+				if l.name == d.Link {
+					r.send(l, &l.sockets[serviceDHCPv6], d.To, d.Data)
+				}
+			}
+		}
+	}
+	s.unsent = nil
+}

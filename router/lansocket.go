@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+package router
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"oasis6/dataplane"
+)
+
+// service is what a socket of a LAN is for.
+type service uint8
+
+const (
+	serviceND service = iota
+	serviceDHCPv6
+	numServices
+)
+
+// String is the name in log lines.
+func (s service) String() string {
+	if s == serviceDHCPv6 {
+		return "DHCPv6"
+	}
+	return "ND"
+}
+
+// socket is one socket of a LAN: opened when the link allows it, and again after a failure.
+type socket struct {
+	service service
+	conn    dataplane.Conn
+	retry   retry         // of opening it
+	err     string        // why it is not open, in words
+	crowded atomic.Uint64 // messages that were too many at once
+}
+
+// lanMessage is a message, or the end, of one socket of a LAN.
+type lanMessage struct {
+	lan    *lan
+	socket *socket
+	conn   dataplane.Conn
+	msg    dataplane.Received
+	err    error
+}
+
+// Messages of one socket that reach the loop: so many at once, and then so many a second. A school floor that wakes up at
+// once is served from the burst; a flood costs the machines no more than that, and memory nothing.
+const (
+	crowdBurst = 512
+	crowdRate  = 256
+)
+
+// gate lets messages through at crowdRate. It belongs to the one goroutine that reads the socket.
+type gate struct {
+	tokens int
+	at     time.Time
+}
+
+func (g *gate) open(now time.Time) bool {
+	if g.at.IsZero() {
+		g.tokens, g.at = crowdBurst, now
+	}
+	const each = time.Second / crowdRate
+	if n := now.Sub(g.at) / each; n > 0 {
+		g.tokens = int(min(crowdBurst, n+time.Duration(g.tokens)))
+		g.at = g.at.Add(n * each)
+	}
+	if g.tokens == 0 {
+		return false
+	}
+	g.tokens--
+	return true
+}
+
+// openSocket opens a socket of a LAN, unless it is open.
+func (r *Router) openSocket(now time.Time, l *lan, s *socket) {
+	if s.conn != nil {
+		return
+	}
+	open := r.opt.Plane.OpenND
+	what := "no Router Advertisements on LAN"
+	if s.service == serviceDHCPv6 {
+		open, what = r.opt.Plane.OpenDHCPv6, "no DHCPv6 server on LAN"
+	}
+	conn, err := open(l.name)
+	if err != nil {
+		if s.err != err.Error() {
+			r.warn(what, "iface", l.name, "err", err.Error())
+		}
+		s.err = err.Error()
+		s.retry.failed(now, r.opt.Rand())
+		return
+	}
+	s.err = ""
+	s.retry.reset()
+	s.conn = conn
+	go r.read(l, s, conn)
+}
+
+// read turns one socket into events until it is closed.
+func (r *Router) read(l *lan, s *socket, conn dataplane.Conn) {
+	var g gate
+	for {
+		msg, err := conn.Receive()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil && !g.open(r.opt.Clock.Now()) {
+			s.crowded.Add(1)
+			continue
+		}
+		select {
+		case r.received <- lanMessage{l, s, conn, msg, err}:
+		case <-r.done:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// onMessage takes what a socket brought.
+func (r *Router) onMessage(now time.Time, m lanMessage) {
+	if m.conn != m.socket.conn {
+		return // the last word of a socket that was replaced
+	}
+	if m.err != nil {
+		r.warn(m.socket.service.String()+" socket failed, opening it again", "iface", m.lan.name, "err", m.err.Error())
+		m.socket.close()
+		m.socket.err = m.err.Error()
+		m.socket.retry.failed(now, r.opt.Rand())
+		return
+	}
+	if m.socket.service == serviceDHCPv6 {
+		r.onDHCPv6(now, m.lan, m.msg)
+		return
+	}
+	r.onND(now, m.lan, m.msg)
+}
+
+// send says in the debug log only what went wrong: whoever wants an answer asks again.
+func (r *Router) send(l *lan, s *socket, to netip.Addr, data []byte) {
+	if s.conn == nil {
+		return
+	}
+	if err := s.conn.Send(to, data); err != nil {
+		r.log.Debug(s.service.String()+" message not sent", "iface", l.name, "to", to, "err", err)
+	}
+}
+
+// close closes the socket; its reader ends by itself, at the latest with the loop.
+func (s *socket) close() {
+	if s.conn != nil {
+		_ = s.conn.Close() // nothing can be done about a socket that does not close
+		s.conn = nil
+	}
+}
