@@ -50,6 +50,7 @@ func (c *checker) prefix() {
 			c.bad("RequestAddress", *v, "want auto, yes or no")
 		}
 	}
+	c.ula(raw)
 }
 
 // hints reads the delegations to ask for. One length may be wished for again and again, one prefix only once.
@@ -111,7 +112,7 @@ func (c *checker) lans() {
 	at := map[string]int{} // interface → line
 	subnets := map[uint64]int{}
 	for _, raw := range c.raw.lans {
-		l := LAN{Preference: "medium"}
+		l := NewLAN("", 0)
 		switch v := raw.iface; {
 		case v == nil:
 			c.errorf(raw.line, "[LAN] has no Interface: name the bridge, as in Interface = br-lan")
@@ -145,6 +146,7 @@ func (c *checker) lans() {
 				c.bad("Preference", *v, "want low, medium or high")
 			}
 		}
+		c.service(raw, &l)
 		c.cfg.LANs = append(c.cfg.LANs, l)
 	}
 	c.fillSubnets(subnets)
@@ -244,7 +246,7 @@ func (c *Config) WithLAN(iface string) (*Config, error) {
 		return nil, fmt.Errorf("--lan %s: %w", quote(iface), err)
 	}
 	out := *c
-	out.LANs = []LAN{{Interface: iface, Preference: "medium"}}
+	out.LANs = []LAN{NewLAN(iface, 0)}
 	if i := slices.IndexFunc(c.LANs, func(l LAN) bool { return l.Interface == iface }); i >= 0 {
 		out.LANs = []LAN{c.LANs[i]}
 	}

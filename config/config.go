@@ -128,7 +128,7 @@ const (
 	RDNSSAddresses           // LAN.RDNSS
 )
 
-// LAN is one network behind the box.
+// LAN is one network behind the box. NewLAN has the defaults, the zero value has not.
 type LAN struct {
 	Interface string
 	Subnet    uint64 // which /64 of the delegation; distinct per LAN
@@ -145,6 +145,14 @@ type LAN struct {
 	PREF64        netip.Prefix
 	CaptivePortal string // URI of the captive portal API (RFC 8910); empty: none
 }
+
+// NewLAN is a LAN with the defaults of all that the file does not say.
+func NewLAN(iface string, subnet uint64) LAN {
+	return LAN{Interface: iface, Subnet: subnet, Preference: "medium", Delegate: true}
+}
+
+// CaptivePortalNone is the URI that says that there is no captive portal (RFC 8910 section 2).
+const CaptivePortalNone = "urn:ietf:params:capport:unrestricted"
 
 // Router is what concerns the whole box.
 type Router struct {

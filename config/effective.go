@@ -71,6 +71,7 @@ func effective(c *Config, show func(secret) string) string {
 	w.set("Prefix", prefixText(c.Prefix.Static), "asked for by DHCPv6")
 	w.set("Hint", list(c.Prefix.Hints), "none")
 	w.set("RequestAddress", c.Prefix.RequestAddress.String(), "")
+	w.set("ULA", c.Prefix.ula(), "")
 	if len(c.LANs) == 0 {
 		w.WriteString("\n# [LAN]: none, add one or give --lan BRIDGE\n")
 	}
@@ -158,7 +159,26 @@ func (w *writer) lan(l *LAN) {
 	w.set("RDNSS", rdnss, "")
 	w.set("DNSSL", strings.Join(l.DNSSL, ", "), "the names in DNS, else those learned")
 	w.set("Preference", l.Preference, "")
-	w.absent(new(rawLAN).keys())
+	w.set("DHCPv6", l.DHCPv6.String(), "")
+	delegate := "no"
+	if l.Delegate {
+		delegate = "yes"
+	}
+	w.set("Delegate", delegate, "")
+	w.set("PREF64", prefixText(l.PREF64), "none")
+	w.set("CaptivePortal", l.CaptivePortal, "none")
+}
+
+// ula is the value of ULA.
+func (p *Prefix) ula() string {
+	switch p.ULA {
+	case ULAAuto:
+		return "auto"
+	case ULAStatic:
+		return p.ULAPrefix.String()
+	case ULAOff:
+	}
+	return "off"
 }
 
 // orWord writes a number, and zero as the word that it stands for.

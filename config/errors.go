@@ -9,7 +9,7 @@ import (
 )
 
 // Notice is something to say about one line of a file: in Errors why the file is refused,
-// by itself what was accepted and does nothing here.
+// by itself what was accepted and does nothing here, or is not wise.
 type Notice struct {
 	File    string
 	Line    int // 0: the file as a whole

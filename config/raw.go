@@ -31,11 +31,14 @@ type (
 	rawPrefix struct {
 		line                           int
 		source, prefix, requestAddress *value
+		ula                            *value
 		hint                           []value
 	}
 	rawLAN struct {
 		line                      int
 		iface, subnet, preference *value
+		dhcpv6, delegate          *value
+		pref64, captivePortal     *value
 		rdnss, dnssl              []value
 	}
 	rawRouter struct {
@@ -110,6 +113,7 @@ func (r *rawPrefix) keys() []key {
 		{name: "Prefix", one: &r.prefix},
 		{name: "Hint", list: &r.hint},
 		{name: "RequestAddress", one: &r.requestAddress},
+		{name: "ULA", one: &r.ula},
 	}
 }
 
@@ -120,10 +124,10 @@ func (r *rawLAN) keys() []key {
 		{name: "RDNSS", list: &r.rdnss},
 		{name: "DNSSL", list: &r.dnssl},
 		{name: "Preference", one: &r.preference},
-		{name: "DHCPv6", absent: true, only: []string{"off"}},
-		{name: "Delegate", absent: true, only: []string{"no"}},
-		{name: "PREF64", absent: true},
-		{name: "CaptivePortal", absent: true},
+		{name: "DHCPv6", one: &r.dhcpv6},
+		{name: "Delegate", one: &r.delegate},
+		{name: "PREF64", one: &r.pref64},
+		{name: "CaptivePortal", one: &r.captivePortal},
 	}
 }
 

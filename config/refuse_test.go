@@ -149,10 +149,6 @@ func TestRefused(t *testing.T) {
 		{"hyphen", inLAN("DNSSL = -a.example"), `f:8: DNSSL: the name "-a.example" has a label that begins or ends with a hyphen`},
 		{"names too long together", inLAN("DNSSL = " + strings.Repeat("a", 63) + "." + strings.Repeat("b.", 94) + "," + strings.Repeat("c.", 126) + ",dddddd"), "f:8: DNSSL: all names together are longer than 512 octets"},
 		{"preference", inLAN("Preference = reserved"), `f:8: Preference = "reserved": want low, medium or high`},
-		{"DHCPv6", inLAN("DHCPv6 = stateless"), "f:8: DHCPv6: not available in this version: leave the line out, or write off"},
-		{"Delegate", inLAN("Delegate = yes"), "f:8: Delegate: not available in this version: leave the line out, or write no"},
-		{"PREF64", inLAN("PREF64 = 64:ff9b::/96"), "f:8: PREF64: not available in this version"},
-		{"CaptivePortal", inLAN("CaptivePortal = https://portal.example/"), "f:8: CaptivePortal: not available in this version"},
 		{"Dataplane", inRouter("Dataplane = userspace"), "f:7: Dataplane: not available in this version: leave the line out, or write kernel or auto"},
 		{"Web", inRouter("Web = lan"), "f:7: Web: not available in this version: leave the line out, or write off"},
 		{"Metrics", inRouter("Metrics = [::1]:9100"), "f:7: Metrics: not available in this version: leave the line out, or write off"},
@@ -183,7 +179,9 @@ func TestMessagesNeverQuoteAKey(t *testing.T) {
 		iface + "Name = " + privateText, iface + "Address = " + privateText, iface + "DNS = " + privateText, iface + "MTU = " + privateText,
 		iface + "PrivateKeyFile = " + privateText, "[Interface]\nPrivateKey = " + privateText + "x", "[Interface]\nPrivateKey = " + privateText[:43],
 		"[Interface]\nPrivateKey = \"" + privateText + "\"", peer + "PresharedKey = " + privateText[:40], peer + "Endpoint = " + privateText,
-		peer + "AllowedIPs = ::/0, " + privateText, inPrefix("Hint = " + privateText), inLAN("DNSSL = " + privateText), inLAN("RDNSS = " + privateText),
+		peer + "AllowedIPs = ::/0, " + privateText, inPrefix("Hint = " + privateText), inPrefix("ULA = " + privateText),
+		inLAN("DHCPv6 = " + privateText), inLAN("Delegate = " + privateText), inLAN("PREF64 = " + privateText), inLAN("CaptivePortal = " + privateText),
+		inLAN("CaptivePortal = https://" + privateText), inLAN("DNSSL = " + privateText), inLAN("RDNSS = " + privateText),
 		iface + "Name = " + privateText[:43], iface + "Name = " + privateText + privateText, iface + "MTU = x" + privateText[1:], inPeer("Endpoint = " + privateText[:40] + ":x"),
 	} {
 		_, notices, err := Parse("f", strings.NewReader(text))
