@@ -113,7 +113,7 @@ func TestReloadWithANewHubAsksIt(t *testing.T) {
 func TestARemovedLANLosesItsPrefix(t *testing.T) {
 	run(t, "2001:db8:ebbd:9900::/56", func(b *boxTest) {
 		one := *b.opt.Config
-		b.opt.Config.LANs = append(b.opt.Config.LANs, config.LAN{Interface: "br-guest", Subnet: 1})
+		b.opt.Config.LANs = append(b.opt.Config.LANs, config.NewLAN("br-guest", 1))
 		one.LANs = one.LANs[:1]
 		b.plane.SetLink(lanLink("br-guest"))
 		b.opt.Reload = func() (*config.Config, error) { return &one, nil }

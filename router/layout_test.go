@@ -53,7 +53,9 @@ func TestRFC7084_WPD3_LayoutInConfiguredOrder(t *testing.T) {
 			} else if _, err := fmt.Sscanf(n, "%x", &subnet); err != nil {
 				t.Fatal(err)
 			}
-			f.Config.LANs = append(f.Config.LANs, config.LAN{Interface: name, Subnet: subnet, AnySubnet: n == "any"})
+			l := config.NewLAN(name, subnet)
+			l.AnySubnet = n == "any"
+			f.Config.LANs = append(f.Config.LANs, l)
 		}
 		p := Make(f, t0)
 		if got := layoutText(p); got != tc.want {
@@ -92,7 +94,7 @@ func layoutText(p Plan) string {
 // although the first LAN then has nothing.
 func TestLayoutMovesNoSubnetThatHostsUse(t *testing.T) {
 	f := boxFacts("2001:db8:b::/64")
-	f.Config.LANs = []config.LAN{{Interface: "a"}, {Interface: "b", Subnet: 1}}
+	f.Config.LANs = []config.LAN{config.NewLAN("a", 0), config.NewLAN("b", 1)}
 	told := Told{Prefix: prefix("2001:db8:b::/64"), Held: lifetime.At(t0.Add(time.Hour))}
 	f.Told = map[string][]Told{"b": {told}}
 	if got, want := layoutText(Make(f, t0)), "a: b: 2001:db8:b::/64"; got != want {
@@ -109,7 +111,7 @@ func TestLayoutMovesNoSubnetThatHostsUse(t *testing.T) {
 func TestLayoutKeepsASubstitute(t *testing.T) {
 	f := boxFacts("2001:db8:0:f0::/60")
 	f.Delegations[0].Exclude = prefix("2001:db8:0:f0::/64")
-	f.Config.LANs = []config.LAN{{Interface: "a"}, {Interface: "c", Subnet: 2}}
+	f.Config.LANs = []config.LAN{config.NewLAN("a", 0), config.NewLAN("c", 2)}
 	f.Told = map[string][]Told{"a": {{Prefix: prefix("2001:db8:0:f2::/64"), Held: lifetime.At(t0.Add(time.Hour))}}}
 	if got, want := layoutText(Make(f, t0)), "a: 2001:db8:0:f2::/64 c: 2001:db8:0:f1::/64"; got != want {
 		t.Errorf("layout = %s, want %s", got, want)
@@ -119,7 +121,7 @@ func TestLayoutKeepsASubstitute(t *testing.T) {
 // A server renumbers: the deprecated prefix keeps its LAN, and the new one goes to the first LAN again.
 func TestLayoutAfterRenumbering(t *testing.T) {
 	f := boxFacts("2001:db8:a::/64", "2001:db8:b::/64")
-	f.Config.LANs = []config.LAN{{Interface: "a"}, {Interface: "b", Subnet: 1}}
+	f.Config.LANs = []config.LAN{config.NewLAN("a", 0), config.NewLAN("b", 1)}
 	f.Delegations[0].Preferred = lifetime.Until{}
 	if got, want := layoutText(Make(f, t0)), "a: 2001:db8:a::/64,2001:db8:b::/64 b:"; got != want {
 		t.Errorf("layout = %s, want %s", got, want)
@@ -138,7 +140,7 @@ func TestRFC6603_4_2_ExcludedPrefixIsOnNoLAN(t *testing.T) {
 		{"2001:db8:0:f0::/64", "2001:db8:0:f0:8000::/65", "a: b:"},
 	} {
 		f := boxFacts(netip.MustParsePrefix(tc.delegation).Masked().String())
-		f.Config.LANs = []config.LAN{{Interface: "a"}, {Interface: "b", Subnet: 1}}
+		f.Config.LANs = []config.LAN{config.NewLAN("a", 0), config.NewLAN("b", 1)}
 		f.Delegations[0].Exclude = prefix(tc.exclude).Masked()
 		p := Make(f, t0)
 		if got := layoutText(p); got != tc.want {
@@ -161,7 +163,7 @@ func TestLayoutIsSound(t *testing.T) {
 			f.Delegations[0].Exclude = netip.PrefixFrom(addr("2001:db8::"), x).Masked()
 			f.Config.LANs = nil
 			for i := range 5 {
-				f.Config.LANs = append(f.Config.LANs, config.LAN{Interface: fmt.Sprint(i), Subnet: uint64(i) * 3})
+				f.Config.LANs = append(f.Config.LANs, config.NewLAN(fmt.Sprint(i), uint64(i)*3))
 			}
 			var seen []netip.Prefix
 			for _, l := range Make(f, t0).LANs {

@@ -26,7 +26,7 @@ func boxConfig() *config.Config {
 	return &config.Config{
 		Interface: config.Interface{Name: "oasis0"},
 		Peers:     []config.Peer{{AllowedIPs: []netip.Prefix{prefix("::/0")}}},
-		LANs:      []config.LAN{{Interface: "br-lan"}},
+		LANs:      []config.LAN{config.NewLAN("br-lan", 0)},
 	}
 }
 

@@ -296,7 +296,8 @@ func TestRenewalsAreWrittenOncePerHour(t *testing.T) {
 func TestReload(t *testing.T) {
 	run(t, delegated, func(b *boxTest) {
 		next := *b.opt.Config
-		next.LANs = []config.LAN{{Interface: "br-lan", DNSSL: []string{"lan.example"}}, {Interface: "br-guest", Subnet: 1}}
+		next.LANs = []config.LAN{config.NewLAN("br-lan", 0), config.NewLAN("br-guest", 1)}
+		next.LANs[0].DNSSL = []string{"lan.example"}
 		answers := []func() (*config.Config, error){
 			func() (*config.Config, error) { return nil, errors.New("oasis6.conf:3: Subnett: unknown key") },
 			func() (*config.Config, error) { return &next, nil },

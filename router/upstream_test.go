@@ -106,7 +106,7 @@ func TestCE_1_6_05_PrefixSize(t *testing.T) {
 	} {
 		run(t, tc.given, func(b *boxTest) {
 			b.opt.Config.Prefix.Hints = []netip.Prefix{prefix(tc.hint)}
-			b.opt.Config.LANs = []config.LAN{{Interface: "br-lan"}, {Interface: "br-guest", Subnet: 1}}
+			b.opt.Config.LANs = []config.LAN{config.NewLAN("br-lan", 0), config.NewLAN("br-guest", 1)}
 			b.plane.SetLink(lanLink("br-guest"))
 		}, func(b *boxTest) {
 			for lan, want := range map[string]string{"br-lan": tc.a, "br-guest": tc.b} {
