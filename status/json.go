@@ -51,23 +51,40 @@ func (s Snapshot) filled() Snapshot {
 	}
 	s.LANs = slices.Clone(list(s.LANs))
 	for i := range s.LANs {
-		l := &s.LANs[i]
-		l.Prefixes = list(l.Prefixes)
-		l.RDNSS = list(l.RDNSS)
-		l.DNSSL = list(l.DNSSL)
-		l.Dropped = maps.Clone(l.Dropped)
-		if l.Dropped == nil {
-			l.Dropped = map[string]uint64{}
-		}
-		l.Hosts = slices.Clone(list(l.Hosts))
-		for j := range l.Hosts {
-			l.Hosts[j].Addresses = list(l.Hosts[j].Addresses)
-		}
+		s.LANs[i].fill()
 	}
 	s.Sites = list(s.Sites)
 	s.Problems = list(s.Problems)
 	s.Events = list(s.Events)
 	return s
+}
+
+// fill replaces nil slices and maps, in copies of what it changes.
+func (l *LAN) fill() {
+	l.Prefixes = list(l.Prefixes)
+	l.Routes = list(l.Routes)
+	l.RDNSS = list(l.RDNSS)
+	l.DNSSL = list(l.DNSSL)
+	l.Dropped = maps.Clone(l.Dropped)
+	if l.Dropped == nil {
+		l.Dropped = map[string]uint64{}
+	}
+	if l.DHCPv6 != nil {
+		d := *l.DHCPv6
+		d.Bindings = slices.Clone(list(d.Bindings))
+		for i := range d.Bindings {
+			d.Bindings[i].Prefixes = list(d.Bindings[i].Prefixes)
+		}
+		l.DHCPv6 = &d
+	}
+	l.Routers = slices.Clone(list(l.Routers))
+	for i := range l.Routers {
+		l.Routers[i].Prefixes, l.Routers[i].Conflicts = list(l.Routers[i].Prefixes), list(l.Routers[i].Conflicts)
+	}
+	l.Hosts = slices.Clone(list(l.Hosts))
+	for i := range l.Hosts {
+		l.Hosts[i].Addresses = list(l.Hosts[i].Addresses)
+	}
 }
 
 func list[T any](v []T) []T {

@@ -72,6 +72,12 @@ func TestSchemaIsStrict(t *testing.T) {
 		{`"exclude":""`, `"exclude":null`, "want a string"},
 		{`"sites":[{"name":"library"}]`, `"sites":null`, "want an array"},
 		{`"at":"2026-`, `"at":"26-`, "cannot parse"},
+		{`"state":"up","prefixes"`, `"state":"idle","prefixes"`, "want one of"},
+		{`"rdnss_source":"dhcpv6"`, `"rdnss_source":"dhcp"`, "want one of"},
+		{`"mode":"stateful"`, `"mode":"off"`, "want one of"},
+		{`"preference":"high"`, `"preference":"reserved"`, "want one of"},
+		{`"seen_s":75.5`, `"seen_s":-1`, "want at least 0"},
+		{`"most":1024`, `"least":1024`, "least is not in the schema"},
 		{`"bad hop limit":2`, `"bad hop limit":"2"`, "want a number"},
 	} {
 		changed := strings.Replace(string(good), c.old, c.new, 1)

@@ -110,7 +110,7 @@ type IAPrefix struct {
 // LAN is one interface on which we are the router.
 type LAN struct {
 	Interface       string            `json:"interface"`
-	State           string            `json:"state"` // missing | no carrier | no link-local | up
+	State           string            `json:"state"` // missing | no carrier | no link-local | duplicate link-local | up
 	Prefixes        []LANPrefix       `json:"prefixes"`
 	RouterLifetimeS float64           `json:"router_lifetime_s"`
 	Managed         bool              `json:"managed"`      // M flag

@@ -95,16 +95,35 @@ func full() Snapshot {
 		LANs: []LAN{{
 			Interface: "br-lan", State: "up",
 			Prefixes: []LANPrefix{
-				{Prefix: "2001:db8:ebbd:990a::/64", Address: "2001:db8:ebbd:990a::1", PreferredS: 2700, ValidS: 5400},
+				{Prefix: "2001:db8:ebbd:990a::/64", Address: "2001:db8:ebbd:990a::1", PreferredS: 2700, ValidS: 5400, DHCPv6PD: true},
 				{Prefix: "2001:db8:ebbd:9907::/64", PreferredS: 0, ValidS: 1800, Stale: true},
 			},
-			RouterLifetimeS: 1800, RDNSS: []string{"2001:db8:1::53"}, DNSSL: []string{"lan.example"},
-			MTU: 1420, RASent: 12, RSReceived: 3,
+			RouterLifetimeS: 1800, Managed: true, OtherConfig: true, Routes: []string{"2001:db8:ebbd:9a00::/56"},
+			RDNSS: []string{"2001:db8:1::53"}, RDNSSSource: "dhcpv6", DNSSL: []string{"lan.example"},
+			PREF64: "64:ff9b::/96", CaptivePortal: "https://portal.example/api", MTU: 1420, RASent: 12, RSReceived: 3,
 			Dropped: map[string]uint64{"bad hop limit": 2, "bad checksum": 1, "too short": 0},
-			Hosts:   []Host{{MAC: "00:00:5e:00:53:01", Addresses: []string{"2001:db8:ebbd:990a::10", "fe80::10"}}},
+			DHCPv6: &LANServer{
+				Mode: "stateful", Delegate: true, Error: "port 547 is taken by another program", Received: 9, Sent: 8,
+				Bindings: []Binding{{
+					Client: "0003000100005e005302", Address: "fe80::2", Type: "IA_PD", IAID: 7,
+					Prefixes: []BindingLease{
+						{Prefix: "2001:db8:ebbd:9a10::/60", PreferredS: 2700, ValidS: 5400},
+						{Prefix: "2001:db8:ebbd:9b10::/60", ValidS: 1800, Stale: true},
+					},
+				}, {
+					Client: "0003000100005e005303", Address: "fe80::3", Type: "IA_NA", IAID: 1,
+					Prefixes: []BindingLease{{Prefix: "2001:db8:ebbd:990a::1:7", PreferredS: 2700, ValidS: 5400}},
+				}},
+			},
+			Routers: []LANRouter{{
+				Address: "fe80::99", MAC: "00:00:5e:00:53:99", RouterLifetimeS: 1800, Preference: "high", Prefixes: []string{"2001:db8:77::/64"}, SeenS: 12,
+				Conflicts: []string{"its MTU is 1500, ours 1420", "its preference is higher: hosts use it first"},
+			}},
+			Hosts: []Host{{MAC: "00:00:5e:00:53:01", Addresses: []string{"2001:db8:ebbd:990a::10", "fe80::10"}, SeenS: 75.5}},
 		}},
-		Sites:    []Site{{Name: "library"}},
-		Problems: []string{"LAN br-guest does not exist: create it or take its section out of the file"},
+		Neighbors: Neighbors{Known: 12, Dropped: 9913, Entries: 700, Most: 1024},
+		Sites:     []Site{{Name: "library"}},
+		Problems:  []string{"LAN br-guest does not exist: create it or take its section out of the file"},
 		Events: []Event{
 			{At: at("2026-11-23T12:00:00Z"), Level: "info", What: "prefix bound", Detail: "prefix=2001:db8:ebbd:990a::/64", Count: 1},
 			{At: at("2026-11-23T12:30:00Z"), Level: "warn", What: "link down", Detail: "iface=br-lan", Count: 17},
@@ -116,12 +135,14 @@ func full() Snapshot {
 func bound() Snapshot {
 	s := full()
 	s.Prefixes, s.Problems, s.Events = s.Prefixes[:1], nil, nil
+	s.Neighbors = Neighbors{Known: 12, Entries: 512, Most: 1024}
 	d := *s.DHCPv6
 	d.IAs = slices.Clone(d.IAs[:1])
 	d.IAs[0].Wish = "::/64"
 	d.NextS, d.IAs[0].NextS = 1350, 1350
 	d.LastError, d.LastRefused, d.Dropped = "", "", 0
 	s.DHCPv6 = &d
+	s.LANs[0].DHCPv6.Error, s.LANs[0].Routers = "", nil // full makes its own each time
 	return s
 }
 
@@ -170,8 +191,9 @@ func TestJSON(t *testing.T) {
 }
 
 func TestJSONHasNoNullAndLeavesTheSnapshotAlone(t *testing.T) {
-	s := Snapshot{DHCPv6: &DHCPv6{IAs: []IA{{}}}, LANs: []LAN{{Hosts: []Host{{}}}}}
-	before := fmt.Sprintf("%#v %#v", s, *s.DHCPv6)
+	s := Snapshot{DHCPv6: &DHCPv6{IAs: []IA{{}}}, LANs: []LAN{{Hosts: []Host{{}}, Routers: []LANRouter{{}}, DHCPv6: &LANServer{Bindings: []Binding{{}}}}}}
+	text := func() string { return fmt.Sprintf("%#v %#v %#v", s, *s.DHCPv6, *s.LANs[0].DHCPv6) }
+	before := text()
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +201,7 @@ func TestJSONHasNoNullAndLeavesTheSnapshotAlone(t *testing.T) {
 	if bytes.Contains(b, []byte("null")) {
 		t.Errorf("null in %s", b)
 	}
-	if after := fmt.Sprintf("%#v %#v", s, *s.DHCPv6); after != before {
+	if after := text(); after != before {
 		t.Errorf("snapshot changed from\n%s to\n%s", before, after)
 	}
 	var back Snapshot

@@ -32,6 +32,7 @@ func Text(s Snapshot) string {
 	for _, l := range s.LANs {
 		p.lan(l)
 	}
+	p.neighbors(s.Neighbors)
 	p.events(s.Events)
 	return p.b.String()
 }
@@ -108,37 +109,6 @@ func (p *printer) prefix(x Prefix) {
 	p.field("lifetimes", lifetimes(x.PreferredS, x.ValidS))
 	if x.Source == "dhcpv6" && x.State != "stale" {
 		p.renew(x.T1S, x.T2S)
-	}
-}
-
-func (p *printer) lan(l LAN) {
-	p.head("lan: %s", l.Interface)
-	p.field("state", l.State)
-	for _, x := range l.Prefixes {
-		stale := ""
-		if x.Stale {
-			stale = ", stale: hosts are told to give it up"
-		}
-		p.field("prefix", fmt.Sprintf("%s, %s%s", x.Prefix, lifetimes(x.PreferredS, x.ValidS), stale))
-		p.field("address", x.Address)
-	}
-	switch {
-	case l.RouterLifetimeS != 0:
-		p.field("default router", "for "+duration(l.RouterLifetimeS))
-	case l.RASent == 0:
-		p.field("default router", "no, hosts have been told nothing yet")
-	default:
-		p.field("default router", "no, hosts are told not to use this box")
-	}
-	p.field("dns servers", strings.Join(l.RDNSS, ", "))
-	p.field("search domains", strings.Join(l.DNSSL, ", "))
-	if l.MTU != 0 {
-		p.field("mtu", fmt.Sprint(l.MTU))
-	}
-	p.field("advertisements", fmt.Sprintf("%d sent, %d solicitations received", l.RASent, l.RSReceived))
-	p.field("refused", counts(l.Dropped))
-	for _, h := range l.Hosts {
-		p.field("host", strings.TrimRight(h.MAC+" "+strings.Join(h.Addresses, ", "), " "))
 	}
 }
 
