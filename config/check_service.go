@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -136,7 +137,10 @@ func parsePREF64(s string) (netip.Prefix, error) {
 // maxCaptivePortal is the most that IPv4 DHCP can carry, which RFC 8910 section 2 makes the limit of the others too.
 const maxCaptivePortal = 255
 
-const notInURI = "a URI has no spaces, none of \" < > \\ ^ ` { | } and nothing beyond ASCII: write %XX for such an octet"
+const (
+	notInURI  = "a URI has no spaces, none of \" < > \\ ^ ` { | } and nothing beyond ASCII: write %XX for such an octet"
+	notEscape = "% stands before two hexadecimal digits only: write %25 for itself"
+)
 
 // parseCaptivePortal checks the URI of a captive portal's API: https, as RFC 8908 section 4 wants, or the one that says
 // that there is no portal. The second result says whether its host is an address.
@@ -154,6 +158,12 @@ func parseCaptivePortal(s string) (string, bool, error) {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 { // RFC 3986 section 2
 			return "", false, errors.New(notInURI)
+		}
+		if s[i] != '%' {
+			continue
+		}
+		if _, err := strconv.ParseUint(s[i+1:min(i+3, len(s))], 16, 8); err != nil || i+3 > len(s) {
+			return "", false, errors.New(notEscape)
 		}
 	}
 	authority := s[len(scheme):]
