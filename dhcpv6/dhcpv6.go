@@ -71,6 +71,7 @@ const (
 	OptionPDExclude          OptionCode = 67 // RFC 6603
 	OptionSolMaxRT           OptionCode = 82
 	OptionInfMaxRT           OptionCode = 83
+	OptionCaptivePortal      OptionCode = 103 // RFC 8910 section 2.2
 	OptionEncryptedDNS       OptionCode = 144 // OPTION_V6_DNR, RFC 9463 section 4
 )
 
@@ -119,6 +120,8 @@ func (c OptionCode) String() string {
 		return "SOL_MAX_RT"
 	case OptionInfMaxRT:
 		return "INF_MAX_RT"
+	case OptionCaptivePortal:
+		return "Captive Portal"
 	case OptionEncryptedDNS:
 		return "Encrypted DNS"
 	}

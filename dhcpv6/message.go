@@ -35,6 +35,7 @@ type Message struct {
 	Search             []string // domain names without the final dot, lower case
 	NTP                []NTPServer
 	EncryptedDNS       []EncryptedDNS
+	CaptivePortal      string // URI (RFC 8910), printable ASCII, at most MaxCaptivePortal octets
 	SolMaxRT           uint32 // seconds, 60..86400
 	InfMaxRT           uint32 // seconds, 60..86400
 	RefreshTime        uint32 // Information Refresh Time: seconds as on the wire, but 600 at least
@@ -206,6 +207,9 @@ func (m Message) appendConfiguration(b []byte) []byte {
 	}
 	for _, e := range m.EncryptedDNS {
 		b = e.append(b)
+	}
+	if ValidCaptivePortal(m.CaptivePortal) {
+		b = appendOption(b, OptionCaptivePortal, []byte(m.CaptivePortal))
 	}
 	b = appendSeconds(b, OptionRefreshTime, m.RefreshTime)
 	b = appendSeconds(b, OptionSolMaxRT, m.SolMaxRT)

@@ -15,7 +15,7 @@ import (
 type parser struct {
 	m          *Message
 	fromServer bool
-	seen       [OptionInfMaxRT + 1]bool // top-level options that came already, of those that may come once
+	seen       [OptionCaptivePortal + 1]bool // top-level options that came already, of those that may come once
 	problems   []Problem
 }
 
@@ -130,6 +130,8 @@ func (p *parser) single(c OptionCode, v []byte, at int) (ok bool) {
 		m.SolMaxRT, ok = p.maxRT(c, v, at)
 	case OptionInfMaxRT:
 		m.InfMaxRT, ok = p.maxRT(c, v, at)
+	case OptionCaptivePortal:
+		m.CaptivePortal, ok = p.captivePortal(v, at)
 	}
 	return ok
 }

@@ -46,7 +46,7 @@ func everything(mt MessageType) Message {
 		EncryptedDNS: []EncryptedDNS{{Priority: 2, Name: "doh1.example.com"}, {Priority: 1, Name: "dot.example",
 			Addrs:  []netip.Addr{netip.MustParseAddr("2001:db8::53"), netip.MustParseAddr("fd00::53")},
 			Params: string(slices.Concat(param(1, "\x03dot"), param(3, "\x03\x55")))}},
-		SolMaxRT: 3600, InfMaxRT: 7200, RefreshTime: 86400,
+		CaptivePortal: "https://example.com/capport", SolMaxRT: 3600, InfMaxRT: 7200, RefreshTime: 86400,
 	}
 	if !mt.fromServer() {
 		m.ElapsedTime = 123
@@ -121,8 +121,9 @@ func TestNewOptionsAgainstLibrary(t *testing.T) {
 	}
 	for code, want := range map[OptionCode][]string{
 		OptionReconfigureMessage: {"06"}, OptionReconfigureAccept: {""}, OptionInfMaxRT: {"00001c20"},
-		OptionAuth:         {"030100" + "0102030405060708" + "02" + strings.Repeat("00", 16)},
-		OptionEncryptedDNS: {"00020012" + fmt.Sprintf("%x", adn), "0001000d" + "03646f74076578616d706c6500" + "0020" + "20010db8000000000000000000000053" + "fd000000000000000000000000000053" + "0001000403646f74" + "000300020355"},
+		OptionAuth:          {"030100" + "0102030405060708" + "02" + strings.Repeat("00", 16)},
+		OptionCaptivePortal: {fmt.Sprintf("%x", "https://example.com/capport")},
+		OptionEncryptedDNS:  {"00020012" + fmt.Sprintf("%x", adn), "0001000d" + "03646f74076578616d706c6500" + "0020" + "20010db8000000000000000000000053" + "fd000000000000000000000000000053" + "0001000403646f74" + "000300020355"},
 	} {
 		var have []string
 		for _, o := range got.Options.Get(oracle.OptionCode(code)) {

@@ -105,6 +105,25 @@ func (m Message) appendReconfigure(b []byte) []byte {
 	return b
 }
 
+// KeyAuth is the Authentication option that hands the key out in a Reply (RFC 9915 section 20.4.2).
+func KeyAuth(key ReconfigureKey, replay uint64) *Auth {
+	return &Auth{Protocol: protocolRKAP, Algorithm: algorithmHMACMD5, RDM: rdmMonotonic, Replay: replay,
+		Info: append([]byte{rkapKey}, key[:]...)}
+}
+
+// SignReconfigure writes m, a Reconfigure, with an Authentication option that VerifyReconfigure believes: the digest
+// is made over the whole message with zeros in its place (RFC 9915 section 20.4.2).
+func SignReconfigure(m Message, key ReconfigureKey, replay uint64) []byte {
+	m.Auth = KeyAuth(ReconfigureKey{}, replay)
+	m.Auth.Info[0] = rkapDigest
+	b := m.Append(nil)
+	at, _ := digestAt(b) // it is there: we have just written it
+	mac := hmac.New(md5.New, key[:])
+	mac.Write(b)
+	copy(b[at:], mac.Sum(nil))
+	return b
+}
+
 // Reasons for which a Reconfigure is not believed.
 var (
 	errNoKey     = errors.New("no reconfigure key to check it with")

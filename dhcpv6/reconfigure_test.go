@@ -249,3 +249,42 @@ func TestReconfigureKeyIsRedacted(t *testing.T) {
 		}
 	}
 }
+
+// What is signed is what section 20.4.3 verifies, with RFC 2104's own formula as the judge.
+func TestRFC9915_20_4_2_SignReconfigure(t *testing.T) {
+	m := Message{Type: Reconfigure, ClientID: clientDUID, ServerID: serverDUID, ReconfigureMessage: Renew}
+	b := SignReconfigure(m, testKey, 7)
+	got, problems := mustParse(t, b)
+	if problems != nil || got.Type != Reconfigure || got.XID != 0 || got.ClientID != clientDUID || got.ServerID != serverDUID ||
+		got.ReconfigureMessage != Renew || got.Auth == nil || got.Auth.Replay != 7 {
+		t.Fatalf("read as %+v, problems %v", got, problems)
+	}
+	if err := VerifyReconfigure(b, got, testKey); err != nil {
+		t.Errorf("VerifyReconfigure: %v", err)
+	}
+	other := testKey
+	other[0]++
+	if err := VerifyReconfigure(b, got, other); !errors.Is(err, errBadDigest) {
+		t.Errorf("with another key: %v", err)
+	}
+	at, ok := digestAt(b)
+	if !ok {
+		t.Fatal("no digest")
+	}
+	digest := bytes.Clone(b[at : at+md5.Size])
+	clear(b[at : at+md5.Size])
+	if !bytes.Equal(digest, rfc2104(testKey, b)) {
+		t.Errorf("digest %x, RFC 2104 gives %x", digest, rfc2104(testKey, b))
+	}
+	if again := SignReconfigure(m, testKey, 8); bytes.Equal(again[at:at+md5.Size], digest) {
+		t.Error("another replay value has the same digest")
+	}
+}
+
+// The key that a Reply hands out is the one that its reader takes.
+func TestRFC9915_20_4_2_KeyAuth(t *testing.T) {
+	m, problems := mustParse(t, Message{Type: Reply, Auth: KeyAuth(testKey, 3)}.Append(nil))
+	if key, ok := m.Auth.ReconfigureKey(); !ok || key != testKey || m.Auth.Replay != 3 || problems != nil {
+		t.Errorf("key %x %v, problems %v", [16]byte(key), ok, problems)
+	}
+}
