@@ -80,9 +80,10 @@ type Info struct {
 type Event interface{ serverEvent() }
 
 type (
-	// SetContent replaces the content; the same content again does nothing.
+	// SetContent replaces the content; the same content again does nothing. Its slices are kept and must not change. It
+	// should not come before the truth is known: what is not in it is taken back from the clients.
 	SetContent struct{ Content Content }
-	// Received is the payload of a datagram to port 547.
+	// Received is the payload of a datagram to port 547. A link that is not in Content is counted under no name.
 	Received struct {
 		Link string
 		Src  netip.Addr // without zone
@@ -118,10 +119,14 @@ type Actions struct {
 	Notes   []note.Note
 }
 
-// State is what must survive a crash.
+// State is what must survive a crash. It says of no lease that it ends before the client thinks so: the valid lifetime
+// of one that can still be extended is longer in here than any Reply until the next Persist will tell, by SaveInterval
+// and MaxValid. So a renewal needs no write, and after a crash nobody else gets what a client still has.
+//
+// Leases that are over stand in here too: the client gets them again if it comes back and nobody else needed them.
 type State struct {
 	Bindings []Binding
-	Replay   uint64 // of the last Reconfigure
+	Replay   uint64 // replay detection value: no message has had a greater one
 }
 
 // Binding is what a client has for one IA (RFC 9915 section 4.2).
@@ -147,5 +152,5 @@ type Lease struct {
 type Stats struct {
 	Received uint64            // messages that were valid
 	Sent     uint64            // messages
-	Dropped  map[string]uint64 // by reason; only those that happened
+	Dropped  map[string]uint64 // by reason, one of those in dropReasons; only those that happened
 }
