@@ -193,6 +193,9 @@ func (r *Router) stepHealth(now time.Time, ev health.Event) {
 	r.state, r.stateSince, r.replan = a.State, now, true
 	switch {
 	case a.State == health.Up:
+		if !r.everUp {
+			r.firstUntil = now.Add(firstPrefixPatience)
+		}
 		r.everUp, r.aliveUntilBy = true, time.Time{}
 		r.stepReceiver(now, ra.LinkUp{})
 		r.stepClient(now, client.LinkUp{})

@@ -89,6 +89,7 @@ type Router struct {
 	handshakeAt  time.Time
 	everUp       bool
 	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
+	firstUntil   time.Time // end of firstPrefixPatience
 
 	receiver     *ra.Receiver // of the hub's Router Advertisements
 	receiverWake time.Time
@@ -221,14 +222,23 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 }
 
+// maxReplans bounds the plans of one event; a third one would be a mistake, and comes with the next event.
+const maxReplans = 3
+
 // settle makes the plan true after an event and arms the timer for the next deadline.
 func (r *Router) settle(ctx context.Context, now time.Time) error {
-	if r.replan {
-		r.replan = false
-		r.makePlan(now)
-	}
-	if r.reapply && r.apply.due(now) {
-		r.applyPlan(ctx, now)
+	// What the LANs' server takes back by a plan is in the next one; that changes nothing any more.
+	for range maxReplans {
+		if r.replan {
+			r.replan = false
+			r.makePlan(now)
+		}
+		if r.reapply && r.apply.due(now) {
+			r.applyPlan(ctx, now)
+		}
+		if !r.replan {
+			break
+		}
 	}
 	r.sendDHCPv6()
 	r.sendServer()
@@ -252,6 +262,7 @@ func (r *Router) nextWake() time.Time {
 	soonest(r.plan.Wake)
 	soonest(r.store.wake)
 	soonest(r.aliveUntilBy)
+	soonest(r.firstUntil)
 	soonest(r.drift.wake())
 	soonest(r.memory.wake)
 	soonest(r.server.wake)
@@ -286,6 +297,10 @@ func (r *Router) tick(now time.Time) {
 	}
 	if due(r.aliveUntilBy) {
 		r.aliveUntilBy = time.Time{}
+		r.replan = true
+	}
+	if due(r.firstUntil) {
+		r.firstUntil = time.Time{}
 		r.replan = true
 	}
 	r.drift.forget(now)
@@ -332,8 +347,17 @@ func (r *Router) facts(now time.Time) Facts {
 	f.Delegations, f.Addresses, f.Info = r.delegations()
 	// After a takeover, having no prefix yet is no news for the LAN either.
 	trying := r.state == health.Connecting || !r.aliveUntilBy.IsZero()
-	f.Undecided = trying && (!f.TunnelAlive || len(f.Delegations) == 0)
+	f.Undecided = trying && (!f.TunnelAlive || len(f.Delegations) == 0) || r.askingFirst(now) && len(f.Delegations) == 0
 	return f
+}
+
+// firstPrefixPatience is how long the first answer of the hub is awaited before hosts are told that there is no prefix: what
+// they hold of an earlier process would die for the time of a question and its answer.
+const firstPrefixPatience = 4 * time.Second
+
+// askingFirst says whether the hub has only just become reachable for the first time, and is being asked.
+func (r *Router) askingFirst(now time.Time) bool {
+	return r.cfg.Prefix.Source == config.DHCPv6 && !r.leaving && r.firstUntil.After(now)
 }
 
 func (r *Router) makePlan(now time.Time) {
