@@ -31,7 +31,7 @@ func TestRFC4861_6_2_6_ChangeKeepsDistance(t *testing.T) {
 }
 
 // Ten changes within a second: one RA for the first, at once, and one for the state at the floor.
-func TestManyChangesMakeFewAdvertisements(t *testing.T) {
+func TestRA_15_ManyChangesMakeFewAdvertisements(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
 	w.until(100 * time.Second)
 	n := len(w.sent)

@@ -40,7 +40,7 @@ func TestRFC4861_6_2_5_FinalAdvertisement(t *testing.T) {
 	}
 }
 
-func TestStopForASuccessorIsSilent(t *testing.T) {
+func TestRA_29_StopForASuccessorIsSilent(t *testing.T) {
 	// Not even what expires in this instant, with somebody to be told and the floor in the way.
 	e := startWorld(t, half, content(lease(prefixA, 0, 17, 17)))
 	e.at(5*time.Second, rsFrom(hostA))

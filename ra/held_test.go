@@ -111,7 +111,7 @@ func (m *model) checkPREF64(t failer, now time.Time, r sentRA, final bool) {
 			t.Fatalf("at %v: two options for NAT64 %v", now.Sub(boot), o.Prefix)
 		}
 		seen[o.Prefix] = true
-		if want := o.Prefix == m.content.PREF64 && !final; want && (o.Lifetime < 180 || o.Lifetime > 1800) || !want && o.Lifetime != 0 {
+		if want := o.Prefix == m.content.PREF64 && !final; want && (o.Lifetime < 180 || o.Lifetime > 5400) || !want && o.Lifetime != 0 {
 			t.Fatalf("at %v: NAT64 %v has %d", now.Sub(boot), o.Prefix, o.Lifetime)
 		}
 		reach(m.pref64s, o.Prefix, now, o.Lifetime)
@@ -138,7 +138,9 @@ func (m *model) checkPortal(t failer, now time.Time, r sentRA, final bool) {
 	switch {
 	case m.content.CaptivePortal != "" && !final:
 		want = []string{m.content.CaptivePortal}
-		m.portal = now.Add(NDValidLimit)
+		if want[0] != Unrestricted {
+			m.portal = now.Add(NDValidLimit)
+		}
 	case m.content.CaptivePortal != "" || m.portal.After(now):
 		want = []string{Unrestricted}
 	}

@@ -222,7 +222,7 @@ func TestRFC4861_6_1_2_Validity(t *testing.T) {
 }
 
 // One bad option does not hide the others, as on Linux.
-func TestOneBadOptionDoesNotHideTheRest(t *testing.T) {
+func TestRA_39_OneBadOptionDoesNotHideTheRest(t *testing.T) {
 	head := "8600 0000 40 00 0708 00000000 00000000"
 	good := "0501 0000 000005dc"
 	for _, c := range []struct{ name, hex, reason string }{

@@ -264,7 +264,7 @@ func FuzzParseRS(f *testing.F) {
 }
 
 // What was built reads the same, octet for octet: any message that can be built is canonical.
-func TestBuildParseBuild(t *testing.T) {
+func TestRA_38_BuildParseBuild(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := RouterAdvertisement{CurHopLimit: rapid.Uint8().Draw(rt, "hops"), Managed: rapid.Bool().Draw(rt, "M"),
 			OtherConfig: rapid.Bool().Draw(rt, "O"), RouterLifetime: rapid.Uint16().Draw(rt, "lifetime"),

@@ -193,7 +193,7 @@ func TestRFC7772_FewMulticastsEachHour(t *testing.T) {
 }
 
 // A unicast RA needs neighbor discovery, which some switches with MLD snooping break.
-func TestSecondSolicitationIsAnsweredToAll(t *testing.T) {
+func TestRA_10_SecondSolicitationIsAnsweredToAll(t *testing.T) {
 	w := startWorld(t, half, content(forever(prefixA)))
 	w.at(100*time.Second, rsFrom(hostA))
 	w.at(104*time.Second, rsFrom(hostA))
@@ -204,7 +204,7 @@ func TestSecondSolicitationIsAnsweredToAll(t *testing.T) {
 	wantSent(t, w.until(121*time.Second), "2m0.25s fe80::a")
 }
 
-func TestOneHostCannotMakeUsTalk(t *testing.T) {
+func TestRA_09_OneHostCannotMakeUsTalk(t *testing.T) {
 	w := startWorld(t, seeded(5), content(forever(prefixA)))
 	w.until(100 * time.Second)
 	n := len(w.sent)
@@ -425,7 +425,7 @@ func TestLateTickSendsOne(t *testing.T) {
 	wantSent(t, w.until(48*time.Hour+10*time.Second))
 }
 
-func TestTwoLANsAreIndependent(t *testing.T) {
+func TestRA_40_TwoLANsAreIndependent(t *testing.T) {
 	w1 := startWorld(t, half, content(forever(prefixA)))
 	w2 := newWorld(t, Config{}, half)
 	w2.now = 7 * time.Second
