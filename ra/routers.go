@@ -49,6 +49,7 @@ type clash struct {
 	mac    [6]byte
 	hasMAC bool
 	until  time.Time // zero: there is none
+	said   bool      // there was a note
 }
 
 // otherRouter is another router of the LAN.
@@ -238,9 +239,9 @@ func (s *Sender) routerNote(now time.Time, n note.Note, a *Actions) {
 
 // clashWith stops us from advertising beside another node with our link-local address.
 func (s *Sender) clashWith(now time.Time, r *otherRouter, a *Actions) {
-	was := s.clashing()
+	was, said := s.clashing(), s.clash.said
 	quiet := min(max(time.Duration(r.RouterLifetime)*time.Second, clashLeast), clashMost)
-	s.clash = clash{mac: r.LinkLayer, hasMAC: r.HasLinkLayer, until: now.Add(quiet)}
+	s.clash = clash{mac: r.LinkLayer, hasMAC: r.HasLinkLayer, until: now.Add(quiet), said: said}
 	if was {
 		return
 	}
@@ -248,7 +249,7 @@ func (s *Sender) clashWith(now time.Time, r *otherRouter, a *Actions) {
 	if s.clashNotes.burst == 0 {
 		s.clashNotes = newBucket(now, clashNotes, clashNoteRefill)
 	}
-	if s.clashNotes.take(now) {
+	if s.clash.said = s.clashNotes.take(now); s.clash.said {
 		a.Notes = append(a.Notes, note.New(note.Error, "no router advertisements: "+clashText,
 			"from", s.linkLocal.String(), "mac", s.clash.who()))
 	}
@@ -268,8 +269,10 @@ func (s *Sender) Clash() string {
 
 // endClash goes on when the other was not heard any more: hosts hear at once what is true.
 func (s *Sender) endClash(now time.Time, a *Actions) {
+	if s.clash.said {
+		a.Notes = append(a.Notes, note.New(note.Info, "router advertisements go on: nobody else uses our link-local address now"))
+	}
 	s.clash = clash{}
-	a.Notes = append(a.Notes, note.New(note.Info, "router advertisements go on: nobody else uses our link-local address now"))
 	s.review(now, a)
 	if s.advertising() {
 		s.announce(now)
