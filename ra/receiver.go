@@ -4,6 +4,7 @@ package ra
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,8 +65,8 @@ type Learned struct {
 	Managed     bool // M flag: addresses by DHCPv6
 	OtherConfig bool // O flag: other configuration by DHCPv6
 	Routers     []LearnedRouter
-	DNS         []netip.Addr // by RDNSS options, those that a LAN can reach
-	Search      []string     // by DNSSL options
+	DNS         []netip.Addr // servers by RDNSS that the LAN can reach, in the order of learning
+	Search      []string     // domains by DNSSL
 }
 
 // LearnedRouter is one router as its last RA gave it.
@@ -91,8 +92,8 @@ type LearnedRouter struct {
 // section 6.3.4), of each its last RA, also with router lifetime 0. LinkDown forgets nothing; after a LinkUp the
 // routers of before count until the first one is heard, since it may be another link.
 //
-// RAs' prefixes, RDNSS, DNSSL and MTU are not used in this version: the box has its addresses and DNS from DHCPv6
-// or the configuration, and its MTU from the path. Not for concurrent use.
+// RAs' prefixes and MTU are not used: the box has its addresses from DHCPv6 or the configuration, and its MTU from the
+// path. Not for concurrent use.
 type Receiver struct {
 	cfg  ReceiverConfig
 	rand func() float64
@@ -114,9 +115,13 @@ type Receiver struct {
 	noRouter bool
 
 	routers []LearnedRouter
-	told    summary // as of the last Changed
-	changes bucket
-	dropped [numDropReasons]uint64
+	dns     []learned
+
+	told        summary // as of the last Changed
+	toldServers []netip.Addr
+	toldDomains []string
+	changes     bucket
+	dropped     [numDropReasons]uint64
 }
 
 // summary is what Changed is about.
@@ -167,6 +172,9 @@ func (r *Receiver) linkUp(now time.Time, ev LinkUp) {
 	r.asked, r.found = now, false
 	for i := range r.routers {
 		r.routers[i].Earlier = true
+	}
+	for i := range r.dns {
+		r.dns[i].earlier = true
 	}
 	if !r.next.IsZero() && r.count == 0 {
 		return // the burst is about to begin
@@ -238,6 +246,7 @@ func (r *Receiver) receive(now time.Time, ev Received) DropReason {
 	}
 	r.routers[i] = LearnedRouter{Addr: src, Managed: m.Managed, OtherConfig: m.OtherConfig, Preference: m.Preference,
 		Lifetime: lifetime.FromSeconds(now, uint32(m.RouterLifetime)), Heard: now}
+	r.learnDNS(now, &m)
 	r.noRouter, r.conclude = false, time.Time{}
 	// "If an RA is received from a router and it does not result in a default route (i.e., Router Lifetime is zero),
 	// the host MUST continue retransmitting the RSs" (RFC 7559 section 2.1).
@@ -294,6 +303,7 @@ func (r *Receiver) forgets(x *LearnedRouter) time.Time {
 }
 
 func (r *Receiver) forget(now time.Time) {
+	r.dns = slices.DeleteFunc(r.dns, func(x learned) bool { return x.until.Over(now) })
 	for i := len(r.routers) - 1; r.up && i >= 0; i-- {
 		if !r.forgets(&r.routers[i]).After(now) {
 			r.routers = append(r.routers[:i], r.routers[i+1:]...)
@@ -304,7 +314,8 @@ func (r *Receiver) forget(now time.Time) {
 // Learned is what is known.
 func (r *Receiver) Learned() Learned {
 	s := r.summary(r.asked)
-	return Learned{Heard: s.heard, NoRouter: s.noRouter, Managed: s.managed, OtherConfig: s.other,
+	servers, domains := r.resolution()
+	return Learned{DNS: servers, Search: domains, Heard: s.heard, NoRouter: s.noRouter, Managed: s.managed, OtherConfig: s.other,
 		Routers: append([]LearnedRouter(nil), r.routers...)}
 }
 
@@ -324,10 +335,10 @@ func (r *Receiver) summary(now time.Time) summary {
 
 // report says Changed, as often as the bucket allows.
 func (r *Receiver) report(now time.Time, a *ReceiverActions) {
-	s := r.summary(now)
-	if s == r.told {
+	if !r.news(now) {
 		return
 	}
+	s := r.summary(now)
 	if r.changes.burst == 0 {
 		r.changes = newBucket(now, changeBurst, changeRefill)
 	}
@@ -335,13 +346,14 @@ func (r *Receiver) report(now time.Time, a *ReceiverActions) {
 		return
 	}
 	r.told, a.Changed = s, true
+	r.toldServers, r.toldDomains = r.resolution()
 	level := note.Info
 	if !s.heard { // many hubs are no routers in this sense, and nothing depends on it
 		level = note.Debug
 	}
 	a.Notes = append(a.Notes, note.New(level, "router discovery", "routers", strconv.Itoa(len(r.routers)),
 		"default", strconv.FormatBool(s.def), "managed", strconv.FormatBool(s.managed),
-		"other", strconv.FormatBool(s.other)))
+		"other", strconv.FormatBool(s.other), "dns", strconv.Itoa(len(r.toldServers))))
 }
 
 func (r *Receiver) wake(now time.Time) time.Time {
@@ -355,7 +367,11 @@ func (r *Receiver) wake(now time.Time) time.Time {
 			d.add(r.forgets(&r.routers[i]))
 		}
 	}
-	if r.summary(now) != r.told {
+	for i := range r.dns {
+		end, _ := r.dns[i].until.Time()
+		d.add(end)
+	}
+	if r.news(now) {
 		d.add(r.changes.next())
 	}
 	return d.at

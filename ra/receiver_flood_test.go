@@ -4,6 +4,7 @@ package ra
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -95,8 +96,10 @@ func playReceiver(t failer, c choices, seed uint64, steps int) {
 			ev = LinkUp{HasMAC: c.pick(2) > 0}
 		case 2:
 			ev = LinkDown{}
-		case 3, 4, 5:
+		case 3, 4:
 			ev = raFrom(numbered(c.pick(12)), uint16(c.pick(3)*1800), []string{"", "M", "O", "MO"}[c.pick(4)])
+		case 5:
+			ev = dnsFrom(numbered(c.pick(3)), RDNSS{uint32(c.pick(3) * 100), []netip.Addr{dns1, dns2}[c.pick(2):]}, DNSSL{uint32(c.pick(2) * 300), []string{"lan.example"}})
 		case 6:
 			ev = Received{Src: hostA, HopLimit: 254 + c.pick(2), Data: rsBytes}
 		default:
@@ -105,6 +108,11 @@ func playReceiver(t failer, c choices, seed uint64, steps int) {
 		w.at(w.now+pauses[c.pick(len(pauses))], ev)
 		if n := len(w.r.routers); n > maxLearned {
 			t.Fatalf("%d routers", n)
+		}
+		for _, x := range w.r.dns {
+			if x.until.Over(boot.Add(w.now)) || len(w.r.dns) > maxLearnedServers+maxLearnedDomains {
+				t.Fatalf("at %v: %+v", w.now, w.r.dns)
+			}
 		}
 		if l := w.r.Learned(); l.Heard != (len(l.Routers) > 0) || !l.Heard && (l.Managed || l.OtherConfig) || l.NoRouter && w.r.conclude.After(boot) {
 			t.Fatalf("learned %+v", l)
@@ -118,7 +126,7 @@ func playReceiver(t failer, c choices, seed uint64, steps int) {
 	w.step(LinkUp{})
 	w.at(w.now+30*sec, raFrom(hostA, 1800, "M"))
 	w.until(w.now + 2*changeRefill)
-	if w.r.told != w.r.summary(boot.Add(w.now)) {
+	if w.r.news(boot.Add(w.now)) {
 		t.Fatalf("told %+v, so is %+v", w.r.told, w.r.summary(boot.Add(w.now)))
 	}
 }
