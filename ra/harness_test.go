@@ -141,6 +141,9 @@ func (w *world) step(ev Event) []sentRA {
 	w.wake = a.Wake
 	w.notes = append(w.notes, a.Notes...)
 	w.persist(now, a)
+	if w.s.Clash() != "" && len(a.Send) > 0 {
+		w.t.Fatalf("at %v after %T: sent %v beside another node with our address", w.now, ev, a.Send)
+	}
 	ras := w.group(a.Send)
 	w.model.check(w.t, now, ev, ras)
 	w.sent = append(w.sent, ras...)

@@ -22,7 +22,12 @@ type choices interface{ pick(n int) int }
 // randomEvent is one of all events, with few prefixes and hosts so that things meet.
 func randomEvent(c choices, now time.Time) Event {
 	hosts := []netip.Addr{hostA, hostB, netip.IPv6Unspecified(), dns1, ourLL}
-	switch c.pick(8) {
+	switch c.pick(9) {
+	case 7:
+		pio := PrefixInformation{Prefix: prefixA, Valid: uint32(c.pick(2) * 5400)}
+		return foreign([]netip.Addr{hostA, hostB, ourLL}[c.pick(3)], func(m *RouterAdvertisement) {
+			m.RouterLifetime, m.Managed = uint16(c.pick(3)*900), c.pick(2) > 0
+		}, pio, MTU(1500))
 	case 0, 1, 2:
 		return SetContent{Content: randomContent(c, now)}
 	case 3:
@@ -95,8 +100,14 @@ func play(t failer, c choices, seed uint64, steps int) {
 		_, isContent := ev.(SetContent)
 		given = given || isContent
 		w.at(w.now+pauses[c.pick(len(pauses))], ev)
+		if n := len(w.routers()); n > 3 {
+			t.Fatalf("%d routers", n)
+		}
 	}
 	w.step(linkUp)
+	if w.s.Clash() != "" {
+		w.until(w.s.clash.until.Sub(boot))
+	}
 	w.until(w.now + 10*time.Second)
 	resumed := seed%2 == 1 || len(w.disk) > 0
 	if resumed && given != w.s.spoken {

@@ -56,8 +56,8 @@ func TestRFC4861_6_2_7_ForeignRouterIsNoted(t *testing.T) {
 	}
 }
 
-// "The following information […]: Cur Hop Limit values (except for the unspecified value of zero […]); values of the M
-// or O flags; […] values in MTU options; Preferred and Valid Lifetimes for the same prefix."
+// "[…] Cur Hop Limit values (except for the unspecified value of zero […]). Values of the M
+// or O flags. […] Values in the MTU options. Preferred and Valid Lifetimes for the same prefix."
 func TestRA_37_Inconsistencies(t *testing.T) {
 	same := PrefixInformation{Prefix: prefixA, OnLink: true, Autonomous: true, Valid: 5400, Preferred: 2700}
 	box := "advertises our prefix 2001:db8:a::/64: a second box with the same key?"

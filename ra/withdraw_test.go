@@ -314,7 +314,7 @@ func TestRA_33_PREF64Lifetime(t *testing.T) {
 
 // "the lesser of 3 x MaxRtrAdvInterval or 65528 seconds"; other lengths and a used u octet are refused.
 func TestRFC8781_4_1_Refused(t *testing.T) {
-	for _, p := range []string{"2001:db8::/33", "2001:db8::/128", "64:ff9b:0:0:0100::/96", "fe80::/64", "192.0.2.0/32", "ff00::/32"} {
+	for _, p := range []string{"2001:db8::/33", "2001:db8::/128", "2001:db8:0:0:0100::/96", "fe80::/64", "192.0.2.0/32", "ff00::/32"} {
 		c := content(forever(prefixA))
 		c.PREF64 = pfx(p)
 		r, notes := firstRA(t, Config{}, c)
@@ -362,8 +362,8 @@ func TestRA_35_PFlagLeavesOthers(t *testing.T) {
 	}
 }
 
-// RFC 9762 section 5: the P flag is set and taken away like any other news.
-func TestRFC9762_5_PFlagIsTold(t *testing.T) {
+// The P flag is set and taken away like any other news.
+func TestRFC9762_PFlagIsTold(t *testing.T) {
 	c := content(forever(prefixA))
 	w := startWorld(t, half, c)
 	c.Prefixes = []Prefix{forever(prefixA)}
