@@ -204,17 +204,16 @@ func (s *Server) isFull() {
 	}
 }
 
-// Which leases used gives.
-const (
-	liveLeases = false
-	allLeases  = true
-)
+// used are the prefixes or addresses that clients have.
+func (s *Server) used(t dhcpv6.IAType) []netip.Prefix {
+	return s.leased(t, func(_ *Binding, l *Lease) bool { return l.live() })
+}
 
-// used are the prefixes or addresses that clients have; remembered ones are those they had, too.
-func (s *Server) used(t dhcpv6.IAType, remembered bool) (all []netip.Prefix) {
+// leased are those of all bindings that which picks.
+func (s *Server) leased(t dhcpv6.IAType, which func(*Binding, *Lease) bool) (all []netip.Prefix) {
 	for _, b := range s.bindings {
 		for i := range b.Leases {
-			if b.Type == t && (remembered || b.Leases[i].live()) {
+			if b.Type == t && which(b, &b.Leases[i]) {
 				all = append(all, b.Leases[i].Prefix)
 			}
 		}

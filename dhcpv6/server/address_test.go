@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// The identifiers that no host may have.
+func TestRFC5453_3_ReservedInterfaceIdentifiers(t *testing.T) {
+	for id, want := range map[string]bool{
+		"::": true, "::1": true, "::ffff": true, "::1:0": false, "0:0:0:0:1::": false,
+		"0:0:0:0:0200:5eff:fe00:0": true, "0:0:0:0:0200:5eff:fe00:5213": true, "0:0:0:0:0200:5eff:feff:ffff": true,
+		"0:0:0:0:0200:5eff:fdff:ffff": false, "0:0:0:0:0200:5eff:ff00:0": false,
+		"0:0:0:0:fdff:ffff:ffff:ff7f": false, "0:0:0:0:fdff:ffff:ffff:ff80": true, "0:0:0:0:fdff:ffff:ffff:ffff": true, "0:0:0:0:fe00::": false,
+	} {
+		b := netip.MustParseAddr(id).As16()
+		copy(b[:], "\x20\x01\x0d\xb8\x00\x01\x00\x00")
+		if got := reservedID(netip.AddrFrom16(b)); got != want {
+			t.Errorf("%s: reserved %v, want %v", id, got, want)
+		}
+	}
+}
+
+// The same client, IAID and prefix have the same address, whatever was forgotten; another of any of them another one.
+func TestRFC7943_4_AddressIsMadeOfSecretDUIDIAIDAndPrefix(t *testing.T) {
+	w := newWorld(t)
+	seen := map[string]string{}
+	for _, q := range []string{"solicit na1", "solicit na2", "solicit na1 client=c2", "solicit na1 link=guest"} {
+		got, m := w.ask(q)
+		a := m.IAs[0].Prefixes[0].Prefix.Addr()
+		if id := fmt.Sprintf("%x", a.AsSlice()[8:]); seen[id] != "" {
+			t.Errorf("%s and %s have the same identifier %s", q, seen[id], id)
+		} else {
+			seen[id] = q
+		}
+		if again, _ := newWorld(t).ask(q); again != got {
+			t.Errorf("%s: %s, and after all was forgotten %s", q, got, again)
+		}
+	}
+	other := testConfig
+	other.Secret[5]++
+	if a := addr1(worldWith(t, other, testContent())); a == addr1(w) {
+		t.Errorf("another secret makes the same address %s", a)
+	}
+}
+
+// One address from each prefix that hosts may prefer; deprecated ones are extended but not given.
+func TestAddressesOfEachPrefix(t *testing.T) {
+	c := testContent()
+	lan := &c.Links[0]
+	lan.OnLink = append(lan.OnLink, OnLink{netip.MustParsePrefix("fd00:1::/64"), at(100 * time.Hour), at(200 * time.Hour)},
+		OnLink{netip.MustParsePrefix("2001:db8:2::/64"), at(0), at(200 * time.Hour)},
+		OnLink{netip.MustParsePrefix("2001:db8:3::/120"), at(100 * time.Hour), at(200 * time.Hour)})
+	w := worldWith(t, testConfig, c)
+	_, m := w.ask("request na1")
+	if len(m.IAs[0].Prefixes) != 2 || !lan.OnLink[0].Prefix.Contains(m.IAs[0].Prefixes[0].Prefix.Addr()) || !lan.OnLink[1].Prefix.Contains(m.IAs[0].Prefixes[1].Prefix.Addr()) {
+		t.Fatal(text(m))
+	}
+	first, second := m.IAs[0].Prefixes[0].Prefix.Addr(), m.IAs[0].Prefixes[1].Prefix.Addr()
+	lan.OnLink[1].Preferred = at(0)
+	w.set(c)
+	m = w.want("renew na1", fmt.Sprintf("reply na1 %s=2700/5400 %s=0/5400", first, second))
+	if m.IAs[0].T1 != 1350 {
+		t.Errorf("T1 %d: a deprecated address must not count", m.IAs[0].T1)
+	}
+	lan.OnLink[0].Preferred = at(0)
+	w.set(c)
+	if m = w.want("renew na1", fmt.Sprintf("reply na1 %s=0/5400 %s=0/5400", first, second)); m.IAs[0].T1 != 5400 || m.IAs[0].T2 != 5400 {
+		t.Errorf("T1 %d T2 %d, want the valid lifetime: there is nothing to renew before", m.IAs[0].T1, m.IAs[0].T2)
+	}
+}
+
+// A client that moves has addresses of its new link, and is told that the old ones are none there.
+func TestAddressIsJudgedByTheLink(t *testing.T) {
+	w := newWorld(t)
+	a := addr1(w)
+	w.want("request na1", "reply na1 "+a+"=2700/5400")
+	_, m := w.ask("solicit na1 link=guest")
+	b := m.IAs[0].Prefixes[0].Prefix.Addr().String()
+	w.want("rebind na1 "+a+" link=guest", "reply na1 "+b+"=2700/5400 "+a+"=0/0")
+	w.wantBound("guest c1 na1 " + b + "=2700/5400")
+}
+
+// In a prefix so small that numbers collide, nobody gets what another one has, and in the end there is nothing.
+func TestAddressesNeverCollide(t *testing.T) {
+	c := testContent()
+	c.Links[0].OnLink[0].Prefix = netip.MustParsePrefix("2001:db8:1:0:1::/112")
+	cfg := testConfig
+	cfg.MaxBindings = 3000
+	w := worldWith(t, cfg, c)
+	w.oracle, w.big = false, true
+	given := 0
+	for i := range 1500 {
+		w.now = w.now.Add(grantEvery)
+		if _, m := w.ask(fmt.Sprintf("request na1 client=%d", i)); len(m.IAs) == 1 && len(m.IAs[0].Prefixes) == 1 {
+			given++
+		}
+	}
+	if given != 1500 {
+		t.Errorf("%d of 1500 clients have an address", given)
+	}
+	w.checkBindings()
+}
