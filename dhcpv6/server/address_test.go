@@ -94,14 +94,14 @@ func TestAddressesNeverCollide(t *testing.T) {
 	w := worldWith(t, cfg, c)
 	w.oracle, w.big = false, true
 	given := 0
-	for i := range 1500 {
+	for i := range 800 {
 		w.now = w.now.Add(grantEvery)
 		if _, m := w.ask(fmt.Sprintf("request na1 client=%d", i)); len(m.IAs) == 1 && len(m.IAs[0].Prefixes) == 1 {
 			given++
 		}
 	}
-	if given != 1500 {
-		t.Errorf("%d of 1500 clients have an address", given)
+	if given != 800 {
+		t.Errorf("%d of 800 clients have an address", given)
 	}
 	w.checkBindings()
 }

@@ -68,7 +68,7 @@ func TestCE_2_2_06_DUID(t *testing.T) {
 	if m := w.want("information-request client=none oro=23", "reply"); m.ClientID != "" || len(m.DNS) != 1 {
 		t.Errorf("%+v", m)
 	}
-	if m := w.want("information-request client=abc oro=23", "reply"); m.ClientID != client("abc") {
+	if m := w.want("information-request client=abc oro=23", "reply"); m.ClientID != duidOf("abc") {
 		t.Errorf("%+v", m)
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // poolWorld has one LAN that delegates from one pool.
-func poolWorld(t testing.TB, pool, taken string, shortest int) *world {
+func poolWorld(t tester, pool, taken string, shortest int) *world {
 	return worldWith(t, testConfig, Content{Links: []Link{{Name: "lan", Delegate: true}},
 		Pools: []Pool{{Prefix: netip.MustParsePrefix(pool), Taken: prefixes(taken), Shortest: shortest, Preferred: at(100 * time.Hour), Valid: at(200 * time.Hour)}}})
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	oracle "github.com/insomniacslk/dhcp/dhcpv6"
@@ -53,9 +52,17 @@ func testContent() Content {
 	}}
 }
 
+// tester is a testing.TB, or rapid's.
+type tester interface {
+	Helper()
+	Errorf(string, ...any)
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 // world runs one server, with a disk and with what must hold after every step.
 type world struct {
-	t        testing.TB
+	t        tester
 	s        *Server
 	now      time.Time
 	act      Actions
@@ -68,9 +75,9 @@ type world struct {
 	big      bool // so many bindings that the test itself looks at them
 }
 
-func newWorld(t testing.TB) *world { return worldWith(t, testConfig, testContent()) }
+func newWorld(t tester) *world { return worldWith(t, testConfig, testContent()) }
 
-func worldWith(t testing.TB, cfg Config, c Content) *world {
+func worldWith(t tester, cfg Config, c Content) *world {
 	w := &world{t: t, s: New(cfg, rand.New(rand.NewPCG(1, 2)).Float64), now: t0, oracle: true}
 	w.set(c)
 	return w
@@ -238,7 +245,7 @@ func (w *world) wait(d time.Duration) (sent []Datagram) {
 	}
 }
 
-func client(name string) dhcpv6.DUID { return dhcpv6.DUID("\x00\x03\x00\x01" + name) }
+func duidOf(name string) dhcpv6.DUID { return dhcpv6.DUID("\x00\x03\x00\x01" + name) }
 
 // address is the link-local one of a client.
 func address(name string) netip.Addr {
@@ -300,7 +307,7 @@ func (w *world) query(words string) (ev Received, m dhcpv6.Message) {
 		}
 	}
 	if name != "none" {
-		m.ClientID = client(name)
+		m.ClientID = duidOf(name)
 	}
 	ev.Src = address(name)
 	if src != "" {
