@@ -82,6 +82,8 @@ func TestAddressIsJudgedByTheLink(t *testing.T) {
 	_, m := w.ask("solicit na1 link=guest")
 	b := m.IAs[0].Prefixes[0].Prefix.Addr().String()
 	w.want("rebind na1 "+a+" link=guest", "reply na1 "+b+"=2700/5400 "+a+"=0/0")
+	w.wantBound("guest c1 na1 " + a + "=0/5400/stale " + b + "=2700/5400")
+	w.want("renew na1 "+b+" link=guest", "reply na1 "+b+"=2700/5400")
 	w.wantBound("guest c1 na1 " + b + "=2700/5400")
 }
 

@@ -68,13 +68,13 @@ func (s *Server) plan(now time.Time, q *query, b *Binding, ia *dhcpv6.IA, taken 
 			p.leases = append(p.leases, l)
 			continue
 		}
-		i := sourceOf(sources, l.Prefix)
-		if i < 0 {
-			p.gone = append(p.gone, l.Prefix)
-			continue
+		if i := sourceOf(sources, l.Prefix); i >= 0 {
+			served[i] = true
+			p.add(now, &sources[i], l)
+		} else if !q.gaveUp(ia, &l) {
+			l.Preferred, l.Stale = lifetime.Until{}, true
+			p.leases, p.gone = append(p.leases, l), append(p.gone, l.Prefix)
 		}
-		served[i] = true
-		p.add(now, &sources[i], l.Prefix)
 	}
 	for i := range sources {
 		x := &sources[i]
@@ -95,20 +95,29 @@ func (s *Server) plan(now time.Time, q *query, b *Binding, ia *dhcpv6.IA, taken 
 		if len(p.leases) >= maxLeases {
 			continue
 		}
-		p.add(now, x, got)
+		p.add(now, x, Lease{Prefix: got})
 	}
 	return p
 }
 
+// gaveUp says that the client does not have a stale lease any more: it was told (so the preferred lifetime is over), and
+// does not name it now. Until then, or
+// until its time is over, nobody else can have it: the Reply that took it back may have been lost, and the content may come
+// to hold it again.
+func (q *query) gaveUp(ia *dhcpv6.IA, l *Lease) bool {
+	return l.Stale && l.Preferred == (lifetime.Until{}) && (q.Type == dhcpv6.Renew || q.Type == dhcpv6.Rebind) &&
+		!slices.ContainsFunc(ia.Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Prefix == l.Prefix })
+}
+
 // add tells the client of a lease.
-func (p *planned) add(now time.Time, x *source, prefix netip.Prefix) {
+func (p *planned) add(now time.Time, x *source, l Lease) {
 	preferred, valid := x.lifetimes(now)
 	if valid == 0 {
-		p.gone = append(p.gone, prefix) // less than a second is left
+		p.leases, p.gone = append(p.leases, l), append(p.gone, l.Prefix) // it has less than a second
 		return
 	}
-	p.leases = append(p.leases, Lease{Prefix: prefix, Preferred: lifetime.FromSeconds(now, preferred), Valid: lifetime.FromSeconds(now, valid)})
-	p.told = append(p.told, dhcpv6.IAPrefix{Prefix: prefix, Preferred: preferred, Valid: valid})
+	p.leases = append(p.leases, Lease{Prefix: l.Prefix, Preferred: lifetime.FromSeconds(now, preferred), Valid: lifetime.FromSeconds(now, valid)})
+	p.told = append(p.told, dhcpv6.IAPrefix{Prefix: l.Prefix, Preferred: preferred, Valid: valid})
 }
 
 // commit makes the binding what was planned.
@@ -118,7 +127,7 @@ func (s *Server) commit(now time.Time, q *query, b *Binding, leases []Lease) {
 	for i := range b.Leases {
 		l := &b.Leases[i]
 		if l.live() && !slices.ContainsFunc(leases, func(x Lease) bool { return x.Prefix == l.Prefix }) {
-			s.end(b, l, "lease was taken back")
+			s.end(b, l, "lease was given up")
 		}
 	}
 	for i := range leases {
@@ -126,6 +135,10 @@ func (s *Server) commit(now time.Time, q *query, b *Binding, leases []Lease) {
 		old := b.find(l.Prefix)
 		switch end, _ := l.Valid.Time(); {
 		case !l.live():
+		case l.Stale:
+			if !old.Stale {
+				s.changed(b)
+			}
 		case old == nil || !old.live() || old.Stale:
 			s.forget(b, l.Prefix)
 			s.changed(b)

@@ -35,10 +35,13 @@ func TestRFC9096_3_5_StalePrefixIsTakenBackDownstream(t *testing.T) {
 	if m.IAs[0].T1 != 1350 {
 		t.Errorf("T1 %d", m.IAs[0].T1)
 	}
-	w.wantBound("lan c1 pd1 2001:db8:2:ff::/64=2700/5400 lan c2 pd1 2001:db8:1:fe::/64=2600/5300/stale")
-	// The Reply was lost: the copy of the Renew is told again.
+	w.wantBound("lan c1 pd1 2001:db8:1:ff::/64=0/5300/stale 2001:db8:2:ff::/64=2700/5400 lan c2 pd1 2001:db8:1:fe::/64=2600/5300/stale")
+	// The Reply was lost: the copy of the Renew is told again. A Renew that does not name it any more ends it.
 	w.want("renew pd1 2001:db8:1:ff::/64", "reply pd1 2001:db8:2:ff::/64=2700/5400 2001:db8:1:ff::/64=0/0")
 	w.did(false, false)
+	w.want("renew pd1 2001:db8:2:ff::/64", "reply pd1 2001:db8:2:ff::/64=2700/5400")
+	w.did(true, true)
+	w.wantBound("lan c1 pd1 2001:db8:2:ff::/64=2700/5400 lan c2 pd1 2001:db8:1:fe::/64=2600/5300/stale")
 	w.wait(5299 * time.Second)
 	w.want("renew pd1", "reply pd1 2001:db8:2:ff::/64=2700/5400")
 	w.wantBound("lan c1 pd1 2001:db8:2:ff::/64=2700/5400 lan c2 pd1 2001:db8:1:fe::/64=0/1/stale")
@@ -49,8 +52,23 @@ func TestRFC9096_3_5_StalePrefixIsTakenBackDownstream(t *testing.T) {
 	c := renumbered()
 	c.Pools = nil
 	w.set(c)
-	w.want("rebind pd1", "reply pd1 2001:db8:2:ff::/64=0/0")
+	w.want("rebind pd1 2001:db8:2:ff::/64", "reply pd1 2001:db8:2:ff::/64=0/0")
+	w.wantBound("lan c1 pd1 2001:db8:2:ff::/64=0/5399/stale")
+	w.want("rebind pd1", "reply pd1 NoPrefixAvail")
 	w.wantBound("")
+}
+
+// The Reply that takes a prefix back is lost, and the content comes to hold it again: nobody else gets it while the client
+// may still use it, and the client itself keeps it.
+func TestPrefixTakenBackIsNotGivenToOthers(t *testing.T) {
+	w := poolWorld(t, "2001:db8:1::/64", "", 0)
+	c := w.content
+	w.want("request pd1", "reply pd1 2001:db8:1::/64=2700/5400")
+	w.set(Content{Links: c.Links})
+	w.want("request pd1", "reply pd1 2001:db8:1::/64=0/0")
+	w.set(c)
+	w.want("request client=c2 pd1", "reply pd1 NoPrefixAvail")
+	w.want("renew pd1 2001:db8:1::/64", "reply pd1 2001:db8:1::/64=2700/5400")
 }
 
 // A prefix that comes to be that of a LAN is stale, one that no longer is can be given again.

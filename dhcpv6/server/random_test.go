@@ -77,10 +77,12 @@ func TestRandomOperations(t *testing.T) {
 				q := rapid.SampledFrom([]string{"solicit", "solicit rapid", "request", "request", "renew", "rebind", "confirm", "release", "decline"}).Draw(rt, "message")
 				link := rapid.SampledFrom([]string{"lan", "lan", "guest"}).Draw(rt, "link")
 				ias := rapid.SampledFrom([]string{"pd1", "na1", "pd2", "na1 pd1", "pd1 ::/60", "pd1 ::/57", "pd1 2001:db8:1:42::/64", "pd3 na2"}).Draw(rt, "ias")
-				if q != "solicit" && q != "request" && !strings.Contains(ias, ":") {
+				if q != "solicit" && q != "request" {
 					f := strings.Fields(ias)
 					for i := range f {
-						f[i] = c.named(f[i])
+						if !strings.Contains(f[i], ":") {
+							f[i] = c.named(f[i])
+						}
 					}
 					ias = strings.Join(f, " ")
 				}

@@ -144,7 +144,7 @@ type Binding struct {
 // Lease is one prefix, or one address as a /128.
 type Lease struct {
 	Prefix           netip.Prefix
-	Preferred, Valid lifetime.Until // as last told to the client
+	Preferred, Valid lifetime.Until // as last told to the client; Valid of a stale one: until when it may still have it
 	Stale            bool           // taken back: the client is to give it up
 }
 

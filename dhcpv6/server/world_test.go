@@ -136,7 +136,7 @@ func (w *world) checkSent(d Datagram) {
 			w.t.Fatalf("T1 and T2 differ between IAs: %s", text(m))
 		}
 		for _, p := range ia.Prefixes {
-			if p.Preferred > p.Valid || p.Preferred > 2700 || p.Valid > 5400 || p.Valid > 0 && (ia.T1 > p.Valid || ia.T2 > p.Valid) || p.Preferred > 0 && ia.T2 > p.Preferred {
+			if p.Preferred > p.Valid || p.Preferred > 2700 || p.Valid > 5400 || ia.T1 > ia.T2 || p.Preferred > 0 && ia.T2 > p.Preferred {
 				w.t.Fatalf("lifetimes: %s", text(m))
 			}
 			if p.Valid > 0 && !w.mayTell(ia.Type, d.Link, p) {
