@@ -25,12 +25,17 @@ func TestDesiredReadsAsAnAdministratorWouldTypeIt(t *testing.T) {
 			{Kind: dataplane.Unreachable, Dst: pfx("2001:db8:ebbd:990a::/64"), Metric: 9000},
 			{Dst: pfx("::/0"), From: pfx("2001:db8:ebbd:990a::/64"), Iface: "oasis0"},
 			{Dst: pfx("::/0"), Iface: "oasis0", IfNoOther: true},
+			{Dst: pfx("2001:db8:ebbd:9a00::/60"), Via: netip.MustParseAddr("fe80::a"), Iface: "br-lan"},
 		},
 		Forward: true,
 		Firewall: dataplane.Firewall{
 			Tunnel: "oasis0", LANs: []string{"br-lan"},
 			Delegations: []netip.Prefix{pfx("2001:db8:ebbd:990a::/64")},
 			Stale:       []netip.Prefix{pfx("2001:db8:ebbd:9909::/64"), pfx("2001:db8:ebbd:9908::/64")},
+			Local:       []netip.Prefix{pfx("fd00:db8:1::/48")},
+			Sources: []dataplane.LANSources{{
+				Iface: "br-lan", OnLink: []netip.Prefix{pfx("2001:db8:ebbd:990a::/64")}, Routed: []netip.Prefix{pfx("2001:db8:ebbd:9a00::/60")},
+			}},
 		},
 	}
 	want := `link oasis0 mtu 1420 up
@@ -41,8 +46,9 @@ address 2001:db8:ebbd:9900::1/64 dev br-lan deprecated
 route unreachable 2001:db8:ebbd:990a::/64 metric 9000
 route default from 2001:db8:ebbd:990a::/64 dev oasis0
 route default dev oasis0 if no other
+route 2001:db8:ebbd:9a00::/60 via fe80::a dev br-lan
 forward ipv6
-firewall closed tunnel oasis0 lan br-lan from 2001:db8:ebbd:990a::/64 stale 2001:db8:ebbd:9909::/64 stale 2001:db8:ebbd:9908::/64
+firewall closed tunnel oasis0 lan br-lan from 2001:db8:ebbd:990a::/64 stale 2001:db8:ebbd:9909::/64 stale 2001:db8:ebbd:9908::/64 local fd00:db8:1::/48 behind br-lan 2001:db8:ebbd:990a::/64 routed 2001:db8:ebbd:9a00::/60
 `
 	if diff := cmp.Diff(want, d.String()); diff != "" {
 		t.Errorf("Desired.String() (-want +got):\n%s", diff)

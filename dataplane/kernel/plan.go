@@ -80,7 +80,7 @@ func (s step) String() string {
 }
 
 func routeText(r route, iface string) string {
-	return dataplane.Route{Kind: r.kind, Dst: r.dst, From: r.from, Iface: iface, Metric: r.metric}.String()[len("route "):]
+	return dataplane.Route{Kind: r.kind, Dst: r.dst, From: r.from, Via: r.via, Iface: iface, Metric: r.metric}.String()[len("route "):]
 }
 
 // plan is what makes the kernel equal to Desired: first the memory is written, then the steps are
@@ -234,13 +234,16 @@ func (p *planner) address(l link, w dataplane.Address) {
 	p.add(st)
 }
 
-// routes adds what is missing and returns the steps that remove what is left over.
+// routes adds what is missing and returns the steps that remove what is left over: a new next hop is there before the
+// old one goes.
 func (p *planner) routes() []step {
 	wanted, refused := p.wantedRoutes()
 	have := map[route]bool{}
 	for _, r := range p.s.routes {
 		have[r.key()] = true
 	}
+	stale, first := p.staleRoutes(wanted, refused)
+	p.add(first...)
 	keys := map[route]bool{}
 	for _, r := range wanted {
 		if keys[r] {
@@ -256,9 +259,15 @@ func (p *planner) routes() []step {
 			drift: "route " + routeText(r, iface) + " missing",
 		})
 	}
-	var stale []step
+	return stale
+}
+
+// staleRoutes are the steps that remove what is left over. first are those that cannot wait until the wanted ones are
+// there: deleting a route without a next hop, or with several (a run that was killed between adding the new next hop and
+// deleting the old one leaves that), takes one with a next hop along if all else is equal.
+func (p *planner) staleRoutes(wanted []route, refused map[route]bool) (stale, first []step) {
 	for _, r := range p.s.routes {
-		if r.proto != mark || keys[r.key()] {
+		if r.proto != mark || slices.Contains(wanted, r.key()) {
 			continue
 		}
 		iface := p.routeIface(r)
@@ -266,9 +275,16 @@ func (p *planner) routes() []step {
 		if refused[r.key()] {
 			why = "another " + routeText(route{dst: r.dst}, "") + " route appeared"
 		}
-		stale = append(stale, step{op: delRoute, route: r, iface: iface, drift: why})
+		st := step{op: delRoute, route: r, iface: iface, drift: why}
+		if r.kind == dataplane.Unicast && !r.via.IsValid() && slices.ContainsFunc(wanted, func(w route) bool {
+			return w.via.IsValid() && w.dst == r.dst && w.from == r.from && w.metric == r.metric
+		}) {
+			first = append(first, st)
+			continue
+		}
+		stale = append(stale, st)
 	}
-	return stale
+	return stale, first
 }
 
 func (p *planner) routeIface(r route) string {
@@ -309,7 +325,7 @@ func (p *planner) wantedRoutes() (wanted []route, refused map[route]bool) {
 
 // resolve fills in the defaults and the index; false while the interface cannot take a route.
 func (p *planner) resolve(w dataplane.Route) (route, bool) {
-	r := route{kind: w.Kind, dst: w.Dst.Masked(), metric: w.Metric}
+	r := route{kind: w.Kind, dst: w.Dst.Masked(), via: w.Via, metric: w.Metric}
 	if w.From.IsValid() && w.From.Bits() > 0 {
 		r.from = w.From.Masked()
 	}

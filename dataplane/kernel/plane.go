@@ -193,6 +193,12 @@ func clone(d dataplane.Desired) dataplane.Desired {
 	d.Firewall.LANs = slices.Clone(d.Firewall.LANs)
 	d.Firewall.Delegations = slices.Clone(d.Firewall.Delegations)
 	d.Firewall.Stale = slices.Clone(d.Firewall.Stale)
+	d.Firewall.Local = slices.Clone(d.Firewall.Local)
+	d.Firewall.Sources = slices.Clone(d.Firewall.Sources)
+	for i := range d.Firewall.Sources {
+		s := &d.Firewall.Sources[i]
+		s.OnLink, s.Routed = slices.Clone(s.OnLink), slices.Clone(s.Routed)
+	}
 	return d
 }
 

@@ -229,6 +229,8 @@ func decodeRoute(m []byte) (route, bool) {
 			dst, _ = netip.AddrFromSlice(v)
 		case unix.RTA_SRC:
 			src, _ = netip.AddrFromSlice(v)
+		case unix.RTA_GATEWAY:
+			r.via, _ = netip.AddrFromSlice(v)
 		case unix.RTA_OIF:
 			r.index = int(u32(v))
 		case unix.RTA_PRIORITY:
@@ -303,6 +305,9 @@ func routeRequest(r *nl.NetlinkRequest, rt route) *nl.NetlinkRequest {
 	r.AddData(nl.NewRtAttr(unix.RTA_DST, rt.dst.Addr().AsSlice()))
 	if rt.from.IsValid() {
 		r.AddData(nl.NewRtAttr(unix.RTA_SRC, rt.from.Addr().AsSlice()))
+	}
+	if rt.via.IsValid() {
+		r.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, rt.via.AsSlice()))
 	}
 	if rt.index != 0 {
 		r.AddData(nl.NewRtAttr(unix.RTA_OIF, put32(uint32(rt.index))))

@@ -56,7 +56,8 @@ type route struct {
 	kind   dataplane.RouteKind
 	dst    netip.Prefix
 	from   netip.Prefix // zero: any source
-	index  int          // 0 for routes that lead nowhere
+	via    netip.Addr   // next hop; zero: on the link
+	index  int          // 0 for routes that lead nowhere, or to several next hops
 	metric uint32
 	proto  uint8
 }
