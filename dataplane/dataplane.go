@@ -181,8 +181,8 @@ type Received struct {
 	At       time.Time
 }
 
-// Conn sends and receives messages on one interface. Receive and Send may be called
-// concurrently; after Close, Receive returns an error that wraps net.ErrClosed.
+// Conn sends and receives messages on one interface. Receive belongs to one goroutine, Send to any;
+// after Close, Receive returns an error that wraps net.ErrClosed.
 type Conn interface {
 	Receive() (Received, error)
 	// Send sends from the interface's link-local address: an ND message with hop limit 255 and a checksum that the

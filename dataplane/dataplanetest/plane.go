@@ -118,6 +118,8 @@ func (p *Plane) OpenDHCPv6(iface string) (dataplane.Conn, error) {
 	switch {
 	case p.dhcpErr != nil:
 		return nil, p.dhcpErr
+	case l.Master != "":
+		return nil, fmt.Errorf("%s is a port of bridge %s: use Interface = %s", iface, l.Master, l.Master)
 	case !l.Up || !l.LinkLocal.IsValid():
 		return nil, fmt.Errorf("%s: not up or no link-local address", iface)
 	}

@@ -220,6 +220,15 @@ func (w *world) lanReady() {
 	w.quiet(300 * time.Millisecond)
 }
 
+// lanUp waits until sockets can be opened on the LAN.
+func (w *world) lanUp() {
+	w.t.Helper()
+	if err := w.plane.Watch([]string{"br-lan"}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.link("br-lan", func(l dataplane.Link) bool { return l.Up && l.LinkLocal.IsValid() })
+}
+
 func (w *world) mustBe(what, got, want string) {
 	w.t.Helper()
 	if got != want {

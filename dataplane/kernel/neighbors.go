@@ -82,11 +82,6 @@ func (p *Plane) NeighborStats() (dataplane.NeighborStats, error) {
 	return dataplane.NeighborStats{}, nil
 }
 
-// OpenDHCPv6 is dataplane.Plane's.
-func (p *Plane) OpenDHCPv6(iface string) (dataplane.Conn, error) {
-	return nil, fmt.Errorf("%s: no DHCPv6 socket", iface)
-}
-
 func decodeNeighbor(m []byte) (n neighbor, ok bool) {
 	if len(m) < unix.SizeofNdMsg || m[0] != unix.AF_INET6 {
 		return n, false
