@@ -5,6 +5,7 @@ package kernel
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net"
 	"net/netip"
 	"runtime"
@@ -176,23 +177,25 @@ func TestFloodAllocatesLittle(t *testing.T) {
 	}
 	defer c.Close()
 	client := dhcpClient(t, w.h1, "["+linkLocal(w.h1)+"%eth0]:546")
-	const packets = 2000
+	const rounds, packets = 10, 200
 	junk := make([]byte, 100)
 	to := netip.MustParseAddrPort("[ff02::1:2%eth0]:547")
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range packets {
-		if _, err := client.WriteToUDPAddrPort(junk, to); err != nil {
-			t.Fatal(err)
+	least := uint64(math.MaxUint64) // other tests allocate too
+	for range rounds {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range packets {
+			if _, err := client.WriteToUDPAddrPort(junk, to); err != nil {
+				t.Fatal(err)
+			}
+			if m, err := c.Receive(); err != nil || len(m.Data) != len(junk) {
+				t.Fatal(m, err)
+			}
 		}
-		if m, err := c.Receive(); err != nil || len(m.Data) != len(junk) {
-			t.Fatal(m, err)
-		}
+		runtime.ReadMemStats(&after)
+		least = min(least, (after.TotalAlloc-before.TotalAlloc)/packets)
 	}
-	runtime.ReadMemStats(&after)
-	if got := (after.TotalAlloc - before.TotalAlloc) / packets; got > 512 {
-		t.Errorf("%d octets allocated per packet of %d, sender included, want less than 512", got, len(junk))
-	} else {
-		t.Logf("%d octets allocated per packet", got)
+	if least > 512 {
+		t.Errorf("%d octets allocated per packet of %d, sender included, want at most 512", least, len(junk))
 	}
 }

@@ -3,9 +3,12 @@
 package kernel
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"oasis6/dataplane"
 	"oasis6/internal/netlab"
 )
 
@@ -28,10 +31,23 @@ func TestNeighborsOfTheKernel(t *testing.T) {
 		got, err := p.Neighbors("eth0")
 		return err == nil && len(got) == 1
 	})
-	if got, err := p.Neighbors("eth0"); !ok {
-		t.Errorf("after a ping: %v, %v, want one neighbor", got, err)
+	got, err := p.Neighbors("eth0")
+	if !ok || got[0].Addr != netip.MustParseAddr("2001:db8::2") || got[0].MAC == [6]byte{} || got[0].Seen > 6*time.Second {
+		t.Fatalf("after a ping: %v, %v, want one neighbor, seen a moment ago", got, err)
 	}
 	if got, err := p.Neighbors("nonesuch"); err != nil || len(got) != 0 {
 		t.Errorf("no interface: %v, %v, want none", got, err)
+	}
+}
+
+func TestNeighborsLastHeardFirst(t *testing.T) {
+	var list []neighbor
+	for i := range dataplane.MaxNeighbors + 10 {
+		list = append(list, neighbor{age: time.Duration((i * 7919) % 2003)})
+	}
+	sortNeighbors(list)
+	got := seen(list)
+	if len(got) != dataplane.MaxNeighbors || !slices.IsSortedFunc(got, func(a, b dataplane.Neighbor) int { return int(a.Seen - b.Seen) }) {
+		t.Errorf("%d neighbors, want the %d heard last, in order", len(got), dataplane.MaxNeighbors)
 	}
 }

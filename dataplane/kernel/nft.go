@@ -5,6 +5,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -15,8 +16,9 @@ import (
 // nft is the nftables socket. It is opened when first needed, and again after an error: answers to a
 // batch that went wrong may still be under way on the old one.
 type nft struct {
-	conn *nftables.Conn
-	in   func(func() error) error // runs in the Plane's network namespace
+	conn    *nftables.Conn
+	dropped uint64                   // packets over the limit that tables before this one counted
+	in      func(func() error) error // runs in the Plane's network namespace
 }
 
 func (n *nft) open() (*nftables.Conn, error) {
@@ -45,7 +47,7 @@ func (n *nft) explain(what string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL),
 		errors.Is(err, unix.EAFNOSUPPORT):
-		return fmt.Errorf("table ip6 %s: %s: %w: does this kernel have nf_tables with IPv6, nft_ct and nft_reject_ipv6?", tableName, what, err)
+		return fmt.Errorf("table ip6 %s: %s: %w: does this kernel have nf_tables with IPv6, nft_ct, nft_limit and nft_reject_ipv6?", tableName, what, err)
 	}
 	return fmt.Errorf("table ip6 %s: %s: %w", tableName, what, err)
 }
@@ -139,8 +141,14 @@ func (n *nft) sameSets(c *nftables.Conn, t *nftables.Table, want *ruleset) (bool
 	}
 	for _, w := range want.sets {
 		s := byName[w.name]
-		if s == nil {
+		switch {
+		case s == nil:
 			return false, nil
+		case w.dynamic: // what is in it is the packets' doing
+			if !isSeenSet(s) {
+				return false, nil
+			}
+			continue
 		}
 		elems, err := c.GetSetElements(s)
 		if err != nil {
@@ -161,21 +169,75 @@ func chainHooks() map[string]*nftables.ChainHook {
 	}
 }
 
+func (n *nft) table() *nftables.Table {
+	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv6}
+}
+
 // replace puts the whole table in the place of what is there, in one transaction: no packet sees it
-// missing or half made.
-func (n *nft) replace(want *ruleset) error {
+// missing or half made. The set of addresses seen is kept if it can be.
+func (n *nft) replace(want *ruleset) (kept bool, err error) {
 	c, err := n.open()
 	if err != nil {
-		return n.explain("open", err)
+		return false, n.explain("open", err)
 	}
-	t := &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv6}
-	c.AddTable(t) // so that there is one to delete
-	c.DelTable(t)
-	c.AddTable(t)
+	counted, _ := n.limited(c) // no table, nothing counted
+	if kept = n.clear(c); kept {
+		err = n.fill(c, want, true)
+	}
+	if !kept || err != nil { // somebody else's objects may hold on to ours
+		kept = false
+		if c, err = n.open(); err != nil {
+			return false, n.explain("open", err)
+		}
+		c.AddTable(n.table()) // so that there is one to delete
+		c.DelTable(n.table())
+		c.AddTable(n.table())
+		err = n.fill(c, want, false)
+	}
+	if err == nil {
+		n.dropped += counted
+	}
+	return kept, err
+}
+
+// clear begins a transaction that removes all but a good set of addresses seen; false, and no transaction, without one.
+func (n *nft) clear(c *nftables.Conn) bool {
+	t, err := n.find(c)
+	if err != nil || t == nil || t.Flags != 0 {
+		return false
+	}
+	sets, err := c.GetSets(t)
+	chains, err2 := c.ListChainsOfTableFamily(nftables.TableFamilyIPv6)
+	if err != nil || err2 != nil || !slices.ContainsFunc(sets, isSeenSet) {
+		return false
+	}
+	c.FlushTable(t)
+	for _, ch := range chains {
+		if ch.Table.Name == tableName {
+			c.DelChain(ch)
+		}
+	}
+	for _, s := range sets {
+		if s.Name != setSeen {
+			c.DelSet(s)
+		}
+	}
+	return true
+}
+
+// fill ends the transaction with all that is wanted; kept: the dynamic sets are there.
+func (n *nft) fill(c *nftables.Conn, want *ruleset, kept bool) error {
+	t := n.table()
 	for i, s := range want.sets {
+		if s.dynamic && kept {
+			continue
+		}
 		// The ID need only be unique in the transaction. Left to the library it comes from a variable
 		// that all connections share without a lock.
 		set := &nftables.Set{Table: t, ID: uint32(i + 1), Name: s.name, KeyType: s.typ, Interval: s.interval}
+		if s.dynamic {
+			set.Dynamic, set.HasTimeout, set.Timeout, set.Size = true, true, seenTimeout, seenSize
+		}
 		if s.typ == nftables.TypeIFName {
 			set.KeyByteOrder = binaryutil.NativeEndian // else nft prints the names as ""
 		}
@@ -208,9 +270,11 @@ func (n *nft) remove() error {
 	if err != nil {
 		return n.explain("open", err)
 	}
-	c.DelTable(&nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv6})
+	counted, _ := n.limited(c)
+	c.DelTable(n.table())
 	if err := c.Flush(); err != nil {
 		return n.explain("delete", err)
 	}
+	n.dropped += counted
 	return nil
 }

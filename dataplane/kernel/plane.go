@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -48,8 +49,9 @@ type Plane struct {
 	residual map[string]bool // steps that failed in the last Apply: not drift
 	last     *snapshot       // the last one
 	now      func() time.Time
-	dups     map[addrID]string    // addresses that the last Apply found with another node, as text
-	dadTried map[addrID]time.Time // when such an address was last made anew
+	dups     map[addrID]string        // addresses that the last Apply found with another node, as text
+	dadTried map[addrID]time.Time     // when such an address was last made anew
+	seen     map[netip.Addr]time.Time // neighbors that we have put into the set of addresses seen, and when
 	closed   bool
 	tookOver bool
 	owner    *net.UnixListener // keeps another box out of the network namespace
@@ -66,7 +68,7 @@ func Open(o Options) (*Plane, error) {
 	if o.now == nil {
 		o.now = time.Now
 	}
-	p := &Plane{log: o.Log, now: o.now, dadTried: map[addrID]time.Time{}}
+	p := &Plane{log: o.Log, now: o.now, dadTried: map[addrID]time.Time{}, seen: map[netip.Addr]time.Time{}}
 	if err := p.open(); err != nil {
 		p.closeSockets()
 		return nil, fmt.Errorf("kernel data plane: %w", err)
@@ -301,6 +303,7 @@ func (p *Plane) converge(ctx context.Context) error {
 	}
 	defer p.watch.settled()
 	err = p.carryOut(ctx, s, pl)
+	p.refreshSeen()
 	return errors.Join(err, p.dupError())
 }
 
@@ -372,7 +375,11 @@ func (p *Plane) do(st step) error {
 		err = p.rt.setLink(st.link.index, st.link.mtu)
 		return ignore(err, unix.ENODEV)
 	case setTable:
-		return p.nft.replace(p.rules)
+		kept, err := p.nft.replace(p.rules)
+		if !kept {
+			clear(p.seen)
+		}
+		return err
 	case delTable:
 		return p.nft.remove()
 	case putAddr:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sort"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -114,4 +115,17 @@ func (s *sysctls) write(iface, name, value string) error {
 	defer f.Close()
 	_, err = f.WriteString(value + "\n")
 	return err
+}
+
+// neighborLimit is gc_thresh3, 0 where it cannot be read.
+func (s *sysctls) neighborLimit() int {
+	fd, err := unix.Openat(int(s.dir.Fd()), "../neigh/default/gc_thresh3", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	var b [16]byte
+	k, _ := unix.Read(fd, b[:]) // -1 is nothing, too
+	most, _ := strconv.Atoi(strings.TrimSpace(string(b[:max(k, 0)])))
+	return most
 }

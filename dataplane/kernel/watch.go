@@ -32,6 +32,7 @@ type watcher struct {
 	p      *Plane
 	route  *nl.NetlinkSocket
 	nft    *nl.NetlinkSocket // nil where the kernel has no nfnetlink
+	neigh  *neighborEvents
 	events chan dataplane.Event
 	done   chan struct{}
 	kick   chan struct{}
@@ -69,6 +70,9 @@ func openWatcher(p *Plane) (*watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink events: %w", err)
 	}
+	if w.neigh, err = openNeighborEvents(); err != nil {
+		return nil, fmt.Errorf("neighbor events: %w", err)
+	}
 	w.nft, err = nl.Subscribe(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
 	if err != nil {
 		w.nft = nil // no nfnetlink: then there is no table to watch, and Apply says so
@@ -86,8 +90,9 @@ func openWatcher(p *Plane) (*watcher, error) {
 
 func (w *watcher) start() {
 	w.loadPorts()
-	w.wg.Add(2)
+	w.wg.Add(3)
 	go w.read(w.route, w.routeMessage)
+	go w.neighbors()
 	go w.run()
 	if w.nft != nil {
 		w.wg.Add(1)
@@ -98,6 +103,7 @@ func (w *watcher) start() {
 func (w *watcher) stop() {
 	close(w.done)
 	w.route.Close()
+	_ = w.neigh.f.Close()
 	if w.nft != nil {
 		w.nft.Close()
 	}
@@ -235,19 +241,27 @@ func (w *watcher) port(l link, gone bool) string {
 	return w.ports[l.master].name
 }
 
-// nftMessage looks at struct nfgenmsg and at attribute 1, which names the table in every kind of message.
+// nftMessage looks at struct nfgenmsg and at attribute 1, which names the table in every kind of message. What is in the
+// set of addresses seen is no part of what we made; attribute 2 names the set of an element.
 func (w *watcher) nftMessage(m syscall.NetlinkMessage) {
 	const nfgenmsg = 4
 	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Header.Type&0xff == unix.NFT_MSG_NEWGEN ||
 		len(m.Data) < nfgenmsg || m.Data[0] != unix.NFPROTO_IPV6 {
 		return
 	}
-	name := ""
+	name, second := "", ""
 	attrs(m.Data[nfgenmsg:], func(typ uint16, v []byte) {
-		if typ == unix.NFTA_TABLE_NAME {
+		switch typ {
+		case unix.NFTA_TABLE_NAME:
 			name = text(v)
+		case unix.NFTA_SET_ELEM_LIST_SET:
+			second = text(v)
 		}
 	})
+	kind := m.Header.Type & 0xff
+	if second == setSeen && (kind == unix.NFT_MSG_NEWSETELEM || kind == unix.NFT_MSG_DELSETELEM) {
+		return
+	}
 	if name == tableName {
 		w.change(func() { w.look, w.lookTable = true, true })
 	}
@@ -278,6 +292,7 @@ func (w *watcher) run() {
 				timer.Reset(max(debounce, time.Until(next)))
 			}
 		case <-recheck.C:
+			w.p.lookForNeighbors() // also those whose time in the set is over
 			if w.p.sysctlsMoved() {
 				w.change(func() { w.look = true })
 			}
