@@ -22,6 +22,8 @@ radvd           radvd
 rdnssd          rdnssd
 dhcp6c          wide-dhcpv6-client
 dibbler-server  dibbler-server
+dhcpcd          dhcpcd-base
+dhclient        isc-dhcp-client
 strace          strace
 tshark          tshark
 tcpdump         tcpdump
