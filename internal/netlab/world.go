@@ -17,6 +17,8 @@ import (
 const (
 	LANv4       = "192.0.2.0/26"      // behind the box; h1 .10, h2 .11
 	BoxLANv4    = "192.0.2.1"         // the box on br-lan
+	GuestLANv4  = "192.0.2.128/26"    // the second LAN; g1 .138
+	BoxGuestv4  = "192.0.2.129"       // the box on br-guest
 	BoxWANv4    = "192.0.2.66"        // the box on wan0
 	R2v4        = "203.0.113.66"      // the far router's IPv4 address
 	R2Port      = 51820               // its WireGuard port
@@ -47,6 +49,10 @@ type WorldConfig struct {
 	DefaultPlaces bool
 	// HandMadeRapid lets the hand-made R1 ask for Rapid Commit. The examples that people copy do not.
 	HandMadeRapid bool
+	// Guest adds a second LAN of the box: br-guest with host g1.
+	Guest bool
+	// Downstream adds a router behind br-lan: R3 with host h3. StartDownstream gives it life.
+	Downstream bool
 }
 
 func (c *WorldConfig) fill() {
@@ -70,6 +76,7 @@ func (c *WorldConfig) fill() {
 //	   ├ br-lan R1 wan0 ─ NAT1 ─ NAT2 ─ inet ─ R2 ─ www
 //	h2 ┘                               └────────── www
 //
+// With Guest, g1 is behind br-guest of R1; with Downstream, h3 is behind R3, which is behind br-lan.
 // Between R1 and R2 there is IPv4 alone; R2 and www speak IPv6 to each other. R1 is an empty
 // Linux router with IPv4 set up and IPv6 as the kernel has it: StartBox or StartHandMade bring
 // IPv6. R2 does nothing before StartR2.
@@ -78,6 +85,7 @@ type World struct {
 	Config                           WorldConfig
 	H1, H2, R1, NAT1, NAT2, Inet, R2 *Node
 	WWW                              *Node
+	G1, R3, H3                       *Node             // nil unless the config says so
 	OnBoxLine                        func(line string) // called with each line that the box logs; may be nil
 	BoxKey, HubKey                   wgkey.Private
 	wg                               *Proc
@@ -112,6 +120,7 @@ func NewWorld(t T, c WorldConfig) *World {
 	}
 	w.wire()
 	w.natLand()
+	w.behind()
 	w.internet()
 	return w
 }
@@ -130,7 +139,14 @@ func CheckTun() error {
 // the hosts and of the bridge are past DAD.
 func (w *World) Settle() {
 	w.T.Helper()
-	for n, iface := range map[*Node]string{w.H1: "eth0", w.H2: "eth0", w.R1: "br-lan"} {
+	for _, l := range []struct {
+		n     *Node
+		iface string
+	}{{w.H1, "eth0"}, {w.H2, "eth0"}, {w.R1, "br-lan"}, {w.G1, "eth0"}, {w.R3, "eth0"}, {w.R3, "br-lan3"}, {w.H3, "eth0"}} {
+		n, iface := l.n, l.iface
+		if n == nil {
+			continue
+		}
 		n.WaitFor(10*time.Second, "no link-local address past DAD on "+iface, func() bool {
 			return len(n.addresses(iface, netip.Addr.IsLinkLocalUnicast)) > 0
 		})
