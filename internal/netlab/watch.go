@@ -23,6 +23,7 @@ type RA struct {
 	HopLimit int
 	Data     []byte // from the ICMPv6 type on
 	Msg      *ndp.RouterAdvertisement
+	Err      error // why the library refuses the options; Msg is then without them, and Options has them all the same
 }
 
 // Prefix is the first prefix information option within p; nil if there is none.
@@ -138,66 +139,13 @@ func parseRA(b []byte) (ra RA, ok bool) {
 	ra.Dst, _ = netip.AddrFromSlice(b[24:40])
 	m, err := ndp.ParseMessage(ra.Data)
 	if err != nil {
-		return ra, false
+		ra.Err = err
+		if m, err = ndp.ParseMessage(ra.Data[:min(len(ra.Data), 16)]); err != nil {
+			return ra, false
+		}
 	}
 	ra.Msg, ok = m.(*ndp.RouterAdvertisement)
 	return ra, ok
-}
-
-// DNSOption is an RDNSS or DNSSL option that the kernel of a host passed to its programs.
-type DNSOption struct {
-	At       time.Time
-	Lifetime time.Duration
-	Servers  []netip.Addr // of RDNSS
-	Search   []string     // of DNSSL
-}
-
-// DNSWatch collects the DNS options that a host accepts.
-type DNSWatch struct{ watch[DNSOption] }
-
-// rtnlgrpNDUserOpt is RTNLGRP_ND_USEROPT of linux/rtnetlink.h.
-const rtnlgrpNDUserOpt = 20
-
-// WatchDNS listens to what the kernel hands to rdnssd and its kind: options of valid RAs only.
-func (n *Node) WatchDNS() *DNSWatch {
-	n.lab.T.Helper()
-	w := &DNSWatch{}
-	n.read("netlink ND_USEROPT", func() (int, error) {
-		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-		if err != nil {
-			return -1, err
-		}
-		return fd, unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (rtnlgrpNDUserOpt - 1)})
-	}, func(b []byte) {
-		const headers = 16 + 16 // nlmsghdr, nduseroptmsg; the length of the options is at 16+2
-		if len(b) < headers {
-			return
-		}
-		n := int(binary.NativeEndian.Uint16(b[18:]))
-		if o, ok := parseDNS(b[headers:min(len(b), headers+n)]); ok {
-			w.add(o)
-		}
-	})
-	return w
-}
-
-// parseDNS decodes one option through the RA decoder, which wants a whole message.
-func parseDNS(opt []byte) (DNSOption, bool) {
-	m, err := ndp.ParseMessage(append(append([]byte{134}, make([]byte, 15)...), opt...))
-	if err != nil {
-		return DNSOption{}, false
-	}
-	ra, ok := m.(*ndp.RouterAdvertisement)
-	if !ok || len(ra.Options) != 1 {
-		return DNSOption{}, false
-	}
-	switch o := ra.Options[0].(type) {
-	case *ndp.RecursiveDNSServer:
-		return DNSOption{At: time.Now(), Lifetime: o.Lifetime, Servers: o.Servers}, true
-	case *ndp.DNSSearchList:
-		return DNSOption{At: time.Now(), Lifetime: o.Lifetime, Search: o.DomainNames}, true
-	}
-	return DNSOption{}, false
 }
 
 // echoEvery is how often FirstEcho tries.
