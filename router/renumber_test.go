@@ -53,6 +53,7 @@ type change struct {
 	old     netip.Prefix
 	how     farewell
 	by      trigger
+	at      time.Time // by the hub
 	learned time.Time // zero: the box does not know yet
 	calm    bool      // nothing else has happened since: no outage, no restart
 }
@@ -63,7 +64,8 @@ type tally struct {
 	blind, unknown, dead, frozen int // left out: see renumberRun.connect
 }
 
-// renumberRun is one seed.
+// renumberRun is one seed. What happens in it is always the same; the order in which the loop of the box takes two
+// events of the same instant is not.
 type renumberRun struct {
 	*world
 	seed    uint64
@@ -78,6 +80,7 @@ type renumberRun struct {
 	first  map[string]string
 	slow   time.Duration // the longest that a host waited for its first RA after it had joined
 	n      int
+	opened uint64 // connections
 }
 
 // fail notes a failed assertion by how the source's prefix had gone.
@@ -87,8 +90,12 @@ func (r *renumberRun) fail(h *lanHost, what string, src netip.Addr) {
 		key = what + " [no source"
 	}
 	for p, c := range r.past {
-		if p.Contains(src) {
+		switch {
+		case !p.Contains(src):
+		case c.at.After(r.born):
 			key = what + " [" + c.by.String() + ", " + c.how.String()
+		default: // only the disk can know
+			key = what + " [let go before the process of the box began"
 		}
 	}
 	key += "]"
@@ -124,15 +131,15 @@ func (r *renumberRun) tick(d time.Duration) {
 
 // observe notes when the box has heard of the change: not before the last tick at which it had not.
 func (r *renumberRun) observe() {
-	present := func(s Subnet) bool { return r.far.prefix.Contains(s.Address) && !s.Preferred.Over(time.Now()) }
-	if r.change.learned.IsZero() && r.alive && slices.ContainsFunc(r.b.r.planLAN(0).Subnets, present) {
+	present := func(p netip.Prefix) bool { return r.far.prefix.Contains(p.Addr()) }
+	if r.change.learned.IsZero() && r.alive && slices.ContainsFunc(r.preferred, present) {
 		r.change.learned = r.before
 	}
 }
 
 // destination is a host of the Internet, in no prefix of the pool.
 func destination(n uint64) netip.Addr {
-	n |= 1
+	n = n*40503 | 1 // an odd multiplier spreads them
 	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(n >> 8), byte(n), 15: 1})
 }
 
@@ -141,7 +148,8 @@ func destination(n uint64) netip.Addr {
 // clock stood still for hours holds what every router was right to forget.
 func (r *renumberRun) connect(h *lanHost) {
 	now := time.Now()
-	src, v := r.open(h, destination(r.rnd.Uint64()))
+	src, v := r.open(h, destination(r.opened))
+	r.opened++
 	t := r.tallies[h.kind]
 	t.all++
 	joining := now.Sub(h.joined) < joinedWithin
@@ -189,7 +197,7 @@ func (r *renumberRun) renumber() {
 		by = byReconfigure // half an hour each is much
 	}
 	set := func() {
-		r.change = change{old: r.far.prefix, how: how, by: by, calm: by == byReconfigure || by == byRenew}
+		r.change = change{at: time.Now(), old: r.far.prefix, how: how, by: by, calm: by == byReconfigure || by == byRenew}
 		r.far.renumber(to, how)
 		r.past[r.change.old] = r.change
 		delete(r.past, to)
@@ -203,7 +211,7 @@ func (r *renumberRun) renumber() {
 		set()
 		for r.change.learned.IsZero() && time.Now().Before(begin.Add(r.far.preferred)) {
 			d := connectEvery
-			if time.Until(r.b.r.clientWake) > 2*time.Second {
+			if time.Until(r.nextDHCP) > 2*time.Second {
 				d = time.Second
 			}
 			r.tick(d)

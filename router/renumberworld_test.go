@@ -58,23 +58,28 @@ type world struct {
 	*testing.T
 	b     *boxTest
 	far   *renumberingHub
-	rnd   *rand.Rand
+	rnd   *rand.Rand // of what happens; hosts and box have their own, so that the course of a seed is always the same
 	hosts []*lanHost
 	want  dataplane.Desired // what the kernel has, also while the process is dead
 	alive bool              // the process
-	on    bool              // the machine
 	wall  func() time.Time
+	born  time.Time // the process
+
+	// What the loop of the box holds, as look read it.
+	down      bool // it knows that the tunnel is dead
+	preferred []netip.Prefix
+	nextDHCP  time.Time
 }
 
 const lanName = "br-lan"
 
 func newWorld(t *testing.T, seed uint64, first netip.Prefix) *world {
-	w := &world{T: t, rnd: rand.New(rand.NewPCG(seed, 5)), wall: time.Now, on: true}
+	w := &world{T: t, rnd: rand.New(rand.NewPCG(seed, 5)), wall: time.Now}
 	w.far = &renumberingHub{routed: map[netip.Prefix]time.Time{}}
 	for i, k := range hostKinds() {
 		h := &lanHost{kind: k.kind, mac: [6]byte{0, 0, 0x5e, 0, 0x53, byte(0x20 + i)}}
 		k.cfg.MAC = h.mac
-		h.model = hostmodel.New(k.cfg, w.rnd.Float64)
+		h.model = hostmodel.New(k.cfg, rand.New(rand.NewPCG(seed, uint64(100+i))).Float64)
 		w.hosts = append(w.hosts, h)
 		w.plug(h)
 	}
@@ -90,7 +95,7 @@ func (w *world) boot(prefix netip.Prefix, state, bootID string, takeover bool) {
 	b.opt.State, b.opt.BootID, b.opt.Takeover, b.opt.Rand, b.opt.Wall = state, bootID, takeover, rnd.Float64, w.wall
 	b.hub.answering = answering
 	w.far.hub, b.opt.Tunnel = b.hub, w.far
-	w.b, w.alive, w.on = b, true, true
+	w.b, w.alive, w.born = b, true, time.Now()
 	w.setNeighbors()
 	b.start()
 	w.settle()
@@ -108,7 +113,7 @@ func (w *world) kill() {
 // powerOff takes the kernel's state too.
 func (w *world) powerOff() {
 	w.kill()
-	w.want, w.on = dataplane.Desired{}, false
+	w.want = dataplane.Desired{}
 }
 
 // settle lets everything of this instant happen: RAs reach hosts, solicitations the box.
@@ -116,8 +121,21 @@ func (w *world) settle() {
 	for synctest.Wait(); w.exchange(); synctest.Wait() {
 	}
 	if w.alive {
-		w.want = w.b.plane.Want()
+		w.look()
 	}
+}
+
+// look reads what the loop holds while it sleeps. Both sides take the clock's lock, which is what tells the race
+// detector that they take turns.
+func (w *world) look() {
+	w.want = w.b.plane.Want()
+	w.down, w.nextDHCP, w.preferred = w.b.r.state == health.Down, w.b.r.clientWake, w.preferred[:0]
+	for _, s := range w.b.r.planLAN(0).Subnets {
+		if !s.Preferred.Over(time.Now()) {
+			w.preferred = append(w.preferred, s.Prefix)
+		}
+	}
+	w.b.opt.Clock.Now()
 }
 
 // exchange carries what waits in both directions; more says that the box got something.
@@ -201,7 +219,7 @@ func (w *world) resume(h *lanHost, d time.Duration) {
 }
 
 // knowsDead says whether the box knows that the tunnel is dead.
-func (w *world) knowsDead() bool { return w.alive && w.b.r.state == health.Down }
+func (w *world) knowsDead() bool { return w.alive && w.down }
 
 // verdict is what becomes of the first packet of a connection.
 type verdict uint8

@@ -84,27 +84,17 @@ func scope(a netip.Addr) int {
 
 // label is that of the default policy table (RFC 6724 section 2.1), without the rows of ranges that are no longer in use.
 func label(a netip.Addr) int {
-	for _, row := range policyTable() {
-		if row.prefix.Contains(a) {
-			return row.label
-		}
+	switch b := a.As16(); {
+	case a.IsLoopback():
+		return 0
+	case b[0] == 0x20 && b[1] == 0x01 && b[2] == 0 && b[3] == 0: // Teredo
+		return 5
+	case b[0] == 0x20 && b[1] == 0x02: // 6to4
+		return 2
+	case b[0]&0xfe == 0xfc: // unique local
+		return 13
 	}
 	return 1 // ::/0
-}
-
-type policy struct {
-	prefix netip.Prefix
-	label  int
-}
-
-// policyTable is longest prefix first.
-func policyTable() [4]policy {
-	return [4]policy{
-		{netip.PrefixFrom(netip.IPv6Loopback(), 128), 0},
-		{netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01}), 32), 5}, // Teredo
-		{netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x02}), 16), 2}, // 6to4
-		{netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfc}), 7), 13},       // unique local
-	}
 }
 
 // common is CommonPrefixLen: no longer than the prefix of the source (RFC 6724 section 2.2).
