@@ -24,6 +24,13 @@ type DHCPEvent map[string]string
 
 const endOfEvent = "--end--"
 
+// newEvents begins with no events, whatever an earlier client of the node left.
+func (n *Node) newEvents(name string) *DHCPClient {
+	c := &DHCPClient{events: n.Path(name)}
+	_ = os.Remove(c.events) // most often there is none
+	return c
+}
+
 // dumpEnvironment is that script, as lines of sh.
 func dumpEnvironment(file string) string { return "{ env; echo " + endOfEvent + "; } >>" + file + "\n" }
 
@@ -88,7 +95,7 @@ func (n *Node) StartDHCPcd(config string, ifaces ...string) *DHCPClient {
 		n.lab.T.Fatalf("node %s: %v", n.Name, err)
 	}
 	script, conf := n.Path("dhcpcd.sh"), n.Path("dhcpcd.conf")
-	c := &DHCPClient{events: n.Path("dhcpcd.events")}
+	c := n.newEvents("dhcpcd.events")
 	n.WriteFile(script, "#!/bin/sh\n"+dumpEnvironment(c.events), 0o755)
 	n.WriteFile(conf, "ipv6only\nnodev\nduid\npersistent\nnohook *\noption dhcp6_name_servers, dhcp6_domain_search, dhcp6_ntp_server, dhcp6_info_refresh_time\n"+
 		"script "+script+"\n"+config, 0o644)
@@ -133,7 +140,7 @@ func (n *Node) StartDHClient(iface string, flags ...string) *DHCPClient {
 	})
 	n.Tmpfs("/etc/dhcp")
 	n.Tmpfs("/var/lib/dhcp")
-	c := &DHCPClient{events: n.Path("dhclient.events")}
+	c := n.newEvents("dhclient.events")
 	// dhclient-script reads this first. It then still sets the address, but no resolver.
 	n.WriteFile("/etc/dhcp/dhclient-enter-hooks.d/lab", "make_resolv_conf() { :; }\n"+dumpEnvironment(c.events), 0o644)
 	n.WriteFile("/etc/dhcp/dhclient.conf", dhclientConfig, 0o644)

@@ -123,6 +123,18 @@ func (n *Node) Fetch(addr string) (string, error) {
 	return string(body), err
 }
 
+// LinkLocals are the node's link-local addresses on an interface that are ready for use.
+func (n *Node) LinkLocals(iface string) []netip.Addr {
+	n.lab.T.Helper()
+	return n.addresses(iface, netip.Addr.IsLinkLocalUnicast)
+}
+
+// MAC is the Ethernet address of an interface.
+func (n *Node) MAC(iface string) net.HardwareAddr {
+	n.lab.T.Helper()
+	return n.link(iface).Attrs().HardwareAddr
+}
+
 // Replug takes the host's cable out and puts it in again, and its IPv4 default route back.
 func (w *World) Replug(h *Node) {
 	w.T.Helper()

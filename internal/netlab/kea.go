@@ -37,7 +37,7 @@ func (w *World) keaConfig() string {
 		// Without an Ethernet address Kea would make up a server id that changes with the file.
 		"server-id":          obj{"type": "EN", "enterprise-id": 32473, "identifier": "0A515606", "persist": false},
 		"preferred-lifetime": secs(c.Preferred), "valid-lifetime": secs(c.Valid),
-		"renew-timer": secs(c.Preferred / 2), "rebind-timer": secs(c.Preferred * 4 / 5),
+		"renew-timer": secs(c.Renew), "rebind-timer": secs(c.Preferred * 4 / 5),
 		// Kea 2.2 does not know the NTP Server option of RFC 5908.
 		"option-def": []obj{
 			{"name": "ntp-server", "code": 56, "space": "dhcp6", "type": "empty", "encapsulate": "ntp"},

@@ -6,9 +6,46 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// Packet is an IPv6 packet seen on a wire.
+type Packet struct {
+	At       time.Time
+	Src, Dst netip.Addr
+	Protocol byte // of the first header
+}
+
+// PacketWatch collects the IPv6 packets that arrive at an interface.
+type PacketWatch struct{ watch[Packet] }
+
+// WatchIPv6 listens on an interface, before the node's own firewall. R2's wg0 shows what crossed the tunnel.
+func (n *Node) WatchIPv6(iface string) *PacketWatch {
+	n.lab.T.Helper()
+	w := &PacketWatch{}
+	n.readIPv6(iface, func(b []byte) {
+		if len(b) < 40 {
+			return
+		}
+		p := Packet{At: time.Now(), Protocol: b[6]}
+		p.Src, _ = netip.AddrFromSlice(b[8:24]) // 16 octets: cannot fail
+		p.Dst, _ = netip.AddrFromSlice(b[24:40])
+		w.add(p)
+	})
+	return w
+}
+
+// From is how many packets came from a prefix.
+func (w *PacketWatch) From(p netip.Prefix) (n int) {
+	for _, q := range w.All() {
+		if p.Contains(q.Src) {
+			n++
+		}
+	}
+	return n
+}
 
 const (
 	protoUDP    = 17

@@ -43,8 +43,9 @@ type WorldConfig struct {
 	DelegatedLen int           // length of a delegation; zero: 64
 	Preferred    time.Duration // lifetimes of a delegation; zero: 45 min and 90 min
 	Valid        time.Duration
-	NoRapid      bool // Kea does not do Rapid Commit
-	Addresses    bool // Kea also gives addresses (IA_NA), out of AddressPool
+	Renew        time.Duration // T1; zero: half of Preferred
+	NoRapid      bool          // Kea does not do Rapid Commit
+	Addresses    bool          // Kea also gives addresses (IA_NA), out of AddressPool
 	// DefaultPlaces puts the box's files in R1 where users look for them; tests cannot read those.
 	DefaultPlaces bool
 	// HandMadeRapid lets the hand-made R1 ask for Rapid Commit. The examples that people copy do not.
@@ -67,6 +68,9 @@ func (c *WorldConfig) fill() {
 	}
 	if c.Valid == 0 {
 		c.Valid = 90 * time.Minute
+	}
+	if c.Renew == 0 {
+		c.Renew = c.Preferred / 2
 	}
 }
 
