@@ -19,8 +19,10 @@ const (
 	// served from the burst, and ten a second are less work than one video stream. For more there is the multicast.
 	solicitedBurst  = 64
 	solicitedRefill = 100 * time.Millisecond
-	// tellEvery at most all that we know of are told by unicast. A LAN of maxHosts whose uplink flaps costs as many
-	// packets a second, and the multicast at the floor is never more than 3 s away.
+	// All that we know of are told by unicast tellBurst times at once, and then once in tellEvery: a tunnel that is back
+	// and the prefix that it brings are two pieces of news within milliseconds. A LAN of maxHosts whose uplink flaps costs
+	// as many packets a second, and the multicast at the floor is never more than 3 s away.
+	tellBurst     = 2
 	tellEvery     = time.Second
 	askAgainLimit = 10 * time.Second // a second RS within it means that the unicast answer got lost
 )
@@ -70,15 +72,20 @@ func newBucket(now time.Time, burst int, refill time.Duration) bucket {
 
 // take says whether there may be one more.
 func (b *bucket) take(now time.Time) bool {
-	if n := now.Sub(b.refilled) / b.refill; n > 0 {
-		b.tokens = int(min(time.Duration(b.burst), n+time.Duration(b.tokens)))
-		b.refilled = b.refilled.Add(n * b.refill)
-	}
-	if b.tokens == 0 {
+	if b.empty(now) {
 		return false
 	}
 	b.tokens--
 	return true
+}
+
+// empty says whether there may be none now.
+func (b *bucket) empty(now time.Time) bool {
+	if n := now.Sub(b.refilled) / b.refill; n > 0 {
+		b.tokens = int(min(time.Duration(b.burst), n+time.Duration(b.tokens)))
+		b.refilled = b.refilled.Add(n * b.refill)
+	}
+	return b.tokens == 0
 }
 
 // next is when a bucket that is empty has a token again.
@@ -112,12 +119,15 @@ type answer struct {
 
 // tellHosts sends the RA of now to everybody we know of: the neighbors, and all who ever solicited. The
 // neighbors come first, since forged solicitations fill the other list. Who is left out by number hears the multicast
-// that review has put at the floor. So soon after the last round it waits: a tunnel that is back at once is told of
+// that review has put at the floor. So soon after other rounds it waits: a tunnel that is back at once is told of
 // within tellEvery all the same.
 func (s *Sender) tellHosts(now time.Time, a *Actions) {
 	s.tellAt = time.Time{}
-	if !s.toldAt.IsZero() && now.Sub(s.toldAt) < tellEvery {
-		s.tellAt = s.toldAt.Add(tellEvery)
+	if s.tells.burst == 0 {
+		s.tells = newBucket(now, tellBurst, tellEvery)
+	}
+	if s.tells.empty(now) {
+		s.tellAt = s.tells.next()
 		return
 	}
 	to := make([]netip.Addr, 0, min(maxHosts, len(s.hosts)+len(s.neighbors)))
@@ -135,7 +145,7 @@ func (s *Sender) tellHosts(now time.Time, a *Actions) {
 	if len(to) == 0 {
 		return
 	}
-	s.toldAt = now
+	s.tells.take(now)
 	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool { return slices.Contains(to, w.to) })
 	s.send(now, false, to, a)
 }

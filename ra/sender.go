@@ -60,7 +60,7 @@ type Sender struct {
 	answers   []answer
 	hosts     hosts
 	solicited bucket       // of unicast answers, all hosts together
-	toldAt    time.Time    // last round of tellHosts
+	tells     bucket       // rounds of tellHosts
 	tellAt    time.Time    // when the next is due; zero: none is
 	neighbors []netip.Addr // of the SetContent in work, and until tellAt
 
