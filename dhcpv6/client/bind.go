@@ -3,6 +3,7 @@
 package client
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -97,17 +98,22 @@ func (c *Client) answered() {
 // lifetimes, those with valid lifetime 0 go, and IAs that the Reply does not serve stay as they are.
 func (c *Client) merge(now time.Time, as []answer) Lease {
 	l := c.lease
-	for _, a := range as {
+	for i, a := range as {
 		if len(a.prefixes) > 0 {
-			l = l.with(a.Type, a.IAID, c.mergeIA(now, l.bound(a.Type, a.IAID), a))
+			ps, taken := c.mergeIA(now, l.bound(a.Type, a.IAID), a)
+			if taken && c.ias[i].unbound {
+				ps = c.giveUpUnnamed(ps, a)
+			}
+			c.ias[i].unbound = c.ias[i].unbound && !taken
+			l = l.with(a.Type, a.IAID, ps)
 		}
 	}
 	return l
 }
 
-// mergeIA updates the prefixes of one IA.
-func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) []Prefix {
-	ps, taken := slices.Clone(held), false
+// mergeIA updates the prefixes of one IA; taken says that the server gave one.
+func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) (ps []Prefix, taken bool) {
+	ps = slices.Clone(held)
 	for _, p := range a.prefixes {
 		i := findPrefix(ps, p.Prefix)
 		switch {
@@ -139,7 +145,24 @@ func (c *Client) mergeIA(now time.Time, held []Prefix, a answer) []Prefix {
 	if taken {
 		c.deprecateUnnamed(now, ps, a)
 	}
-	return ps
+	return ps, taken
+}
+
+// giveUpUnnamed is ps without what the server does not name: it has said that it knows of no binding, and then bound something
+// else. What it does not know it does not route; hosts that went on with it would wait for answers that never come.
+func (c *Client) giveUpUnnamed(ps []Prefix, a answer) []Prefix {
+	return slices.DeleteFunc(ps, func(p Prefix) bool {
+		if a.names(p.Prefix) {
+			return false
+		}
+		c.lose(IA{Type: a.Type, IAID: a.IAID}, p.Prefix)
+		c.note(note.Warn, "prefix given up: the server knows nothing of it and has given another one", "prefix", p.Prefix.String())
+		return true
+	})
+}
+
+func (a answer) names(p netip.Prefix) bool {
+	return slices.ContainsFunc(a.prefixes, func(x dhcpv6.IAPrefix) bool { return x.Prefix == p })
 }
 
 // oldest is the deprecated prefix that is over first, -1 if all are preferred.
@@ -161,8 +184,7 @@ func oldest(now time.Time, ps []Prefix) int {
 // included": the valid lifetime is left unchanged. A Reply that gives nothing new changes nothing.
 func (c *Client) deprecateUnnamed(now time.Time, ps []Prefix, a answer) {
 	for i := range ps {
-		named := slices.ContainsFunc(a.prefixes, func(p dhcpv6.IAPrefix) bool { return p.Prefix == ps[i].Prefix })
-		if !named && !ps[i].Preferred.Over(now) {
+		if !a.names(ps[i].Prefix) && !ps[i].Preferred.Over(now) {
 			ps[i].Preferred = lifetime.Until{}
 			c.note(note.Warn, "prefix is deprecated: the server has given another one in its place", "prefix", ps[i].Prefix.String())
 		}

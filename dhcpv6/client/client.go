@@ -226,6 +226,8 @@ type ia struct {
 	lost   netip.Prefix // the last that we held, offered again as a hint
 	err    string       // what the server last said against it
 	rehint bool         // the wish is newer than what is held
+	// unbound: the server of the lease has said that it knows of no binding; what it then gives is all there is.
+	unbound bool
 }
 
 // noXID is no transaction id: those have 24 bits.

@@ -347,7 +347,22 @@ func TestRFC9915_18_2_10_1_NoBindingForOneIA(t *testing.T) {
 	1000s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 pd=2 ia=NoBinding -> persist changed send:Request>s1,2001:db8:1::/64,pd2:2001:db8:2::/64 wake 16m41s requesting`)
 	b.wantLease("2001:db8:1::/64=2000/4000 2001:db8:2::/64=1000/3000")
 	b.run(`1000s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 pd=2 t1=1000 t2=1600 2001:db8:3::/64=2000/4000 -> persist changed wake 33m20s bound`)
-	b.wantLease("2001:db8:1::/64=2000/4000 2001:db8:2::/64=0/3000 2001:db8:3::/64=2000/4000")
+	b.wantLease("2001:db8:1::/64=2000/4000 2001:db8:3::/64=2000/4000")
+}
+
+// The server of the lease knows nothing of it and then binds something else: what it does not know it does not route, so
+// the old prefix is given up. Another server does not know what the first one has.
+func TestNoBindingAndAnotherPrefix(t *testing.T) {
+	b := script(t, testConfig, boundAt0+`
+	1000s Tick -> send:Renew>s1,2001:db8:1::/64 wake 16m50s renewing
+	1000s Reply ia=NoBinding -> send:Request>s1,2001:db8:1::/64 wake 16m41s requesting
+	1000s Reply t1=1000 t2=1600 2001:db8:3::/64=2000/4000 dns=2001:db8::53 search=lan.example -> persist changed wake 33m20s bound`)
+	b.wantLease("2001:db8:3::/64=2000/4000")
+	b = script(t, testConfig, boundAt0+`
+	1600s  Tick -> send:Rebind,2001:db8:1::/64 wake 26m50s rebinding
+	1601s  Reply from=s2 ia=NoBinding -> send:Request>s2,2001:db8:1::/64 wake 26m42s requesting
+	1601s  Reply from=s2 t1=1000 t2=1600 2001:db8:3::/64=2000/4000 dns=2001:db8::53 search=lan.example -> persist changed wake 43m21s bound`)
+	b.wantLease("2001:db8:1::/64=0/2399 2001:db8:3::/64=2000/4000")
 }
 
 // The M flag comes when a Solicit is out already: the address is asked for by a Renew once the prefix is there.

@@ -155,12 +155,15 @@ func (c *Client) onExtension(now time.Time, r reply) {
 		c.leaseEnded(now)
 		return
 	}
-	lost := false
-	for _, a := range as {
-		lost = lost || a.status.Code == dhcpv6.NoBinding && len(c.lease.bound(a.Type, a.IAID)) > 0
-	}
 	answered := slices.ContainsFunc(as, func(a answer) bool { return len(a.prefixes) > 0 })
-	lost = lost || !answered && r.Status.Code == dhcpv6.NoBinding
+	all := !answered && r.Status.Code == dhcpv6.NoBinding
+	lost := all
+	for i, a := range as {
+		if (all || a.status.Code == dhcpv6.NoBinding) && len(c.lease.bound(a.Type, a.IAID)) > 0 {
+			lost = true
+			c.ias[i].unbound = r.ServerID == c.lease.Server
+		}
+	}
 	if lost {
 		// "Sends a Request message to the server that responded if any of the IAs in the Reply message
 		// contain the NoBinding status code. [...] The client continues to use other bindings for which the
