@@ -3,7 +3,6 @@
 package ra
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -12,11 +11,12 @@ import (
 
 // written is the set of records that is on disk: what renewals must not change. What nobody can hold any more does
 // not count at now.
-func written(records []Record, now time.Time) map[string]bool {
-	set := map[string]bool{}
+func written(records []Record, now time.Time) map[Record]bool {
+	set := make(map[Record]bool, len(records))
 	for _, r := range records {
 		if r.Live || r.Hold.After(now) {
-			set[fmt.Sprint(r.Kind, r.Name, r.OnLink, r.Autonomous, r.Live)] = true
+			r.Hold = time.Time{}
+			set[r] = true
 		}
 	}
 	return set

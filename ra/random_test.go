@@ -170,7 +170,7 @@ func (c byteChoices) pick(n int) int {
 
 // Random histories: many with a plain generator, some with one that shrinks what it finds.
 func TestRandomHistories(t *testing.T) {
-	n := 3000
+	n := 1500
 	if testing.Short() {
 		n = 300
 	}
@@ -186,7 +186,7 @@ func TestRandomHistories(t *testing.T) {
 // for one prefix, a stale one with lifetime, or one that is not named.
 func TestRFC9096_L13_BackAndForth(t *testing.T) {
 	contents := []Content{content(forever(prefixA)), content(forever(prefixB)), content(forever(prefixA), forever(prefixB)), content()}
-	for seed := range uint64(2000) {
+	for seed := range uint64(1000) {
 		r := seeded(seed)
 		w := newWorld(t, Config{}, seeded(seed+1))
 		w.step(linkUp)
