@@ -42,7 +42,8 @@ func (s *Server) prefix(x *source, b *Binding, ia *dhcpv6.IA, taken []netip.Pref
 		bits = min(max(defaultLength, x.shortest), x.longest)
 	}
 	own := slices.Concat(x.taken, taken)
-	used := append(s.used(dhcpv6.PD), own...)
+	// Addresses count: a subnet that was on a link until now still has hosts with them.
+	used := append(s.leased(func(_ *Binding, l *Lease) bool { return l.live() }), own...)
 	free := func(p netip.Prefix) bool { return x.has(p) && !slices.ContainsFunc(used, p.Overlaps) }
 	for _, l := range b.Leases {
 		if !l.live() && free(l.Prefix) && (l.Prefix.Bits() == bits || !hint.IsValid() && l.Prefix.Bits() >= x.shortest) {
@@ -54,7 +55,7 @@ func (s *Server) prefix(x *source, b *Binding, ia *dhcpv6.IA, taken []netip.Pref
 			return p
 		}
 	}
-	remembered := append(s.leased(dhcpv6.PD, func(o *Binding, l *Lease) bool { return o != b || l.live() }), own...)
+	remembered := append(s.leased(func(o *Binding, l *Lease) bool { return o.Type == dhcpv6.PD && o != b || l.live() }), own...)
 	for ; bits <= x.longest; bits++ {
 		p := fit(x.prefix, bits, remembered)
 		if !p.IsValid() {
@@ -141,7 +142,7 @@ func (s *Server) address(now time.Time, x *source, b *Binding, taken []netip.Pre
 	if x.prefix.Bits() > maxOnLink {
 		return netip.Prefix{}
 	}
-	used := append(s.used(dhcpv6.NA), taken...)
+	used := append(s.leased(func(o *Binding, l *Lease) bool { return o.Type == dhcpv6.NA && l.live() }), taken...)
 	free := func(p netip.Prefix) bool { return !slices.Contains(used, p) && !s.isDeclined(now, p.Addr()) }
 	for _, l := range b.Leases {
 		if !l.live() && x.has(l.Prefix) && free(l.Prefix) {

@@ -32,8 +32,14 @@ func (c *Content) sources(now time.Time, l *Link, t dhcpv6.IAType) (all []source
 			all = append(all, source{prefix: o.Prefix, preferred: o.Preferred, valid: o.Valid})
 		}
 	case t == dhcpv6.PD && l.Delegate:
+		var onLink []netip.Prefix // they are taken, whatever Pool says
+		for i := range c.Links {
+			for _, o := range c.Links[i].OnLink {
+				onLink = append(onLink, o.Prefix)
+			}
+		}
 		for _, p := range c.Pools {
-			x := source{prefix: p.Prefix, taken: p.Taken, preferred: p.Preferred, valid: p.Valid}
+			x := source{prefix: p.Prefix, taken: slices.Concat(p.Taken, onLink), preferred: p.Preferred, valid: p.Valid}
 			x.shortest, x.longest = p.lengths()
 			all = append(all, x)
 		}
@@ -217,16 +223,11 @@ func (s *Server) isFull() {
 	}
 }
 
-// used are the prefixes or addresses that clients have.
-func (s *Server) used(t dhcpv6.IAType) []netip.Prefix {
-	return s.leased(t, func(_ *Binding, l *Lease) bool { return l.live() })
-}
-
-// leased are those of all bindings that which picks.
-func (s *Server) leased(t dhcpv6.IAType, which func(*Binding, *Lease) bool) (all []netip.Prefix) {
+// leased are the leases of all bindings that which picks.
+func (s *Server) leased(which func(*Binding, *Lease) bool) (all []netip.Prefix) {
 	for _, b := range s.bindings {
 		for i := range b.Leases {
-			if b.Type == t && which(b, &b.Leases[i]) {
+			if which(b, &b.Leases[i]) {
 				all = append(all, b.Leases[i].Prefix)
 			}
 		}

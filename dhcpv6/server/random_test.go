@@ -113,7 +113,7 @@ func disjoint(t *rapid.T, w *world, clients []*believer) {
 		for _, b := range clients[i+1:] {
 			for _, x := range a.leases {
 				for _, y := range b.leases {
-					if x.prefix.Overlaps(y.prefix) {
+					if x.prefix.Overlaps(y.prefix) && x.ia[:5] == y.ia[:5] {
 						t.Fatalf("%v: %s thinks it has %+v, %s %+v; the server: %s", w.now.Sub(t0), a.name, x, b.name, y, w.bound())
 					}
 				}

@@ -162,20 +162,22 @@ func (w *world) mayTell(t dhcpv6.IAType, link string, p dhcpv6.IAPrefix) bool {
 	}
 	return l.Delegate && slices.ContainsFunc(w.content.Pools, func(x Pool) bool {
 		return x.Prefix.Contains(p.Prefix.Addr()) && x.Prefix.Bits() <= p.Prefix.Bits() && fits(x.Preferred, x.Valid) &&
-			!slices.ContainsFunc(x.Taken, p.Prefix.Overlaps)
+			!slices.ContainsFunc(x.Taken, p.Prefix.Overlaps) && !slices.ContainsFunc(w.content.Links, func(l Link) bool {
+			return slices.ContainsFunc(l.OnLink, func(o OnLink) bool { return o.Prefix.Overlaps(p.Prefix) })
+		})
 	})
 }
 
 // checkBindings: nobody has what another one has, and what is not ours to give is stale.
 func (w *world) checkBindings() {
 	w.t.Helper()
-	var live []netip.Prefix
+	var live [2][]netip.Prefix // of each type: a LAN may get the prefix of a router, which then is stale
 	for _, b := range w.s.Bindings(w.now) {
 		for _, l := range b.Leases {
-			if slices.ContainsFunc(live, l.Prefix.Overlaps) {
+			if slices.ContainsFunc(live[b.Type], l.Prefix.Overlaps) {
 				w.t.Fatalf("%v: %s is given twice: %v", w.now.Sub(t0), l.Prefix, w.s.Bindings(w.now))
 			}
-			live = append(live, l.Prefix)
+			live[b.Type] = append(live[b.Type], l.Prefix)
 			sources := w.content.sources(w.now, w.content.link(b.Link), b.Type)
 			if !l.Stale && sourceOf(sources, l.Prefix) < 0 && w.content.Links != nil {
 				if _, ends := l.Valid.Time(); ends && w.poolIsOver(l.Prefix) {
