@@ -44,7 +44,7 @@ func (s *Server) prefix(x *source, b *Binding, ia *dhcpv6.IA, taken []netip.Pref
 	own := slices.Concat(x.taken, taken)
 	// Addresses count: a subnet that was on a link until now still has hosts with them.
 	used := append(s.leased(func(_ *Binding, l *Lease) bool { return l.live() }), own...)
-	free := func(p netip.Prefix) bool { return x.has(p) && !slices.ContainsFunc(used, p.Overlaps) }
+	free := func(p netip.Prefix) bool { return x.has(p) && !overlapsAny(used, p) }
 	for _, l := range b.Leases {
 		if !l.live() && free(l.Prefix) && (l.Prefix.Bits() == bits || !hint.IsValid() && l.Prefix.Bits() >= x.shortest) {
 			return l.Prefix
@@ -86,11 +86,11 @@ func (x *source) hint(ia *dhcpv6.IA) (hint netip.Prefix) {
 func fit(block netip.Prefix, bits int, used []netip.Prefix) netip.Prefix {
 	var inside []netip.Prefix
 	for _, u := range used {
-		if u.Overlaps(block) {
-			if u.Bits() <= block.Bits() {
-				return netip.Prefix{}
-			}
+		switch {
+		case u.Bits() > block.Bits() && block.Contains(u.Addr()):
 			inside = append(inside, u)
+		case u.Bits() <= block.Bits() && u.Contains(block.Addr()):
+			return netip.Prefix{}
 		}
 	}
 	switch {
@@ -106,6 +106,18 @@ func fit(block netip.Prefix, bits int, used []netip.Prefix) netip.Prefix {
 		return p
 	}
 	return fit(netip.PrefixFrom(block.Addr(), half), bits, inside)
+}
+
+// overlapsAny says that a part of p is in the list. It stays out of line for its size.
+//
+//go:noinline
+func overlapsAny(list []netip.Prefix, p netip.Prefix) bool {
+	for _, u := range list {
+		if u.Overlaps(p) {
+			return true
+		}
+	}
+	return false
 }
 
 // withOnes is the address with bits from..to-1 set.

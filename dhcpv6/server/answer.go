@@ -197,7 +197,7 @@ func (s *Server) extend(now time.Time, q *query, r *dhcpv6.Message) reason {
 		a := s.serve(now, q, ia, true, nil)
 		for _, p := range ia.Prefixes {
 			p := dhcpv6.IAPrefix{Prefix: p.Prefix}
-			if !p.Prefix.Addr().IsUnspecified() && !slices.ContainsFunc(a.Prefixes, func(x dhcpv6.IAPrefix) bool { return x.Prefix == p.Prefix }) {
+			if dhcpv6.Delegable(p.Prefix) && !slices.ContainsFunc(a.Prefixes, func(x dhcpv6.IAPrefix) bool { return x.Prefix == p.Prefix }) {
 				a.Prefixes = append(a.Prefixes, p)
 				a.Status = dhcpv6.Status{}
 			}

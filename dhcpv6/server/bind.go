@@ -54,7 +54,7 @@ func sourceOf(all []source, p netip.Prefix) int {
 
 // has says whether a client may have the prefix from this source.
 func (x *source) has(p netip.Prefix) bool {
-	return p.Bits() >= x.prefix.Bits() && x.prefix.Contains(p.Addr()) && !slices.ContainsFunc(x.taken, p.Overlaps)
+	return p.Bits() >= x.prefix.Bits() && x.prefix.Contains(p.Addr()) && !overlapsAny(x.taken, p)
 }
 
 // planned is what is to become of a binding.

@@ -91,7 +91,7 @@ func TestCE_2_1_05_Options(t *testing.T) {
 }
 
 // The server's DUID is in each message (checkSent), the client's comes back (ask), whatever is in it.
-func TestCE_2_1_06_DUID(t *testing.T) {
+func TestCE_2_1_06_ServerDUID(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{"x", strings.Repeat("x", dhcpv6.MaxDUIDLen-4)} {
 		if got, _ := w.ask("solicit pd1 client=" + name); !strings.HasPrefix(got, "advertise pd1") {
@@ -180,6 +180,7 @@ func testExtend(t *testing.T, q string) {
 	w.want(q+" pd1", "reply pd1 2001:db8:1:ff::/64=2700/5400")
 	w.want(q+" pd2 pd1 2001:db8:1:ff::/64 2001:db8:1:aa::/64 ::/60", "reply pd2 NoBinding pd1 2001:db8:1:ff::/64=2700/5400 2001:db8:1:aa::/64=0/0")
 	w.want(q+" na1 2001:db8:9::1", "reply na1 "+a+"=2700/5400 2001:db8:9::1=0/0")
+	w.want(q+" na1 ff30::1 fe80::1 ::1", "reply na1 "+a+"=2700/5400") // nobody can have those
 	// After its end the binding is none, but the prefix is remembered.
 	w.wait(5400 * time.Second)
 	w.did(true, true)

@@ -63,7 +63,7 @@ func TestCE_2_2_05_Options(t *testing.T) {
 }
 
 // A client identifier comes back; without one the answer has none.
-func TestCE_2_2_06_DUID(t *testing.T) {
+func TestCE_2_2_06_ServerDUID(t *testing.T) {
 	w := newWorld(t)
 	if m := w.want("information-request client=none oro=23", "reply"); m.ClientID != "" || len(m.DNS) != 1 {
 		t.Errorf("%+v", m)

@@ -137,14 +137,15 @@ func randomContent(t *rapid.T, now time.Time) Content {
 			c.Pools = append(c.Pools, x)
 		}
 	}
-	for i, name := range []string{"lan", "guest"} {
+	onLink := map[string]string{"lan": "2001:db8:1::/112 fd00:1::/64", "guest": "2001:db8:1:1::/112 fd00:1:0:1::/64"}
+	for _, name := range []string{"lan", "guest"} {
 		if rapid.IntRange(0, 9).Draw(t, "gone") == 0 {
 			continue
 		}
 		l := Link{Name: name, Stateful: rapid.Bool().Draw(t, "stateful"), Delegate: rapid.IntRange(0, 4).Draw(t, "delegate") > 0}
-		for _, p := range []string{"2001:db8:1:%d::/112", "fd00:1:0:%d::/64"} {
+		for _, p := range prefixes(onLink[name]) {
 			if rapid.Bool().Draw(t, "on link") {
-				l.OnLink = append(l.OnLink, OnLink{netip.MustParsePrefix(fmt.Sprintf(p, i)), at(until("preferred")), at(until("valid"))})
+				l.OnLink = append(l.OnLink, OnLink{p, at(until("preferred")), at(until("valid"))})
 			}
 		}
 		c.Links = append(c.Links, l)

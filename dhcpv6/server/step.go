@@ -294,7 +294,7 @@ func (s *Server) restore(now time.Time, st State) {
 
 // overlaps says that somebody has a part of the prefix.
 func (s *Server) overlaps(p netip.Prefix, t dhcpv6.IAType) bool {
-	return slices.ContainsFunc(s.leased(func(b *Binding, l *Lease) bool { return b.Type == t && l.live() }), p.Overlaps)
+	return overlapsAny(s.leased(func(b *Binding, l *Lease) bool { return b.Type == t && l.live() }), p)
 }
 
 // number is for attributes of notes.
