@@ -181,3 +181,31 @@ func TestWake(t *testing.T) {
 		t.Errorf("%+v", act)
 	}
 }
+
+// Who hops between two links, or releases and asks again, makes the disk write: that has the limit of new clients.
+func TestChurnOfOneClientIsRateLimited(t *testing.T) {
+	w := newWorld(t)
+	w.oracle = false
+	w.ask("request na1")
+	got := 0
+	for i := range 300 {
+		if a, _ := w.ask("rebind na1 link=" + []string{"guest", "lan"}[i%2]); a != "" {
+			got++
+		}
+	}
+	// Half of them are from where the client is by then: those cost nothing.
+	if got > grantBurst+150+1 || w.writes > grantBurst+2 {
+		t.Errorf("%d answers, %d writes", got, w.writes)
+	}
+	c := testContent()
+	c.Pools = append(c.Pools, Pool{Prefix: netip.MustParsePrefix("fd00:1::/48"), Preferred: at(100 * time.Hour), Valid: at(200 * time.Hour)})
+	w = worldWith(t, testConfig, c)
+	w.ask("request pd1")
+	for range 300 {
+		w.ask("release pd1 fd00:1:0:ffff::/64")
+		w.ask("renew pd1 2001:db8:1:ff::/64")
+	}
+	if w.writes > 2*grantBurst+2 {
+		t.Errorf("%d writes", w.writes)
+	}
+}

@@ -185,3 +185,31 @@ func TestRenewalsSpareTheFlash(t *testing.T) {
 		t.Errorf("%d writes in 24 hours", w.writes)
 	}
 }
+
+// A file in which two clients have the same is not believed for the second one.
+func TestRestoredLeasesDoNotOverlap(t *testing.T) {
+	st := testState()
+	other := st.Bindings[0]
+	other.Client, other.Peer = duidOf("c2"), address("c2")
+	other.Leases = []Lease{{Prefix: netip.MustParsePrefix("2001:db8:1:f0::/60"), Preferred: at(2700 * time.Second), Valid: at(5400 * time.Second)}}
+	st.Bindings = append(st.Bindings, other, st.Bindings[0])
+	w := &world{t: t, s: New(testConfig, func() float64 { return 0.5 }), now: t0}
+	w.step(t0, Restored{st})
+	if w.did(false, true); len(w.s.bindings) != 2 || len(w.s.Bindings(t0)) != 2 {
+		t.Errorf("%+v", w.s.Bindings(t0))
+	}
+}
+
+// A replay value that could not be saved is not used for a Reconfigure without another attempt to save it.
+func TestReplayValueThatWasNotSaved(t *testing.T) {
+	w := newWorld(t)
+	w.diskFull = true
+	w.want("request pd1 accept", "")
+	w.diskFull = false
+	c := testContent()
+	c.Links[0].Info.Search = nil
+	w.set(c)
+	if w.disk == nil || w.reconfigured(w.act.Send, "c1") != 1 {
+		t.Fatalf("on disk %+v, %d messages", w.disk, len(w.act.Send))
+	}
+}
