@@ -54,8 +54,14 @@ func (n *Node) Flood(iface string, kind Malformed, perSecond int, d time.Duratio
 		defer func() { _ = unix.Close(fd) }() // nothing is buffered
 		to := &unix.SockaddrLinklayer{Ifindex: index, Halen: 6}
 		f := flooder{rng: rand.New(rand.NewPCG(1, uint64(kind))), kind: kind}
+		frames := make([][]byte, floodFrames)
+		for i := range frames {
+			frames[i] = append([]byte(nil), f.frame()...)
+		}
+		next := 0
 		sent, took, err = paced(perSecond, d, func() error {
-			err := unix.Sendto(fd, f.frame(), 0, to)
+			next = (next + 1) % len(frames)
+			err := unix.Sendto(fd, frames[next], 0, to)
 			if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.EAGAIN) { // the queue is full, as it may be in a flood
 				return nil
 			}
@@ -68,6 +74,9 @@ func (n *Node) Flood(iface string, kind Malformed, perSecond int, d time.Duratio
 	}
 	return sent, took
 }
+
+// floodFrames is how many different messages a flood has. They are made before it, so that sending is all that it costs.
+const floodFrames = 16384
 
 type flooder struct {
 	rng  *rand.Rand

@@ -125,7 +125,8 @@ func TestDHClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := e["new_ip6_address"]
-	if !strings.HasPrefix(addr, "2001:db8:ebbd:9900::d") || !strings.Contains(h.Run("ip", "-6", "addr", "show", "eth0"), addr) {
+	set := func() bool { return strings.Contains(h.Run("ip", "-6", "addr", "show", "eth0"), addr) }
+	if !strings.HasPrefix(addr, "2001:db8:ebbd:9900::d") || !Poll(5*time.Second, set) { // the script tells before it does
 		t.Errorf("address %q, of the kernel:\n%s", addr, h.Run("ip", "-6", "addr", "show", "eth0"))
 	}
 	if text, err := os.ReadFile("/etc/resolv.conf"); err == nil && strings.Contains(string(text), DNSv6) {

@@ -47,7 +47,7 @@ func (c Connection) String() string {
 type Prober struct {
 	mu   sync.Mutex
 	done []Connection
-	stop chan struct{}
+	stop chan struct{} // nil once it was closed; of the test's goroutine alone
 	end  chan error
 }
 
@@ -55,7 +55,8 @@ type Prober struct {
 func (n *Node) Probe(to netip.AddrPort) *Prober {
 	n.lab.T.Helper()
 	p := &Prober{stop: make(chan struct{}), end: make(chan error, 1)}
-	go func() { p.end <- n.Do(func() error { return p.run(to) }) }()
+	stop := p.stop
+	go func() { p.end <- n.Do(func() error { return p.run(to, stop) }) }()
 	n.lab.T.Cleanup(func() { p.halt() })
 	return p
 }
@@ -67,17 +68,12 @@ func (p *Prober) Stop() ([]Connection, error) {
 }
 
 func (p *Prober) halt() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.stop == nil {
 		return nil
 	}
 	close(p.stop)
 	p.stop = nil
-	p.mu.Unlock() // the loop needs it
-	err := <-p.end
-	p.mu.Lock()
-	return err
+	return <-p.end
 }
 
 // All are the connections that have come to an end so far.
@@ -93,8 +89,7 @@ type pending struct {
 }
 
 // run is the loop, on a thread in the node.
-func (p *Prober) run(to netip.AddrPort) error {
-	stop := p.stop
+func (p *Prober) run(to netip.AddrPort, stop <-chan struct{}) error {
 	var open []pending
 	next := time.Now()
 	for stop != nil || len(open) > 0 {
