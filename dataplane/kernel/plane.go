@@ -52,6 +52,7 @@ type Plane struct {
 	dups     map[addrID]string        // addresses that the last Apply found with another node, as text
 	dadTried map[addrID]time.Time     // when such an address was last made anew
 	seen     map[netip.Addr]time.Time // neighbors that we have put into the set of addresses seen, and when
+	taken    map[addrID]taking        // never changed, only replaced
 	closed   bool
 	tookOver bool
 	owner    *net.UnixListener // keeps another box out of the network namespace
@@ -214,7 +215,7 @@ func (p *Plane) sum() string {
 
 // snapshot reads what a plan for p.want needs, but for the table.
 func (p *Plane) snapshot() (*snapshot, error) {
-	s := &snapshot{conf: confMap{}}
+	s := &snapshot{conf: confMap{}, taken: p.taken}
 	var err error
 	if s.links, err = p.rt.links(); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"oasis6/dataplane"
+	"oasis6/internal/ip6pkt"
 	"oasis6/internal/netlab"
 )
 
@@ -25,28 +26,10 @@ func (w *world) guarded() dataplane.Desired {
 	return d
 }
 
-// sum16 is the checksum of an upper layer with its pseudo header (RFC 8200 section 8.1).
-func sum16(src, dst netip.Addr, next byte, b []byte) uint16 {
-	a, c := src.As16(), dst.As16()
-	all := append(append(a[:], c[:]...), 0, 0, byte(len(b)>>8), byte(len(b)), 0, 0, 0, next)
-	all = append(all, b...)
-	if len(all)%2 == 1 {
-		all = append(all, 0)
-	}
-	var s uint32
-	for i := 0; i < len(all); i += 2 {
-		s += uint32(binary.BigEndian.Uint16(all[i:]))
-	}
-	for s>>16 != 0 {
-		s = s&0xffff + s>>16
-	}
-	return ^uint16(s)
-}
-
 // echo is an ICMPv6 echo request, syn the first segment of a TCP connection.
 func echo(src, dst netip.Addr) []byte {
 	b := []byte{128, 0, 0, 0, 0x12, 0x34, 0, 1}
-	binary.BigEndian.PutUint16(b[2:], sum16(src, dst, unix.IPPROTO_ICMPV6, b))
+	binary.BigEndian.PutUint16(b[2:], ip6pkt.Checksum(src, dst, unix.IPPROTO_ICMPV6, b))
 	return packet(src, dst, unix.IPPROTO_ICMPV6, b)
 }
 
@@ -55,7 +38,7 @@ func syn(src, dst netip.Addr) []byte {
 	binary.BigEndian.PutUint16(b, 40000)
 	binary.BigEndian.PutUint16(b[2:], 443)
 	b[7], b[12], b[13], b[14] = 1, 5<<4, 0x02, 0xff
-	binary.BigEndian.PutUint16(b[16:], sum16(src, dst, unix.IPPROTO_TCP, b))
+	binary.BigEndian.PutUint16(b[16:], ip6pkt.Checksum(src, dst, unix.IPPROTO_TCP, b))
 	return packet(src, dst, unix.IPPROTO_TCP, b)
 }
 

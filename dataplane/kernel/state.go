@@ -23,6 +23,8 @@ type snapshot struct {
 	table  tableState
 	// marked: this kernel keeps IFA_PROTO, so an address without our mark is not ours.
 	marked bool
+	// taken are the link-local addresses that another node has, as far as it was asked.
+	taken map[addrID]taking
 	// anew are addresses to be deleted and made again.
 	anew map[addrID]bool
 }
@@ -49,6 +51,10 @@ type addr struct {
 
 func (a addr) usableLinkLocal() bool {
 	return a.prefix.Addr().IsLinkLocalUnicast() && a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0
+}
+
+func (a addr) takenLinkLocal() bool {
+	return a.prefix.Addr().IsLinkLocalUnicast() && a.flags&unix.IFA_F_DADFAILED != 0
 }
 
 // route is an IPv6 route of the main table, as its key: two routes with equal keys cannot coexist.
@@ -124,6 +130,10 @@ func (s *snapshot) describe(name string, had netip.Addr) dataplane.Link {
 		d.Master = m.name
 	}
 	for _, a := range s.addrs {
+		if a.index == l.index && a.takenLinkLocal() {
+			d.Taken = a.prefix.Addr()
+			d.TakenBy = s.taken[addrID{l.index, d.Taken}].by
+		}
 		if a.index != l.index || !a.usableLinkLocal() {
 			continue
 		}

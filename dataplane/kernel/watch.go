@@ -293,7 +293,7 @@ func (w *watcher) run() {
 			}
 		case <-recheck.C:
 			w.p.lookForNeighbors() // also those whose time in the set is over
-			if w.p.sysctlsMoved() {
+			if w.p.sysctlsMoved() || w.p.askAgain() {
 				w.change(func() { w.look = true })
 			}
 		case <-timer.C:
@@ -327,6 +327,9 @@ func (w *watcher) check() time.Duration {
 	names := append(slices.Clone(w.names), w.wanted...)
 	w.mu.Unlock()
 	s, drifts, err := w.p.difference(table)
+	if err == nil {
+		w.askTaken(s, names)
+	}
 	wait := gap
 	var what string
 	if err == nil && w.p.active {
