@@ -52,9 +52,9 @@ func TestRFC7943_4_AddressIsMadeOfSecretDUIDIAIDAndPrefix(t *testing.T) {
 func TestAddressesOfEachPrefix(t *testing.T) {
 	c := testContent()
 	lan := &c.Links[0]
-	lan.OnLink = append(lan.OnLink, OnLink{netip.MustParsePrefix("fd00:1::/64"), at(100 * time.Hour), at(200 * time.Hour)},
-		OnLink{netip.MustParsePrefix("2001:db8:2::/64"), at(0), at(200 * time.Hour)},
-		OnLink{netip.MustParsePrefix("2001:db8:3::/120"), at(100 * time.Hour), at(200 * time.Hour)})
+	lan.OnLink = append(lan.OnLink, OnLink{Prefix: netip.MustParsePrefix("fd00:1::/64"), Preferred: at(100 * time.Hour), Valid: at(200 * time.Hour)},
+		OnLink{Prefix: netip.MustParsePrefix("2001:db8:2::/64"), Preferred: at(0), Valid: at(200 * time.Hour)},
+		OnLink{Prefix: netip.MustParsePrefix("2001:db8:3::/120"), Preferred: at(100 * time.Hour), Valid: at(200 * time.Hour)})
 	w := worldWith(t, testConfig, c)
 	_, m := w.ask("request na1")
 	if len(m.IAs[0].Prefixes) != 2 || !lan.OnLink[0].Prefix.Contains(m.IAs[0].Prefixes[0].Prefix.Addr()) || !lan.OnLink[1].Prefix.Contains(m.IAs[0].Prefixes[1].Prefix.Addr()) {

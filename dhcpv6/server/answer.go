@@ -292,11 +292,15 @@ func (s *Server) isDeclined(now time.Time, a netip.Addr) bool {
 }
 
 // lifetimes are those to tell of what comes from the source: capped (RFC 9096 L-16), never above what is left of it
-// (L-15), and no preferred one above the valid one.
+// (L-15) or its Limit, and no preferred one above the valid one.
 func (x *source) lifetimes(now time.Time) (preferred, valid uint32) {
 	left := func(u lifetime.Until, most time.Duration) uint32 {
 		return min(u.Seconds(now), uint32(most/time.Second))
 	}
-	valid = left(x.valid, MaxValid)
+	most := MaxValid
+	if x.limit > 0 {
+		most = min(x.limit, most)
+	}
+	valid = left(x.valid, most)
 	return min(left(x.preferred, MaxPreferred), valid), valid
 }

@@ -20,7 +20,8 @@ type source struct {
 	prefix            netip.Prefix
 	taken             []netip.Prefix
 	preferred, valid  lifetime.Until
-	shortest, longest int // of a prefix that one client may have
+	limit             time.Duration // as Pool.Limit
+	shortest, longest int           // of a prefix that one client may have
 }
 
 // sources are those of an IA of the type on a link; nil is no link.
@@ -29,7 +30,7 @@ func (c *Content) sources(now time.Time, l *Link, t dhcpv6.IAType) (all []source
 	case l == nil:
 	case t == dhcpv6.NA && l.Stateful:
 		for _, o := range l.OnLink {
-			all = append(all, source{prefix: o.Prefix, preferred: o.Preferred, valid: o.Valid})
+			all = append(all, source{prefix: o.Prefix, preferred: o.Preferred, valid: o.Valid, limit: o.Limit})
 		}
 	case t == dhcpv6.PD && l.Delegate:
 		var onLink []netip.Prefix // they are taken, whatever Pool says
@@ -39,7 +40,7 @@ func (c *Content) sources(now time.Time, l *Link, t dhcpv6.IAType) (all []source
 			}
 		}
 		for _, p := range c.Pools {
-			x := source{prefix: p.Prefix, taken: slices.Concat(p.Taken, onLink), preferred: p.Preferred, valid: p.Valid}
+			x := source{prefix: p.Prefix, taken: slices.Concat(p.Taken, onLink), preferred: p.Preferred, valid: p.Valid, limit: p.Limit}
 			x.shortest, x.longest = p.lengths()
 			all = append(all, x)
 		}

@@ -317,3 +317,16 @@ func TestReconfiguresAreSpread(t *testing.T) {
 		t.Errorf("%d of 200 clients were told", len(told))
 	}
 }
+
+// While nobody knows how long a delegation lasts, clients are told of its Limit at a time, again and again.
+func TestLimitOfAPool(t *testing.T) {
+	c := testContent()
+	c.Pools[0].Preferred, c.Pools[0].Valid, c.Pools[0].Limit = at(100*time.Hour), at(200*time.Hour), 10*time.Minute
+	w := worldWith(t, testConfig, c)
+	m := w.want("request pd1", "reply pd1 2001:db8:1:ff::/64=600/600")
+	if m.IAs[0].T1 != 300 || m.IAs[0].T2 != 480 {
+		t.Errorf("T1 %d T2 %d", m.IAs[0].T1, m.IAs[0].T2)
+	}
+	w.wait(5 * time.Minute)
+	w.want("renew pd1", "reply pd1 2001:db8:1:ff::/64=600/600")
+}

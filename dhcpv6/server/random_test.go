@@ -145,7 +145,7 @@ func randomContent(t *rapid.T, now time.Time) Content {
 		l := Link{Name: name, Stateful: rapid.Bool().Draw(t, "stateful"), Delegate: rapid.IntRange(0, 4).Draw(t, "delegate") > 0}
 		for _, p := range prefixes(onLink[name]) {
 			if rapid.Bool().Draw(t, "on link") {
-				l.OnLink = append(l.OnLink, OnLink{p, at(until("preferred")), at(until("valid"))})
+				l.OnLink = append(l.OnLink, OnLink{Prefix: p, Preferred: at(until("preferred")), Valid: at(until("valid"))})
 			}
 		}
 		c.Links = append(c.Links, l)

@@ -41,7 +41,7 @@ func prefixes(list string) (all []netip.Prefix) {
 
 func testContent() Content {
 	onLink := func(p string) []OnLink {
-		return []OnLink{{netip.MustParsePrefix(p), at(100 * time.Hour), at(200 * time.Hour)}}
+		return []OnLink{{Prefix: netip.MustParsePrefix(p), Preferred: at(100 * time.Hour), Valid: at(200 * time.Hour)}}
 	}
 	return Content{Pools: []Pool{testPool()}, Links: []Link{
 		{Name: "lan", Stateful: true, Delegate: true, OnLink: onLink("2001:db8:1::/64"), Info: Info{
