@@ -529,3 +529,18 @@ func TestRFC9818_OwnLANsFirst(t *testing.T) {
 		t.Errorf("lifetime of the pool %v", p.Pools[0].Valid)
 	}
 }
+
+// RFC 7084 L-14: a subnet that no LAN has any more is answered for, also if the delegation that it was cut from is still ours.
+func TestRFC7084_L14_SubnetThatNoLANHas(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:9900::/56")
+	f.Config.LANs[0].Subnet = 5
+	old := prefix("2001:db8:ebbd:9900::/64")
+	f.Told = map[string][]Told{"br-lan": {{Prefix: old, Held: lifetime.At(t0.Add(time.Hour)), Stale: true}}}
+	if p := Make(f, t0); !slices.Contains(p.Desired.Firewall.Stale, old) || !hasRoute(p, dataplane.Route{Dst: old, Iface: "br-lan", Metric: metricStale}) {
+		t.Errorf("plan:\n%s", p.Desired)
+	}
+	f.Config.LANs = append(f.Config.LANs, config.NewLAN("br-guest", 0)) // another LAN has it now
+	if p := Make(f, t0); slices.Contains(p.Desired.Firewall.Stale, old) {
+		t.Errorf("plan:\n%s", p.Desired)
+	}
+}

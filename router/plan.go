@@ -318,10 +318,13 @@ func (p *planner) held(prefix netip.Prefix, until lifetime.Until, back dataplane
 		return
 	}
 	p.until(until)
-	overlaps := func(q netip.Prefix) bool { return q.Overlaps(prefix) }
 	fw := &p.Desired.Firewall
-	if slices.ContainsFunc(fw.Delegations, overlaps) || slices.ContainsFunc(fw.Local, overlaps) {
-		return // ours again, on another LAN or unassigned
+	for _, x := range fw.Sources {
+		for _, q := range slices.Concat(x.OnLink, x.Routed) {
+			if q.Overlaps(prefix) {
+				return // ours, on a LAN or behind it
+			}
+		}
 	}
 	if !slices.Contains(fw.Stale, prefix) {
 		fw.Stale = append(fw.Stale, prefix)

@@ -104,6 +104,37 @@ func ctState(text string, state uint32) part {
 	}}
 }
 
+func routerSolicitation() part {
+	return part{"icmpv6 type nd-router-solicit", []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{unix.IPPROTO_ICMPV6}},
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{ndRS}},
+	}}
+}
+
+func tcp() part {
+	return part{"meta l4proto tcp", []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{unix.IPPROTO_TCP}},
+	}}
+}
+
+// limit matches up to rate packets a second, or with over what is more.
+func limit(rate uint64, burst uint32, over bool) part {
+	word := ""
+	if over {
+		word = "over "
+	}
+	return part{fmt.Sprintf("limit rate %s%d/second burst %d packets", word, rate, burst), []expr.Any{
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: rate, Unit: expr.LimitTimeSecond, Burst: burst, Over: over},
+	}}
+}
+
+func tcpReset() part {
+	return part{"counter reject with tcp reset", []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
+}
+
 func established() part {
 	return ctState("established,related", expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
 }

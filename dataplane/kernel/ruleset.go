@@ -128,7 +128,7 @@ func buildRuleset(fw dataplane.Firewall) *ruleset {
 func (rs *ruleset) forward(fw dataplane.Firewall) {
 	t := fw.Tunnel
 	add := func(why string, parts ...part) { rs.add(chainForward, why, parts...) }
-	add("stale, RFC 7084 L-14", iifIn(setLANs), from(setStale), oifNotIn(setLANs), policyFail())
+	rs.refuse("stale, RFC 7084 L-14", iifIn(setLANs), from(setStale), oifNotIn(setLANs))
 	// The route that brings the error to the host must not be a way in.
 	add("to a stale prefix", iifNotIn(setLANs), to(setStale), drop())
 	rs.sources(chainForward, fw)
@@ -141,13 +141,13 @@ func (rs *ruleset) forward(fw dataplane.Firewall) {
 	add("our own source from outside", iif(t), from(setDelegations), drop())
 	add("only by the tunnel, never around it", from(setDelegations), oifNotIn(setLANs), oifNot(t), policyFail())
 	add("not from a LAN", oif(t), iifNotIn(setLANs), drop())
-	add("source not ours, RFC 7084 S-2 and L-14", oif(t), fromNot(setDelegations), policyFail())
+	rs.refuse("source not ours, RFC 7084 S-2 and L-14", oif(t), fromNot(setDelegations))
 	add("to the LAN around the tunnel", iifNotIn(setLANs), iifNot(t), to(setDelegations), drop())
 	add("seen", iifIn(setLANs), newFlow(), from(setOnLink), updateSeen())
 	add("no transit", iif(t), oifNotIn(setLANs), drop())
 	add("answers", iif(t), established(), accept())
 	// Only what would pass takes of the tokens: a scan of TCP ports through a closed firewall needs none.
-	limited := []part{iif(t), to(setOnLink), toNot(setSeen), overLimit(), drop()}
+	limited := []part{iif(t), to(setOnLink), toNot(setSeen), limit(neighborRate, neighborBurst, true), drop()}
 	if !fw.Open {
 		limited = slices.Insert(limited, 1, icmpType(setTransit))
 	}
@@ -158,6 +158,22 @@ func (rs *ruleset) forward(fw dataplane.Firewall) {
 	}
 }
 
+// Errors that leave as such in any case: what one host gets of them within a second is limited by the kernel to about as
+// many (net.ipv6.icmp.ratelimit; RFC 4443 section 2.4 f wants a limit).
+const (
+	errorRate  = 4 // a second
+	errorBurst = 6
+)
+
+// refuse answers with code 5, so that a connection ends at once instead of hanging. A host with many connections gets fewer
+// errors than it has tries; what the kernel would owe it is a reset of the connection.
+func (rs *ruleset) refuse(why string, parts ...part) {
+	parts = parts[:len(parts):len(parts)]
+	rs.add(chainForward, why, append(parts, limit(errorRate, errorBurst, false), policyFail())...)
+	rs.add(chainForward, why+", more than there may be errors", append(parts, tcp(), tcpReset())...)
+	rs.add(chainForward, why+", not TCP", append(parts, policyFail())...)
+}
+
 // sources keeps each LAN to its own prefixes. There is no ICMPv6 error: it would go to whose address it is, not to who
 // has forged it.
 func (rs *ruleset) sources(chain string, fw dataplane.Firewall) {
@@ -165,6 +181,14 @@ func (rs *ruleset) sources(chain string, fw dataplane.Firewall) {
 		rs.add(chain, "another's source, RFC 7084 S-2", iif(l.Iface), from(setInside), fromNot(setBehind+strconv.Itoa(i)), drop())
 	}
 }
+
+// Router Solicitations of all hosts together that reach the kernel: each one with a link-layer address makes an entry in its
+// neighbor table, and a flood of them pushes the hosts out that are there. A floor of a school that wakes up at once is let
+// through; who is not hears the next multicast, which is never more than 3 s away while somebody asks.
+const (
+	solicitRate  = 64 // a second
+	solicitBurst = 256
+)
 
 // input keeps the box's own services closed to the tunnel (RFC 6092 REC-50).
 func (rs *ruleset) input(fw dataplane.Firewall) {
@@ -176,6 +200,7 @@ func (rs *ruleset) input(fw dataplane.Firewall) {
 		add("to a local prefix from outside, RFC 7084 ULA-4", iifNotIn(setLANs), iifNot(loopback), to(setLocal), drop())
 	}
 	rs.sources(chainInput, fw)
+	add("too many solicitations", iifIn(setLANs), routerSolicitation(), limit(solicitRate, solicitBurst, true), drop())
 	add("answers", iif(t), established(), accept())
 	add("RFC 4890", iif(t), icmpType(setToUs), accept())
 	add("no services outside", iif(t), drop())

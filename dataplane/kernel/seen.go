@@ -68,12 +68,6 @@ func updateSeen() part {
 	}}
 }
 
-func overLimit() part {
-	return part{fmt.Sprintf("limit rate over %d/second burst %d packets", neighborRate, neighborBurst), []expr.Any{
-		&expr.Limit{Type: expr.LimitTypePkts, Rate: neighborRate, Unit: expr.LimitTimeSecond, Burst: neighborBurst, Over: true},
-	}}
-}
-
 // addSeen puts addresses into the set, with all their time before them. empty: they are all there is then.
 func (n *nft) addSeen(addrs []netip.Addr, empty bool) error {
 	c, err := n.open()
