@@ -45,13 +45,13 @@ type Downstream struct {
 }
 
 // downstreamConfig is the router's part of dhcpcd.conf: IA_PD with IAID 1 and a wish for that length (0: none), whose
-// subnet 0 is for br-lan3, with ::1 on it.
+// subnet 0 is for br-lan3, with ::1 on it. Reconfigure is accepted where it is asked for only (dhcpcd 9.4).
 func downstreamConfig(wish int) string {
 	pd := "ia_pd 1"
 	if wish > 0 {
 		pd = fmt.Sprintf("ia_pd 1/::/%d", wish)
 	}
-	return fmt.Sprintf("noipv6rs\nallowinterfaces eth0 br-lan3\ninterface eth0\n\t%s br-lan3/0/64/1\n", pd)
+	return fmt.Sprintf("noipv6rs\nallowinterfaces eth0 br-lan3\ninterface eth0\n\toption dhcp6_reconfigure_accept\n\t%s br-lan3/0/64/1\n", pd)
 }
 
 // StartDownstream starts R3's programs. The kernel takes R3's default route from RAs (accept_ra 2), dhcpcd the prefix.
