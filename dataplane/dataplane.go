@@ -177,7 +177,7 @@ type Received struct {
 	Iface    string
 	Src      netip.Addr // without zone
 	HopLimit int        // of an ND message
-	Data     []byte     // belongs to the receiver
+	Data     []byte     // good until the next Receive on the same Conn
 	At       time.Time
 }
 

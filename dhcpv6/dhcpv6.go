@@ -43,6 +43,15 @@ func (t MessageType) String() string {
 		RelayForward: "Relay-forward", RelayReply: "Relay-reply"}, int(t), "message")
 }
 
+// FromClient says whether a datagram begins as a message of a client: for an edge that has to choose in a flood.
+func FromClient(b []byte) bool {
+	if len(b) < headerLen {
+		return false
+	}
+	t := MessageType(b[0])
+	return t >= Solicit && t <= InformationRequest && !t.fromServer()
+}
+
 // fromServer says that the sender is a server, so that the rules for what a client receives apply.
 func (t MessageType) fromServer() bool { return t == Advertise || t == Reply || t == Reconfigure }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -415,5 +416,17 @@ func TestKeaMessages(t *testing.T) {
 		if got != want || problems != nil || m.ClientID.String() != "0004cccccccccccccccccccccccccccccccc" {
 			t.Errorf("%s:\n got %s\nwant %s\nproblems %v", file, got, want, problems)
 		}
+	}
+}
+
+func TestFromClient(t *testing.T) {
+	for typ := range 16 {
+		want := slices.Contains([]MessageType{Solicit, Request, Confirm, Renew, Rebind, Release, Decline, InformationRequest}, MessageType(typ))
+		if got := FromClient([]byte{byte(typ), 0, 0, 0}); got != want {
+			t.Errorf("FromClient of %s = %v, want %v", MessageType(typ), got, want)
+		}
+	}
+	if FromClient([]byte{1, 0, 0}) || FromClient(nil) {
+		t.Error("FromClient takes less than a header")
 	}
 }

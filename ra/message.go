@@ -198,6 +198,12 @@ func ParseRA(src netip.Addr, hops int, b []byte) (RouterAdvertisement, []Problem
 	return m, problems, Accepted
 }
 
+// Plausible says whether the fixed part of an RS or RA can be one (RFC 4861 sections 6.1.1 and 6.1.2): for an edge that has
+// to choose in a flood.
+func Plausible(hops int, b []byte) bool {
+	return checkHeader(hops, b, TypeRouterSolicitation, rsHeaderLen) == Accepted || checkHeader(hops, b, TypeRouterAdvertisement, raHeaderLen) == Accepted
+}
+
 // ParseRS is ParseRA for solicitations (RFC 4861 section 6.1.1).
 func ParseRS(src netip.Addr, hops int, b []byte) (RouterSolicitation, []Problem, DropReason) {
 	if d := checkRS(src, hops, b); d != Accepted {

@@ -473,12 +473,13 @@ func TestFloodIsCutAtTheSocket(t *testing.T) {
 			defer close(done)
 			for range 20000 {
 				nd.In <- dataplane.Received{Src: netip.MustParseAddr("fe80::1:2"), HopLimit: 255, Data: []byte{133, 0, 0, 0}}
+				nd.In <- dataplane.Received{Src: netip.MustParseAddr("fe80::1:2"), HopLimit: 255, Data: []byte{133, 0, 0, 0, 0, 0, 0, 0, 1, 0}}
 			}
 		}()
 		<-done
 		synctest.Wait()
 		dropped := b.status().LANs[0].Dropped
-		if dropped["too short"] > crowdBurst+crowdRate || dropped["ND messages too many at once"] < 19000 {
+		if dropped["too short"] != junkBurst || dropped["option past the end"]+dropped["option of length zero"] != crowdBurst || dropped["ND messages too many at once"] != 40000-junkBurst-crowdBurst {
 			t.Errorf("dropped %v", dropped)
 		}
 		b.after(time.Minute)
