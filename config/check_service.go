@@ -68,17 +68,12 @@ func (c *checker) service(raw *rawLAN, l *LAN) {
 		}
 	}
 	if v := raw.delegate; given(v) {
-		switch strings.ToLower(v.text) {
-		case "no":
-			l.Delegate = false
-		case "yes":
-			if l.DHCPv6 == DHCPv6Off {
-				c.errorf(v.line, "Delegate = yes beside DHCPv6 = off on line %d: routers ask for prefixes by DHCPv6: write DHCPv6 = stateless, or Delegate = no", raw.dhcpv6.line)
-			}
-		default:
-			c.bad("Delegate", *v, "want yes or no")
+		if c.yesNo("Delegate", v, &l.Delegate); l.Delegate && l.DHCPv6 == DHCPv6Off {
+			c.errorf(v.line, "Delegate = yes beside DHCPv6 = off on line %d: routers ask for prefixes by DHCPv6: write DHCPv6 = stateless, or Delegate = no", raw.dhcpv6.line)
 		}
 	}
+	c.yesNo("OnLink", raw.onLink, &l.OnLink)
+	c.yesNo("Autonomous", raw.autonomous, &l.Autonomous)
 	if v := raw.pref64; given(v) {
 		p, err := parsePREF64(v.text)
 		if err != nil {
@@ -96,6 +91,19 @@ func (c *checker) service(raw *rawLAN, l *LAN) {
 			c.noticef(v.line, "CaptivePortal: the URI should not contain an IP address (RFC 8910 section 2): hosts check the certificate of a name")
 		}
 		l.CaptivePortal = uri
+	}
+}
+
+// yesNo reads a switch; out keeps its default where the file says nothing.
+func (c *checker) yesNo(key string, v *value, out *bool) {
+	switch {
+	case !given(v):
+	case strings.EqualFold(v.text, "yes"):
+		*out = true
+	case strings.EqualFold(v.text, "no"):
+		*out = false
+	default:
+		c.bad(key, *v, "want yes or no")
 	}
 }
 

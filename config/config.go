@@ -144,11 +144,14 @@ type LAN struct {
 	// PREF64 is the NAT64 prefix that hosts are told (RFC 8781), of a length that RFC 6052 has; zero: none.
 	PREF64        netip.Prefix
 	CaptivePortal string // URI of the captive portal API (RFC 8910); empty: none
+	// OnLink and Autonomous are the flags L and A of the LAN's prefixes (RFC 4861 section 4.6.2, RFC 7084 L-7). Without L
+	// hosts reach each other through the box only; without A they make no addresses.
+	OnLink, Autonomous bool
 }
 
 // NewLAN is a LAN with the defaults of all that the file does not say.
 func NewLAN(iface string, subnet uint64) LAN {
-	return LAN{Interface: iface, Subnet: subnet, Preference: "medium", Delegate: true}
+	return LAN{Interface: iface, Subnet: subnet, Preference: "medium", Delegate: true, OnLink: true, Autonomous: true}
 }
 
 // CaptivePortalNone is the URI that says that there is no captive portal (RFC 8910 section 2).

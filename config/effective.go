@@ -160,11 +160,16 @@ func (w *writer) lan(l *LAN) {
 	w.set("DNSSL", strings.Join(l.DNSSL, ", "), "the names in DNS, else those learned")
 	w.set("Preference", l.Preference, "")
 	w.set("DHCPv6", l.DHCPv6.String(), "")
-	delegate := "no"
-	if l.Delegate {
-		delegate = "yes"
+	for _, s := range []struct {
+		name string
+		on   bool
+	}{{"Delegate", l.Delegate}, {"OnLink", l.OnLink}, {"Autonomous", l.Autonomous}} {
+		value := "no"
+		if s.on {
+			value = "yes"
+		}
+		w.set(s.name, value, "")
 	}
-	w.set("Delegate", delegate, "")
 	w.set("PREF64", prefixText(l.PREF64), "none")
 	w.set("CaptivePortal", l.CaptivePortal, "none")
 }

@@ -72,7 +72,7 @@ func TestDefaults(t *testing.T) {
 			AllowedIPs: []netip.Prefix{netip.MustParsePrefix("::/0")}, Keepalive: 25 * time.Second,
 		}},
 		Prefix: Prefix{Source: DHCPv6},
-		LANs:   []LAN{{Interface: "br-lan", AnySubnet: true, RDNSSMode: RDNSSAuto, Preference: "medium", DHCPv6: DHCPv6Stateless, Delegate: true}},
+		LANs:   []LAN{{Interface: "br-lan", AnySubnet: true, RDNSSMode: RDNSSAuto, Preference: "medium", DHCPv6: DHCPv6Stateless, Delegate: true, OnLink: true, Autonomous: true}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Parse = %+v\nwant %+v", got, want)

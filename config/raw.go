@@ -38,6 +38,7 @@ type (
 		line                      int
 		iface, subnet, preference *value
 		dhcpv6, delegate          *value
+		onLink, autonomous        *value
 		pref64, captivePortal     *value
 		rdnss, dnssl              []value
 	}
@@ -126,6 +127,8 @@ func (r *rawLAN) keys() []key {
 		{name: "Preference", one: &r.preference},
 		{name: "DHCPv6", one: &r.dhcpv6},
 		{name: "Delegate", one: &r.delegate},
+		{name: "OnLink", one: &r.onLink},
+		{name: "Autonomous", one: &r.autonomous},
 		{name: "PREF64", one: &r.pref64},
 		{name: "CaptivePortal", one: &r.captivePortal},
 	}

@@ -47,6 +47,12 @@ func TestServiceKeys(t *testing.T) {
 		{inLAN("DHCPv6 = off\nDelegate = yes"), "f:9: Delegate = yes beside DHCPv6 = off on line 8: routers ask for prefixes by DHCPv6: write DHCPv6 = stateless, or Delegate = no"},
 		{inLAN("Delegate = yes\nDHCPv6 = off"), "f:8: Delegate = yes beside DHCPv6 = off on line 9: routers ask for prefixes by DHCPv6: write DHCPv6 = stateless, or Delegate = no"},
 		{inLAN("Delegate = on"), `f:8: Delegate = "on": want yes or no`},
+		{inLAN(""), "OnLink = yes"},
+		{inLAN(""), "Autonomous = yes"},
+		{inLAN("OnLink = No"), "OnLink = no"},
+		{inLAN("Autonomous = NO"), "Autonomous = no"},
+		{inLAN("OnLink = off"), `f:8: OnLink = "off": want yes or no`},
+		{inLAN("Autonomous = 1"), `f:8: Autonomous = "1": want yes or no`},
 		{inLAN("Delegation = no"), `f:8: unknown key "Delegation" in [LAN]: did you mean Delegate?`},
 
 		{inLAN(""), "# PREF64: none"},

@@ -4,6 +4,7 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -97,6 +98,8 @@ type hub struct {
 	asked      []*lib.Message          // what came
 	ra         *ra.RouterAdvertisement // nil: the hub is no router
 	rs, badRS  int                     // Router Solicitations, and what else came as ICMPv6
+	strict     bool                    // keep what is neither ICMPv6 nor DHCPv6
+	strange    []string
 	events     chan tun.Event
 	sample     health.Sample
 	snap       tun.Snapshot
@@ -212,7 +215,11 @@ func (h *hub) Send(p []byte) error {
 		return nil
 	}
 	u, err := ip6pkt.ParseUDP(p)
+	if err == nil && h.strict && (u.Src.Port() != dhcpv6.ClientPort || u.Dst.Port() != dhcpv6.ServerPort) {
+		err = fmt.Errorf("from %s to %s", u.Src, u.Dst)
+	}
 	if err != nil {
+		h.strange = append(h.strange, err.Error())
 		return err
 	}
 	m, err := lib.MessageFromBytes(u.Payload)

@@ -242,7 +242,7 @@ func TestRFC7084_G5_DeadTunnelAndRecovery(t *testing.T) {
 	})
 }
 
-func TestRFC7084_ULA1_ULA2_KeptOverReboot(t *testing.T) {
+func TestRFC7084_ULA2_KeptOverReboot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := testBox(t, delegated)
 		b.opt.Config.Prefix.ULA = config.ULAAuto
@@ -397,8 +397,8 @@ func TestCE_2_7_02_RouteInformation(t *testing.T) {
 	}
 }
 
-// RFC 7084 L-2, L-5: a /64 each out of the delegation and the ULA, and the guest LAN has its own.
-func TestRFC7084_L2_L5_EveryLANHasItsOwn(t *testing.T) {
+// RFC 7084 L-2: a /64 each out of the delegation and the ULA, and the guest LAN has its own.
+func TestRFC7084_L2_EveryLANHasItsOwn(t *testing.T) {
 	f := boxFacts("2001:db8:ebbd:9900::/56")
 	f.ULA = netip.MustParsePrefix("fd00:db8::/48")
 	f.Config.LANs = append(f.Config.LANs, config.NewLAN("br-guest", 0xa))
@@ -419,7 +419,7 @@ func TestRFC7084_L2_L5_EveryLANHasItsOwn(t *testing.T) {
 }
 
 // RFC 9762: the P flag with room for every host to ask, and nothing else changes by it.
-func TestRFC9762_P_WhereThereIsRoom(t *testing.T) {
+func TestRFC9762_WhereThereIsRoom(t *testing.T) {
 	for _, c := range []struct {
 		delegation string
 		delegate   bool
@@ -434,8 +434,8 @@ func TestRFC9762_P_WhereThereIsRoom(t *testing.T) {
 	}
 }
 
-// RFC 7084 L-8, L-9: "O flag set to 1", M only with addresses.
-func TestRFC7084_L8_L9_Flags(t *testing.T) {
+// RFC 7084 L-9: "O flag set to 1", M only with addresses.
+func TestRFC7084_L9_Flags(t *testing.T) {
 	for mode, want := range map[config.DHCPv6Mode][2]bool{config.DHCPv6Off: {false, false}, config.DHCPv6Stateless: {false, true}, config.DHCPv6Stateful: {true, true}} {
 		f := boxFacts(delegated)
 		f.Config.LANs[0].DHCPv6 = mode
@@ -515,7 +515,7 @@ func TestUnconfirmedDelegationLimitsTheServerToo(t *testing.T) {
 }
 
 // The pool of a delegation is without what our own LANs have and what the hub keeps (RFC 9818, RFC 6603).
-func TestRFC9818_OwnLANsFirst(t *testing.T) {
+func TestRFC9818_5_1_OWN_LANsFirst(t *testing.T) {
 	f := boxFacts("2001:db8:ebbd:9900::/56", "2001:db8:ebbd:8800::/64")
 	f.Delegations[0].Exclude = prefix("2001:db8:ebbd:99ff::/64")
 	f.Config.LANs = append(f.Config.LANs, config.NewLAN("br-guest", 3))

@@ -234,11 +234,18 @@ func (p *planner) delegations() {
 		if d.Exclude.IsValid() { // the hub numbers the link to us from it
 			p.route(dataplane.Route{Dst: d.Exclude, Iface: name, Metric: metricTunnel})
 		}
+		// What is not for the tunnel, and everything while it is dead, is refused at once instead of waiting for an answer
+		// (RFC 4443 section 3.1, code 0), and finds no way around it.
+		p.route(dataplane.Route{Kind: dataplane.Unreachable, Dst: everywhere, From: d.Prefix, Metric: metricUnreachable})
 		for _, dst := range p.tunnelDestinations() {
-			p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
+			if p.f.TunnelAlive {
+				p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
+			}
 		}
 	}
 }
+
+var everywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 
 // inAnother says whether a delegation lies in another one: a hub may give the same prefix to each IA, and no subnet
 // must be on two LANs.

@@ -53,7 +53,7 @@ func (p *planner) lans() {
 		for _, s := range lp.Subnets {
 			p.address(dataplane.Address{Iface: lan.Interface, Prefix: netip.PrefixFrom(s.Address, subnetBits), Deprecated: s.Preferred.Over(p.now)})
 			lp.Content.Prefixes = append(lp.Content.Prefixes, ra.Prefix{
-				Prefix: s.Prefix, OnLink: true, Autonomous: true, DHCPv6PD: lan.Delegate && s.Roomy,
+				Prefix: s.Prefix, OnLink: lan.OnLink, Autonomous: lan.Autonomous, DHCPv6PD: lan.Delegate && s.Roomy,
 				Preferred: s.Preferred, Valid: s.Valid, Limit: s.limit(),
 			})
 		}

@@ -139,7 +139,7 @@ func TestMakeFoldsWhatIsTheDefault(t *testing.T) {
 		p := Make(f, t0)
 		var got []netip.Prefix
 		for _, r := range p.Desired.Routes {
-			if r.From.IsValid() {
+			if r.From.IsValid() && r.Kind == dataplane.Unicast {
 				got = append(got, r.Dst)
 			}
 		}
