@@ -10,8 +10,12 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// sendBuffer is room for the whole table in one message: hundreds of prefixes behind the LANs take a few 100 kB.
+const sendBuffer = 1 << 20
 
 // nft is the nftables socket. It is opened when first needed, and again after an error: answers to a
 // batch that went wrong may still be under way on the old one.
@@ -26,7 +30,10 @@ func (n *nft) open() (*nftables.Conn, error) {
 		return n.conn, nil
 	}
 	err := n.in(func() (err error) {
-		n.conn, err = nftables.New(nftables.AsLasting())
+		n.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+			_ = c.SetWriteBuffer(sendBuffer) // without it most tables fit too
+			return nil
+		}))
 		return err
 	})
 	return n.conn, err
@@ -241,7 +248,13 @@ func (n *nft) fill(c *nftables.Conn, want *ruleset, kept bool) error {
 		if s.typ == nftables.TypeIFName {
 			set.KeyByteOrder = binaryutil.NativeEndian // else nft prints the names as ""
 		}
-		if err := c.AddSet(set, s.elems); err != nil {
+		first := s.elems[:min(len(s.elems), seenBatch)]
+		err := c.AddSet(set, first)
+		for rest := s.elems[len(first):]; len(rest) > 0 && err == nil; {
+			next := rest[:min(len(rest), seenBatch)]
+			rest, err = rest[len(next):], c.SetAddElements(set, next)
+		}
+		if err != nil {
 			return n.explain("set "+s.name, err)
 		}
 	}
