@@ -90,7 +90,8 @@ type LANSources struct {
 	// OnLink are the prefixes of the LAN itself. A packet from the tunnel to an address there that nobody has been
 	// seen with costs a neighbor solicitation: those are limited (RFC 6583).
 	OnLink []netip.Prefix
-	// Routed are prefixes of routers behind the LAN.
+	// Routed are prefixes of routers behind the LAN. Where Desired.Routes leads to one by a next hop whose MAC is known,
+	// packets from there must come from that MAC, and those that it sends there do not go back to it (RFC 8987).
 	Routed []netip.Prefix
 }
 

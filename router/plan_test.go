@@ -12,6 +12,8 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/server"
 	"oasis6/internal/lifetime"
 	"oasis6/ra"
 )
@@ -272,5 +274,30 @@ func TestMakeLinkMTU(t *testing.T) {
 	f.Links = map[string]dataplane.Link{"br-lan": {MTU: 1400}}
 	if got := Make(f, t0).LANs[0].Content.LinkMTU; got != 1400 {
 		t.Errorf("LinkMTU = %d, want the LAN's 1400", got)
+	}
+}
+
+// RFC 8987: the route to a delegated prefix and the filter of its sources come together, and the route says whose it is:
+// the data plane checks the MAC of that next hop.
+func TestRFC8987_RouteAndFilterComeTogether(t *testing.T) {
+	f := boxFacts("2001:db8:ebbd:9900::/56")
+	valid := lifetime.At(t0.Add(time.Hour))
+	bind := func(peer string, t dhcpv6.IAType, leases ...server.Lease) {
+		f.Bindings = append(f.Bindings, server.Binding{Link: "br-lan", Type: t, Peer: addr(peer), Leases: leases})
+	}
+	bind("fe80::10", dhcpv6.PD, server.Lease{Prefix: prefix("2001:db8:ebbd:9910::/60"), Valid: valid})
+	bind("fe80::11", dhcpv6.PD, server.Lease{Prefix: prefix("2001:db8:ebbd:9920::/60"), Valid: valid},
+		server.Lease{Prefix: prefix("2001:db8:ebbd:9930::/60"), Valid: valid, Stale: true})
+	bind("fe80::12", dhcpv6.NA, server.Lease{Prefix: prefix("2001:db8:ebbd:9900::12/128"), Valid: valid})
+	p := Make(f, t0)
+	want := []netip.Prefix{prefix("2001:db8:ebbd:9910::/60"), prefix("2001:db8:ebbd:9920::/60")}
+	if got := p.Desired.Firewall.Sources[0].Routed; !slices.Equal(got, want) {
+		t.Fatalf("routed = %v, want %v", got, want)
+	}
+	for i, dst := range want {
+		r := dataplane.Route{Dst: dst, Via: addr([]string{"fe80::10", "fe80::11"}[i]), Iface: "br-lan", Metric: metricTunnel}
+		if !hasRoute(p, r) {
+			t.Errorf("no %s in\n%s", r, p.Desired)
+		}
 	}
 }

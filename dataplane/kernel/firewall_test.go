@@ -227,11 +227,12 @@ func TestRulesReadAsNftPrintsThem(t *testing.T) {
 	w := newWorld(t)
 	w.open()
 	d := w.site()
+	w.box.Run("ip", "-6", "neigh", "replace", "fe80::10", "lladdr", "00:00:5e:00:53:10", "dev", "br-lan")
 	for _, open := range []bool{false, true} {
 		d.Firewall.Open = open
 		w.apply(d)
 		listed := strings.ReplaceAll(w.box.Run("nft", "-s", "list", "table", "ip6", tableName), "\t", "")
-		rs := buildRuleset(d.Firewall)
+		rs := w.rules()
 		for i, r := range rs.rules {
 			line := r.text + ` comment "` + rs.comment(i) + `"`
 			if !strings.Contains(listed, line+"\n") {
@@ -240,6 +241,9 @@ func TestRulesReadAsNftPrintsThem(t *testing.T) {
 		}
 		if !strings.Contains(listed, `elements = { "br-`) {
 			t.Errorf("names in sets are unreadable:\n%s", listed)
+		}
+		if !strings.Contains(listed, "elements = { "+testRouted+" . 00:00:5e:00:53:10 }") {
+			t.Errorf("a router's prefix is unreadable:\n%s", listed)
 		}
 	}
 }

@@ -241,7 +241,7 @@ func (n *nft) fill(c *nftables.Conn, want *ruleset, kept bool) error {
 		}
 		// The ID need only be unique in the transaction. Left to the library it comes from a variable
 		// that all connections share without a lock.
-		set := &nftables.Set{Table: t, ID: uint32(i + 1), Name: s.name, KeyType: s.typ, Interval: s.interval}
+		set := &nftables.Set{Table: t, ID: uint32(i + 1), Name: s.name, KeyType: s.typ, Interval: s.interval, Concatenation: s.concat}
 		if s.dynamic {
 			set.Dynamic, set.HasTimeout, set.Timeout, set.Size = true, true, seenTimeout, seenSize
 		}

@@ -158,6 +158,8 @@ func reject(text string, code uint8) part {
 
 func policyFail() part { return reject("policy-fail", icmpPolicyFail) }
 
+func rejectRoute() part { return reject("reject-route", icmpRejectRoute) }
+
 func adminProhibited() part { return reject("admin-prohibited", icmpAdminProhibited) }
 
 func ifaceKey(name string) []byte {
@@ -242,6 +244,6 @@ func sameElems(a, b []nftables.SetElement) bool {
 		return out
 	}
 	return slices.EqualFunc(order(a), order(b), func(x, y nftables.SetElement) bool {
-		return bytes.Equal(x.Key, y.Key) && x.IntervalEnd == y.IntervalEnd
+		return bytes.Equal(x.Key, y.Key) && bytes.Equal(x.KeyEnd, y.KeyEnd) && x.IntervalEnd == y.IntervalEnd
 	})
 }

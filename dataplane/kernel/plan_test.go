@@ -106,7 +106,7 @@ func (m *model) delLink(name string) {
 // apply carries a plan out and returns the memory after it, as Plane.carryOut does.
 func (m *model) apply(t interface{ Fatalf(string, ...any) }, mem memory, want dataplane.Desired) memory {
 	rules := ""
-	if rs := buildRuleset(want.Firewall); rs != nil {
+	if rs := buildRuleset(want.Firewall, nil); rs != nil {
 		rules = rs.sum
 	}
 	pl := makePlan(&m.s, mem, want, rules)
@@ -232,7 +232,7 @@ func TestAnyHistoryEndsAsItBegan(t *testing.T) {
 				}
 				mem = m.apply(t, mem, want)
 				rules := ""
-				if rs := buildRuleset(want.Firewall); rs != nil {
+				if rs := buildRuleset(want.Firewall, nil); rs != nil {
 					rules = rs.sum
 				}
 				if again := makePlan(&m.s, mem, want, rules); len(again.steps) != 0 || len(again.forget) != 0 || !again.memory.equal(mem) {
@@ -297,7 +297,7 @@ func TestPlanOrder(t *testing.T) {
 		Forward:   true,
 		Firewall:  dataplane.Firewall{Tunnel: "oasis0", LANs: []string{"br-lan"}, Delegations: []netip.Prefix{d}},
 	}
-	sum := buildRuleset(want.Firewall).sum
+	sum := buildRuleset(want.Firewall, nil).sum
 	text := func(p plan) string {
 		var b strings.Builder
 		for _, st := range p.steps {

@@ -53,6 +53,8 @@ type Plane struct {
 	dadTried map[addrID]time.Time     // when such an address was last made anew
 	seen     map[netip.Addr]time.Time // neighbors that we have put into the set of addresses seen, and when
 	taken    map[addrID]taking        // never changed, only replaced
+	routers  []router                 // behind the LANs, in the table
+	noRanges bool                     // the kernel refuses what the check of their MACs needs
 	closed   bool
 	tookOver bool
 	owner    *net.UnixListener // keeps another box out of the network namespace
@@ -167,7 +169,9 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	if p.closed {
 		return fmt.Errorf("kernel data plane: apply: %w", net.ErrClosed)
 	}
-	p.want, p.rules, p.active = clone(want), buildRuleset(want.Firewall), true
+	p.want, p.active = clone(want), true
+	p.routers = routersOf(p.want, p.routers)
+	p.rules = p.ruleset()
 	p.watch.setWanted(p.want)
 	return p.converge(ctx)
 }
@@ -179,7 +183,7 @@ func (p *Plane) Restore(ctx context.Context) error {
 	if p.closed {
 		return fmt.Errorf("kernel data plane: restore: %w", net.ErrClosed)
 	}
-	p.want, p.rules, p.active = dataplane.Desired{}, nil, false
+	p.want, p.rules, p.routers, p.active = dataplane.Desired{}, nil, nil, false
 	p.watch.setWanted(p.want)
 	if err := p.converge(ctx); err != nil {
 		return err
@@ -288,6 +292,9 @@ func (p *Plane) converge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.learnRouters(s) {
+		p.rules = p.ruleset()
+	}
 	// A table that cannot be read counts as missing: if one is wanted, making it says why.
 	s.table, _ = p.nft.read(p.rules)
 	p.dups = nil
@@ -376,11 +383,7 @@ func (p *Plane) do(st step) error {
 		err = p.rt.setLink(st.link.index, st.link.mtu)
 		return ignore(err, unix.ENODEV)
 	case setTable:
-		kept, err := p.nft.replace(p.rules)
-		if !kept {
-			clear(p.seen)
-		}
-		return err
+		return p.putTable(p.nft.replace)
 	case delTable:
 		return p.nft.remove()
 	case putAddr:

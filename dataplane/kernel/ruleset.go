@@ -42,6 +42,7 @@ const (
 const (
 	icmpAdminProhibited = 1
 	icmpPolicyFail      = 5 // source address failed ingress/egress policy
+	icmpRejectRoute     = 6 // reject route to destination
 )
 
 // transitTypes pass in both directions: what RFC 4890 section 4.3.1 says must not be dropped, Packet
@@ -62,12 +63,15 @@ type ruleset struct {
 	sets  []setDef
 	rules []ruleDef
 	sum   string // fingerprint; stands in the comment of every rule
+	// checked are the prefixes in setChecked.
+	checked []netip.Prefix
 }
 
 type setDef struct {
 	name     string
 	typ      nftables.SetDatatype
 	interval bool
+	concat   bool // ranges of more than one field
 	dynamic  bool // packets fill it
 	elems    []nftables.SetElement
 	text     []string // the elements, for the fingerprint
@@ -87,7 +91,7 @@ func (rs *ruleset) comment(i int) string {
 }
 
 // buildRuleset translates. A zero Firewall gives nil: no table.
-func buildRuleset(fw dataplane.Firewall) *ruleset {
+func buildRuleset(fw dataplane.Firewall, routers []router) *ruleset {
 	if fw.Tunnel == "" {
 		return nil
 	}
@@ -109,6 +113,7 @@ func buildRuleset(fw dataplane.Firewall) *ruleset {
 	for i, l := range fw.Sources {
 		rs.sets = append(rs.sets, prefixSet(setBehind+strconv.Itoa(i), slices.Concat(l.OnLink, l.Routed)))
 	}
+	rs.routers(routers)
 	rs.forward(fw)
 	rs.input(fw)
 	rs.output(fw)
@@ -132,6 +137,9 @@ func (rs *ruleset) forward(fw dataplane.Firewall) {
 	// The route that brings the error to the host must not be a way in.
 	add("to a stale prefix", iifNotIn(setLANs), to(setStale), drop())
 	rs.sources(chainForward, fw)
+	if len(rs.checked) > 0 {
+		add("a router's own prefix would go back to it, RFC 8987", ofEther(to(setChecked)), byItsRouter(), rejectRoute())
+	}
 	if len(fw.Local) > 0 {
 		add("local source from outside, RFC 7084 ULA-4", iifNotIn(setLANs), from(setLocal), drop())
 		add("to a local prefix from outside, RFC 7084 ULA-4", iifNotIn(setLANs), to(setLocal), drop())
@@ -179,6 +187,9 @@ func (rs *ruleset) refuse(why string, parts ...part) {
 func (rs *ruleset) sources(chain string, fw dataplane.Firewall) {
 	for i, l := range fw.Sources {
 		rs.add(chain, "another's source, RFC 7084 S-2", iif(l.Iface), from(setInside), fromNot(setBehind+strconv.Itoa(i)), drop())
+	}
+	if len(rs.checked) > 0 {
+		rs.add(chain, "a router's source by another node, RFC 8987", ofEther(from(setChecked)), notByItsRouter(), drop())
 	}
 }
 

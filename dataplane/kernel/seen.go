@@ -9,6 +9,7 @@ import (
 	"os"
 	"sort"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -191,8 +192,9 @@ func (p *Plane) onLinkNeighbor(n neighbor) bool {
 
 // neighborEvents is a socket of its own: a flood of new neighbors must not cost us events of links and routes.
 type neighborEvents struct {
-	f   *os.File
-	raw syscall.RawConn
+	f       *os.File
+	raw     syscall.RawConn
+	routers atomic.Bool // there are some behind the LANs: link-local neighbors matter
 }
 
 func openNeighborEvents() (*neighborEvents, error) {
@@ -226,7 +228,7 @@ func (e *neighborEvents) wait(buf []byte) bool {
 			return true
 		}
 		m, ok := decodeNeighbor(buf[min(n, unix.SizeofNlMsghdr):n])
-		if ok && m.state&nudKnown != 0 && !m.ip.IsLinkLocalUnicast() {
+		if ok && m.state&(nudKnown|unix.NUD_PERMANENT) != 0 && (e.routers.Load() || !m.ip.IsLinkLocalUnicast()) {
 			return true
 		}
 	}
@@ -247,21 +249,28 @@ func (e *neighborEvents) drain(buf []byte) {
 func (w *watcher) neighbors() {
 	defer w.wg.Done()
 	buf := make([]byte, os.Getpagesize())
+	pace := seenPace
 	for w.neigh.wait(buf) {
 		select {
 		case <-w.done:
 			return
-		case <-time.After(seenPace):
+		case <-time.After(pace):
 		}
 		w.neigh.drain(buf)
-		w.p.lookForNeighbors()
+		pace = seenPace
+		if w.p.lookForNeighbors() {
+			pace = routerPace
+		}
 	}
 }
 
-func (p *Plane) lookForNeighbors() {
+// lookForNeighbors says whether it had to make the table anew.
+func (p *Plane) lookForNeighbors() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	moved := p.followRouters()
 	p.refreshSeen()
+	return moved
 }
 
 // sortNeighbors puts those first that were heard last.
