@@ -16,7 +16,6 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
-	"oasis6/internal/lifetime"
 	"oasis6/ra"
 )
 
@@ -314,34 +313,6 @@ func TestULAThatCannotBeKeptIsMadeOfTheKey(t *testing.T) {
 }
 
 // configured, learned by DHCPv6, learned by RA, the box itself, off.
-func TestRDNSSAutoGoesDownTheLine(t *testing.T) {
-	dns := netip.MustParseAddr
-	f := boxFacts("2001:db8:ebbd:9900::/56")
-	source := func() (string, DNSSource) {
-		p := Make(f, t0)
-		return strings.Join(texts(p.LANs[0].Content.RDNSS), " "), p.LANs[0].DNSSource
-	}
-	want := func(servers string, from DNSSource) {
-		t.Helper()
-		if got, s := source(); got != servers || s != from {
-			t.Errorf("RDNSS %q from %s, want %q from %s", got, s, servers, from)
-		}
-	}
-	want("", DNSOff)
-	f.AnswersDNS = map[string]bool{"br-lan": true}
-	want("2001:db8:ebbd:9900::1", DNSSelf)
-	f.ULA = netip.MustParsePrefix("fd00:db8::/48")
-	want("fd00:db8::1", DNSSelf)
-	f.Learned.DNS = []netip.Addr{dns("2001:db8::53")}
-	want("2001:db8::53", DNSFromRA)
-	f.Info.DNS = []netip.Addr{dns("2001:db8:1::53")}
-	want("2001:db8:1::53", DNSFromDHCPv6)
-	f.Config.Interface.DNS = []netip.Addr{dns("2001:db8:2::53")}
-	want("2001:db8:2::53", DNSConfigured)
-	f.Config.LANs[0].RDNSSMode = config.RDNSSOff
-	want("", DNSOff)
-}
-
 func TestOwnDNSServerIsFoundAndLost(t *testing.T) {
 	answering, asked := true, 0
 	run(t, delegated, func(b *boxTest) {
@@ -384,68 +355,9 @@ func TestOwnDNSServerIsFoundAndLost(t *testing.T) {
 }
 
 // RFC 7084 L-3, with erratum 7699: a route for what is wider than the LAN's prefix, whatever the tunnel does.
-func TestCE_2_7_02_RouteInformation(t *testing.T) {
-	f := boxFacts("2001:db8:ebbd:9900::/56", "2001:db8:ebbd:8800::/64")
-	f.ULA = netip.MustParsePrefix("fd00:db8::/48")
-	f.TunnelAlive = false
-	var got []string
-	for _, r := range Make(f, t0).LANs[0].Content.Routes {
-		got = append(got, r.Prefix.String())
-	}
-	if want := []string{"2001:db8:ebbd:9900::/56", "fd00:db8::/48"}; !slices.Equal(got, want) {
-		t.Errorf("routes %v, want %v", got, want)
-	}
-}
-
 // RFC 7084 L-2: a /64 each out of the delegation and the ULA, and the guest LAN has its own.
-func TestRFC7084_L2_EveryLANHasItsOwn(t *testing.T) {
-	f := boxFacts("2001:db8:ebbd:9900::/56")
-	f.ULA = netip.MustParsePrefix("fd00:db8::/48")
-	f.Config.LANs = append(f.Config.LANs, config.NewLAN("br-guest", 0xa))
-	p := Make(f, t0)
-	for i, want := range [][]string{{"2001:db8:ebbd:9900::/64", "fd00:db8::/64"}, {"2001:db8:ebbd:990a::/64", "fd00:db8:0:a::/64"}} {
-		var got []string
-		for _, x := range p.LANs[i].Content.Prefixes {
-			got = append(got, x.Prefix.String())
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: prefixes %v, want %v", p.LANs[i].Iface, got, want)
-		}
-	}
-	fw := p.Desired.Firewall.String()
-	if want := "local fd00:db8::/48 behind br-lan 2001:db8:ebbd:9900::/64 fd00:db8::/64 behind br-guest 2001:db8:ebbd:990a::/64 fd00:db8:0:a::/64"; !strings.HasSuffix(fw, want) {
-		t.Errorf("firewall %s\nwant it to end in %s", fw, want)
-	}
-}
-
 // RFC 9762: the P flag with room for every host to ask, and nothing else changes by it.
-func TestRFC9762_WhereThereIsRoom(t *testing.T) {
-	for _, c := range []struct {
-		delegation string
-		delegate   bool
-		want       bool
-	}{{"2001:db8:ebbd:9900::/56", true, true}, {"2001:db8:ebbd:9900::/60", true, true}, {"2001:db8:ebbd:9900::/61", true, false}, {"2001:db8:ebbd:9900::/56", false, false}} {
-		f := boxFacts(c.delegation)
-		f.Config.LANs[0].Delegate = c.delegate
-		x := Make(f, t0).LANs[0].Content
-		if p := x.Prefixes[0]; p.DHCPv6PD != c.want || !p.Autonomous || !p.OnLink || x.Managed || !x.OtherConfig {
-			t.Errorf("%s, Delegate %v: %+v, want P %v", c.delegation, c.delegate, p, c.want)
-		}
-	}
-}
-
 // RFC 7084 L-9: "O flag set to 1", M only with addresses.
-func TestRFC7084_L9_Flags(t *testing.T) {
-	for mode, want := range map[config.DHCPv6Mode][2]bool{config.DHCPv6Off: {false, false}, config.DHCPv6Stateless: {false, true}, config.DHCPv6Stateful: {true, true}} {
-		f := boxFacts(delegated)
-		f.Config.LANs[0].DHCPv6 = mode
-		l := Make(f, t0).LANs[0]
-		if got := [2]bool{l.Content.Managed, l.Content.OtherConfig}; got != want || (l.Server.Name == "") != (mode == config.DHCPv6Off) {
-			t.Errorf("%s: M, O %v, want %v; server %+v", mode, got, want, l.Server)
-		}
-	}
-}
-
 func TestHostsTableIsBounded(t *testing.T) {
 	run(t, delegated, nil, func(b *boxTest) {
 		var ns []dataplane.Neighbor
@@ -505,43 +417,5 @@ func TestDuplicateLinkLocalIsNamed(t *testing.T) {
 }
 
 // An unconfirmed delegation has no end that anybody may rely on, so neither hosts nor clients are told of more than ten minutes.
-func TestUnconfirmedDelegationLimitsTheServerToo(t *testing.T) {
-	f := boxFacts("2001:db8:ebbd:9900::/56")
-	f.Delegations[0].Unconfirmed = true
-	p := Make(f, t0)
-	if p.Pools[0].Limit != 10*time.Minute || p.LANs[0].Server.OnLink[0].Limit != 10*time.Minute || p.LANs[0].Content.Prefixes[0].Limit != 10*time.Minute {
-		t.Errorf("pool %+v, on link %+v", p.Pools[0], p.LANs[0].Server.OnLink[0])
-	}
-}
-
 // The pool of a delegation is without what our own LANs have and what the hub keeps (RFC 9818, RFC 6603).
-func TestRFC9818_5_1_OWN_LANsFirst(t *testing.T) {
-	f := boxFacts("2001:db8:ebbd:9900::/56", "2001:db8:ebbd:8800::/64")
-	f.Delegations[0].Exclude = prefix("2001:db8:ebbd:99ff::/64")
-	f.Config.LANs = append(f.Config.LANs, config.NewLAN("br-guest", 3))
-	p := Make(f, t0)
-	if len(p.Pools) != 1 {
-		t.Fatalf("pools %+v, want one: a /64 has nothing beside the LAN's own", p.Pools)
-	}
-	if want := []netip.Prefix{prefix("2001:db8:ebbd:9900::/64"), prefix("2001:db8:ebbd:9903::/64"), prefix("2001:db8:ebbd:99ff::/64")}; !slices.Equal(p.Pools[0].Taken, want) {
-		t.Errorf("taken %v, want %v", p.Pools[0].Taken, want)
-	}
-	if p.Pools[0].Valid != lifetime.At(t0.Add(90*time.Minute)) {
-		t.Errorf("lifetime of the pool %v", p.Pools[0].Valid)
-	}
-}
-
 // RFC 7084 L-14: a subnet that no LAN has any more is answered for, also if the delegation that it was cut from is still ours.
-func TestRFC7084_L14_SubnetThatNoLANHas(t *testing.T) {
-	f := boxFacts("2001:db8:ebbd:9900::/56")
-	f.Config.LANs[0].Subnet = 5
-	old := prefix("2001:db8:ebbd:9900::/64")
-	f.Told = map[string][]Told{"br-lan": {{Prefix: old, Held: lifetime.At(t0.Add(time.Hour)), Stale: true}}}
-	if p := Make(f, t0); !slices.Contains(p.Desired.Firewall.Stale, old) || !hasRoute(p, dataplane.Route{Dst: old, Iface: "br-lan", Metric: metricStale}) {
-		t.Errorf("plan:\n%s", p.Desired)
-	}
-	f.Config.LANs = append(f.Config.LANs, config.NewLAN("br-guest", 0)) // another LAN has it now
-	if p := Make(f, t0); slices.Contains(p.Desired.Firewall.Stale, old) {
-		t.Errorf("plan:\n%s", p.Desired)
-	}
-}
