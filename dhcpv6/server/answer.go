@@ -102,11 +102,11 @@ func (q *query) configure(r *dhcpv6.Message) {
 // assign answers Solicit and Request (RFC 9915 sections 18.3.1, 18.3.2 and 18.3.9).
 func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) reason {
 	commit := r.Type == dhcpv6.Reply
-	limit := &s.offers
+	limit := &s.limits(q.link.Name).offers
 	if commit {
-		limit = &s.grants
+		limit = &s.limits(q.link.Name).grants
 	}
-	if s.has(q, q.fresh) && !limit.take(now) {
+	if !limit.take(now, s.many(q, q.fresh)) {
 		return dropRate
 	}
 	var planned []netip.Prefix
@@ -127,23 +127,25 @@ func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) reason {
 	return valid
 }
 
-// has says whether it is so for the binding, or its want, of some IA of the message.
-func (s *Server) has(q *query, so func(*Binding) bool) bool {
+// many is for how many IAs of the message it is so for the binding, or its want.
+func (s *Server) many(q *query, so func(*Binding) bool) (n int) {
 	for i := range q.IAs {
 		if so(s.find(q.ClientID, q.IAs[i].Type, q.IAs[i].IAID)) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // known: the client has something.
 func (q *query) known(b *Binding) bool { return b != nil && b.live() }
 
-// moved: it has it on another link.
-func (q *query) moved(b *Binding) bool { return q.known(b) && b.Link != q.link.Name }
+// moved: it has it on another link, or at another address.
+func (q *query) moved(b *Binding) bool {
+	return q.known(b) && (b.Link != q.link.Name || b.Peer != q.src)
+}
 
-// fresh: it has nothing on this link.
+// fresh: it has nothing on this link and at this address.
 func (q *query) fresh(b *Binding) bool { return !q.known(b) || q.moved(b) }
 
 // serve makes the IA of an Advertise or Reply, and with commit the binding.
@@ -152,7 +154,7 @@ func (s *Server) serve(now time.Time, q *query, ia *dhcpv6.IA, commit bool, plan
 	known := b != nil
 	if !known {
 		b = &Binding{Link: q.link.Name, Client: q.ClientID, Type: ia.Type, IAID: ia.IAID}
-		if !s.room(q.ClientID, ia.Type, commit) {
+		if !s.room(q, ia.Type, commit) {
 			return refused(ia, noneLeft(ia.Type))
 		}
 	}
@@ -185,8 +187,8 @@ func noneLeft(t dhcpv6.IAType) dhcpv6.StatusCode {
 // extend answers Renew and Rebind (RFC 9915 sections 18.3.4 and 18.3.5). An IA that we do not know gets NoBinding, which
 // makes the client request it. What the client names and does not have, it is told to give up by lifetimes of 0.
 func (s *Server) extend(now time.Time, q *query, r *dhcpv6.Message) reason {
-	if s.has(q, q.moved) && !s.grants.take(now) {
-		return dropRate // it gets other addresses here, which is a write
+	if !s.limits(q.link.Name).grants.take(now, s.many(q, q.moved)) {
+		return dropRate // other addresses, or another next hop, which is work for the kernel
 	}
 	for i := range q.IAs {
 		ia := &q.IAs[i]
@@ -258,7 +260,7 @@ type declined struct {
 // IA that we do not know. Prefixes cannot be declined.
 func (s *Server) giveBack(now time.Time, q *query, r *dhcpv6.Message) reason {
 	decline := q.Type == dhcpv6.Decline
-	if s.has(q, q.known) && !s.grants.take(now) {
+	if !s.limits(q.link.Name).grants.take(now, s.many(q, q.known)) {
 		return dropRate // it is a write
 	}
 	r.Status = dhcpv6.Status{Code: dhcpv6.Success, Text: "taken back"}

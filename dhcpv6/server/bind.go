@@ -181,11 +181,15 @@ func (s *Server) forget(b *Binding, p netip.Prefix) {
 }
 
 // room says whether one more binding has a place. With commit it makes one: the oldest binding without a live lease
-// goes, which is of the client itself if that has too many.
-func (s *Server) room(client dhcpv6.DUID, t dhcpv6.IAType, commit bool) bool {
-	ofClient, oldest, oldestOfClient := 0, -1, -1
+// goes, which is of the client itself if that has too many. Where there are several links one alone has three quarters of
+// all places at most.
+func (s *Server) room(q *query, t dhcpv6.IAType, commit bool) bool {
+	ofClient, ofLink, oldest, oldestOfClient := 0, 0, -1, -1
 	for i, b := range s.bindings {
-		mine := b.Client == client && b.Type == t
+		mine := b.Client == q.ClientID && b.Type == t
+		if b.Link == q.link.Name && b.live() {
+			ofLink++
+		}
 		if mine {
 			ofClient++
 		}
@@ -200,6 +204,9 @@ func (s *Server) room(client dhcpv6.DUID, t dhcpv6.IAType, commit bool) bool {
 	}
 	at := -1
 	switch {
+	case len(s.content.Links) > 1 && ofLink >= s.cfg.MaxBindings*3/4:
+		s.isFull()
+		return false
 	case ofClient >= s.cfg.MaxPerClient:
 		if at = oldestOfClient; at < 0 {
 			return false

@@ -55,7 +55,9 @@ func TestNewBindingsAreRateLimited(t *testing.T) {
 func TestFullServer(t *testing.T) {
 	cfg := testConfig
 	cfg.MaxBindings = 5
-	w := worldWith(t, cfg, testContent())
+	c := testContent()
+	c.Links = c.Links[:1] // one of several has a share only, see below
+	w := worldWith(t, cfg, c)
 	for i := range 5 {
 		w.ask(fmt.Sprintf("request pd1 client=%d", i))
 	}
@@ -156,7 +158,7 @@ func TestBucket(t *testing.T) {
 	now, got := t0, ""
 	for _, wait := range []time.Duration{0, 0, 0, 0, 999 * time.Millisecond, time.Millisecond, 0, 1500 * time.Millisecond, 500 * time.Millisecond, 0, time.Hour, 0, 0, 0} {
 		now = now.Add(wait)
-		got += map[bool]string{true: "y", false: "n"}[b.take(now)]
+		got += map[bool]string{true: "y", false: "n"}[b.take(now, 1)]
 	}
 	if want := "yyynnynyynyyyn"; got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -193,8 +195,8 @@ func TestChurnOfOneClientIsRateLimited(t *testing.T) {
 			got++
 		}
 	}
-	// Half of them are from where the client is by then: those cost nothing.
-	if got > grantBurst+150+1 || w.writes > grantBurst+2 {
+	// Half of them are from where the client is by then: those cost nothing. Each link has its own limit.
+	if got > 2*grantBurst+150+1 || w.writes > 2*grantBurst+2 {
 		t.Errorf("%d answers, %d writes", got, w.writes)
 	}
 	c := testContent()
@@ -207,5 +209,72 @@ func TestChurnOfOneClientIsRateLimited(t *testing.T) {
 	}
 	if w.writes > 2*grantBurst+2 {
 		t.Errorf("%d writes", w.writes)
+	}
+}
+
+// A message costs a token for each IA that it gets: many in one are no way around the limit.
+func TestManyIAsInAMessageCostAsMany(t *testing.T) {
+	w := newWorld(t)
+	w.oracle = false
+	for i := range 64 {
+		w.ask(fmt.Sprintf("request na1 na2 na3 na4 na5 na6 na7 na8 client=m%d", i))
+	}
+	if n := len(w.s.Bindings(w.now)); n > grantBurst {
+		t.Errorf("%d bindings at once, want %d at most", n, grantBurst)
+	}
+}
+
+// A client whose address changes with every message makes no more work than one that is new each time.
+func TestMovingNextHopIsRateLimited(t *testing.T) {
+	w := newWorld(t)
+	w.want("request pd1", "reply pd1 2001:db8:1:ff::/64=2700/5400")
+	changed := 0
+	for i := range 400 {
+		b := w.s.bindings[0]
+		m := dhcpv6.Message{Type: dhcpv6.Renew, XID: uint32(i), ClientID: b.Client, ServerID: testConfig.DUID, IAs: []dhcpv6.IA{{Type: dhcpv6.PD, IAID: b.IAID, Prefixes: []dhcpv6.IAPrefix{{Prefix: b.Leases[0].Prefix}}}}}
+		src := netip.AddrFrom16([16]byte{0xfe, 0x80, 14: byte(i >> 8), 15: byte(i)})
+		if w.s.Step(w.now, Received{Link: "lan", Src: src, Data: m.Append(nil)}).Changed {
+			changed++
+		}
+	}
+	if changed > grantBurst {
+		t.Errorf("%d changes for the kernel, want %d at most", changed, grantBurst)
+	}
+}
+
+// One of several links has three quarters of all places at most.
+func TestGuestsLeaveRoomForOthers(t *testing.T) {
+	cfg := testConfig
+	cfg.MaxBindings = 16
+	w := worldWith(t, cfg, testContent())
+	w.oracle = false
+	for i := range 20 {
+		w.ask(fmt.Sprintf("request na1 link=guest client=g%d", i))
+	}
+	if n := len(w.s.Bindings(w.now)); n != 12 {
+		t.Errorf("the guests have %d of 16 places", n)
+	}
+	if a, _ := w.ask("request pd1"); a != "reply pd1 2001:db8:1:ff::/64=2700/5400" {
+		t.Errorf("another link gets %q", a)
+	}
+}
+
+// What was put off is written at the end, and a restored lease is for no longer than any Reply can have promised.
+func TestStopWritesWhatWasPutOff(t *testing.T) {
+	w := newWorld(t)
+	w.want("request pd1", "reply pd1 2001:db8:1:ff::/64=2700/5400")
+	w.wait(10 * time.Second)
+	w.s.later(w.now)
+	act := w.s.Step(w.now, Stop{})
+	if act.Persist == nil {
+		t.Fatal("nothing was written")
+	}
+	next := New(testConfig, func() float64 { return 0.5 })
+	next.Step(w.now, Restored{State: *act.Persist})
+	if l := next.Bindings(w.now)[0].Leases[0]; l.Valid.Left(w.now) != MaxValid {
+		t.Errorf("valid for %v after a restart", l.Valid.Left(w.now))
+	}
+	if next.replay <= act.Persist.Replay+1000 {
+		t.Errorf("replay value %d after a restart, on disk was %d", next.replay, act.Persist.Replay)
 	}
 }

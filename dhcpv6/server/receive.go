@@ -156,13 +156,35 @@ func (s *Server) check(m *dhcpv6.Message) reason {
 }
 
 // Limits of what clients without a binding can make us do: anybody can make up DUIDs. A house that has power again is
-// served at once; and for the flash, a write comes with each grant.
+// served at once; and for the flash, a write comes with each grant. A message costs a token for each IA that it gets, and for each
+// that it moves to another link or address.
 const (
 	grantBurst = 64
 	grantEvery = 250 * time.Millisecond
 	offerBurst = 128
 	offerEvery = 25 * time.Millisecond
 )
+
+// limits are those of one link: who floods a guest LAN locks nobody out on another.
+type limits struct {
+	link           string
+	grants, offers bucket
+}
+
+// limits finds those of a link. Links come and go by a reload only, so that the list stays short.
+func (s *Server) limits(link string) *limits {
+	for _, l := range s.limited {
+		if l.link == link {
+			return l
+		}
+	}
+	l := &limits{link, bucket{max: grantBurst, every: grantEvery}, bucket{max: offerBurst, every: offerEvery}}
+	s.limited = append(s.limited[max(0, len(s.limited)+1-maxLimited):], l)
+	return l
+}
+
+// maxLimited bounds the links that have limits, more than a box has LANs.
+const maxLimited = 64
 
 // bucket is a token bucket: max at once, then one for each period.
 type bucket struct {
@@ -172,8 +194,8 @@ type bucket struct {
 	since time.Time
 }
 
-// take takes a token, if there is one.
-func (b *bucket) take(now time.Time) bool {
+// take takes n tokens, if there are as many.
+func (b *bucket) take(now time.Time, n int) bool {
 	back := now.Sub(b.since) / b.every
 	switch {
 	case b.level == 0 || back >= time.Duration(b.level):
@@ -181,9 +203,9 @@ func (b *bucket) take(now time.Time) bool {
 	case back > 0:
 		b.level, b.since = b.level-int(back), b.since.Add(back*b.every)
 	}
-	if b.level >= b.max {
+	if b.level+n > b.max {
 		return false
 	}
-	b.level++
+	b.level += n
 	return true
 }

@@ -91,8 +91,11 @@ type (
 	}
 	// Restored brings what an earlier process kept; it comes before anything else.
 	Restored struct{ State State }
-	// Saved says how Actions.Persist went: what could not be saved is in the next Persist again.
+	// Saved says how Actions.Persist went: what could not be saved is in the next Persist again. A runner that answers all
+	// the same, and writes the last Persist when it can, need not say that it could not.
 	Saved struct{ OK bool }
+	// Stop ends the server for now: what has been put off is in the last Persist.
+	Stop struct{}
 	// Tick says that the deadline of Actions.Wake has come; too early it does nothing.
 	Tick struct{}
 )
@@ -101,6 +104,7 @@ func (SetContent) serverEvent() {}
 func (Received) serverEvent()   {}
 func (Restored) serverEvent()   {}
 func (Saved) serverEvent()      {}
+func (Stop) serverEvent()       {}
 func (Tick) serverEvent()       {}
 
 // Datagram is a message from port 547 to port 546 of a client on a link.

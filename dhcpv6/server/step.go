@@ -40,8 +40,7 @@ type Server struct {
 	bindings []*Binding // oldest first
 	declined []declined
 	pending  []pending
-	grants   bucket // messages of clients that have nothing yet and get something, or give it back
-	offers   bucket // Advertises to clients that have nothing
+	limited  []*limits
 	counters []counters
 	out      []netip.Prefix // pools that have run out, as it was noted
 	full     bool           // so it was noted
@@ -66,7 +65,7 @@ func New(cfg Config, rand func() float64) *Server {
 	if cfg.MaxPerClient <= 0 {
 		cfg.MaxPerClient = DefaultMaxPerClient
 	}
-	return &Server{cfg: cfg, rand: rand, grants: bucket{max: grantBurst, every: grantEvery}, offers: bucket{max: offerBurst, every: offerEvery}}
+	return &Server{cfg: cfg, rand: rand}
 }
 
 // Step takes one event at the instant now and says what is to be done. now never goes back.
@@ -86,9 +85,13 @@ func (s *Server) Step(now time.Time, ev Event) Actions {
 		if !ev.OK {
 			s.notSaved(now)
 		}
+	case Stop:
+		s.dirty = s.dirty || !s.saveAt.IsZero()
 	}
 	if s.touched {
-		s.sendReconfigures(now)
+		if _, stop := ev.(Stop); !stop {
+			s.sendReconfigures(now)
+		}
 		if s.dirty || !s.saveAt.IsZero() && !s.saveAt.After(now) {
 			s.persist(now)
 		}
@@ -269,9 +272,16 @@ func (s *Server) notSaved(now time.Time) {
 	s.later(now)
 }
 
+// replayJump is by how much the replay value grows over a restart: more than blocks that were reserved and not written, as on a
+// full disk. A client ignores every Reconfigure below what it has seen.
+const replayJump = 1 << 20
+
 // restore takes over what an earlier process left.
 func (s *Server) restore(now time.Time, st State) {
-	s.replay, s.reserved = st.Replay, st.Replay
+	if s.replay = st.Replay; s.replay < 1<<63 {
+		s.replay += replayJump
+	}
+	s.reserved = s.replay
 	for _, r := range st.Bindings {
 		if len(s.bindings) >= s.cfg.MaxBindings || s.find(r.Client, r.Type, r.IAID) != nil {
 			continue
@@ -281,6 +291,9 @@ func (s *Server) restore(now time.Time, st State) {
 		for _, l := range r.Leases {
 			if l.Valid.Over(now) {
 				l.Preferred, l.Valid = lifetime.Until{}, lifetime.Until{}
+			} else if most := lifetime.At(now.Add(MaxValid)); !l.Stale && most.Before(l.Valid) {
+				l.Valid = most // as written it is longer, see State; no Reply can have promised more
+				l.Preferred = lifetime.Min(l.Preferred, most)
 			}
 			if len(b.Leases) < maxLeases && !(l.live() && s.overlaps(l.Prefix, r.Type)) {
 				b.Leases = append(b.Leases, l)
