@@ -131,7 +131,10 @@ func (r *otherRouter) hear(now time.Time, m *RouterAdvertisement) {
 		if !ok {
 			continue
 		}
-		i := slices.IndexFunc(r.prefixes, func(p routerPrefix) bool { return p.prefix == pio.Prefix || p.valid.Over(now) })
+		i := slices.IndexFunc(r.prefixes, func(p routerPrefix) bool { return p.prefix == pio.Prefix })
+		if i < 0 {
+			i = slices.IndexFunc(r.prefixes, func(p routerPrefix) bool { return p.valid.Over(now) })
+		}
 		if i < 0 && pio.Valid > 0 && len(r.prefixes) < maxRouterPrefixes {
 			i = len(r.prefixes)
 			r.prefixes = append(r.prefixes, routerPrefix{})

@@ -13,6 +13,7 @@ import (
 	"oasis6/config"
 	"oasis6/dataplane"
 	"oasis6/internal/lifetime"
+	"oasis6/internal/wgkey"
 	"oasis6/ra"
 )
 
@@ -207,11 +208,13 @@ func TestRFC7084_L8_ServerByDefault(t *testing.T) {
 	})
 }
 
-// ULA-1: a prefix is made when that is asked for, and never the same one twice.
-func TestRFC7084_ULA1_MadeAtRandom(t *testing.T) {
+// ULA-1: a prefix is made when that is asked for, another one for every box.
+func TestRFC7084_ULA1_MadeOfTheKey(t *testing.T) {
 	seen := map[netip.Prefix]bool{}
-	for range 3 {
-		run(t, wide, func(b *boxTest) { b.opt.Config.Prefix.ULA = config.ULAAuto }, func(b *boxTest) { seen[b.r.ula] = true })
+	for i := range 3 {
+		run(t, wide, func(b *boxTest) {
+			b.opt.Config.Prefix.ULA, b.opt.Config.Interface.PrivateKey = config.ULAAuto, wgkey.Private{8 * byte(i+1)}
+		}, func(b *boxTest) { seen[b.r.ula] = true })
 	}
 	if len(seen) != 3 {
 		t.Errorf("three boxes have %v", seen)

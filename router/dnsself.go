@@ -61,8 +61,10 @@ func (r *Router) probeDNS(now time.Time) {
 			continue
 		}
 		d.asking, d.next = true, time.Time{}
+		r.probes.Add(1)
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), dnsProbeTimeout)
+			defer r.probes.Done()
+			ctx, cancel := context.WithTimeout(r.probing, dnsProbeTimeout)
 			defer cancel()
 			a := dnsAnswer{l, want, r.opt.ProbeDNS(ctx, want)}
 			select {

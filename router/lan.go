@@ -24,6 +24,7 @@ type lan struct {
 	sockets [numServices]socket
 	told    ra.Content // what the sender has
 	dns     dnsProbe
+	kept    ra.Announced // what hosts were told by an earlier process
 }
 
 // Final RAs are sent to LANs that the box leaves for good only.
@@ -61,8 +62,37 @@ func (r *Router) newLAN(now time.Time, name string) *lan {
 	}
 	if records := r.memory.lans[name]; len(records) > 0 {
 		r.stepLAN(now, l, ra.Restored{Records: records})
+		l.kept = l.sender.Announced(now)
+		l.told = r.asTold(l.kept)
+		l.dns.answers = slices.ContainsFunc(l.kept.RDNSS, l.own)
 	}
 	return l
+}
+
+// asTold is the content behind what hosts hold, as far as withdrawOnly looks at it: while the kernel refuses the first plan of a
+// process, nothing is taken from them that is still true.
+func (r *Router) asTold(a ra.Announced) ra.Content {
+	c := ra.Content{
+		DefaultRouter: r.resuming, Managed: r.resuming, OtherConfig: r.resuming,
+		RDNSS: a.RDNSS, DNSSL: a.DNSSL, PREF64: a.PREF64, CaptivePortal: a.CaptivePortal,
+	}
+	for _, p := range a.Prefixes {
+		if !p.Stale {
+			c.Prefixes = append(c.Prefixes, ra.Prefix{Prefix: p.Prefix})
+		}
+	}
+	for _, p := range a.Routes {
+		c.Routes = append(c.Routes, ra.Route{Prefix: p})
+	}
+	for _, name := range a.EncryptedDNS {
+		c.EncryptedDNS = append(c.EncryptedDNS, ra.EncryptedDNS{Name: name})
+	}
+	return c
+}
+
+// own says whether an address that hosts were told of is the box's.
+func (l *lan) own(a netip.Addr) bool {
+	return slices.ContainsFunc(l.kept.Prefixes, func(p ra.AnnouncedPrefix) bool { return firstOf(p.Prefix) == a })
 }
 
 // watched names the interfaces whose changes the loop must hear of.
@@ -294,6 +324,8 @@ func (r *Router) saveMemory(now time.Time) {
 func (r *Router) dropLAN(now time.Time, l *lan) {
 	r.stepLAN(now, l, ra.SetContent{Neighbors: r.neighbors(l.name)})
 	r.endLAN(now, l, forGood)
+	r.memory.forget(now, func(name string) bool { return name != l.name })
+	r.memory.changed(now, l.name, r.memory.lans[l.name])
 }
 
 // endLAN takes a LAN out of service.

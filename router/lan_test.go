@@ -111,7 +111,11 @@ func TestRFC9096_L13_SamePrefixAfterRebootIsNeverStale(t *testing.T) {
 			b = b.kill()
 			b.opt.BootID = strings.Repeat("x", i+1)
 			b.start()
-			for _, m := range b.newRAs("br-lan") {
+			all := b.newRAs("br-lan")
+			if len(all) == 0 {
+				t.Errorf("start %d: no RA", i)
+			}
+			for _, m := range all {
 				if p := findPIO(m, delegated); p == nil || p.Preferred == 0 {
 					t.Errorf("start %d: an RA says of the prefix %+v", i, p)
 				}
@@ -208,7 +212,11 @@ func TestRFC7084_G5_ShortFlapIsNotAnnounced(t *testing.T) {
 			b.hub.answer(true)
 			b.after(time.Duration(i)*time.Second + 20*time.Second)
 		}
-		for _, m := range b.newRAs("br-lan") {
+		all := b.newRAs("br-lan")
+		if len(all) == 0 {
+			t.Fatal("no RA in half an hour")
+		}
+		for _, m := range all {
 			if m.RouterLifetime == 0 {
 				t.Fatal("a flap of less than 10 s took the default route from hosts")
 			}
@@ -419,3 +427,68 @@ func TestDuplicateLinkLocalIsNamed(t *testing.T) {
 // An unconfirmed delegation has no end that anybody may rely on, so neither hosts nor clients are told of more than ten minutes.
 // The pool of a delegation is without what our own LANs have and what the hub keeps (RFC 9818, RFC 6603).
 // RFC 7084 L-14: a subnet that no LAN has any more is answered for, also if the delegation that it was cut from is still ours.
+
+// DNS servers that the box itself is, or that routers on the tunnel told, are not taken back by a start.
+func TestRestartKeepsDNSServers(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := testBox(t, delegated)
+			b.opt.ProbeDNS = func(context.Context, netip.Addr) bool { return own }
+			if !own {
+				b.hub.ra = &ra.RouterAdvertisement{RouterLifetime: 1800, Options: []ra.Option{ra.RDNSS{Lifetime: 1800, Servers: []netip.Addr{netip.MustParseAddr("2001:db8::53")}}}}
+			}
+			b.start()
+			b.after(time.Minute)
+			if l := b.status().LANs[0]; len(l.RDNSS) != 1 {
+				t.Fatalf("own %v: RDNSS %v from %s", own, l.RDNSS, l.RDNSSSource)
+			}
+			probe := b.opt.ProbeDNS
+			b = b.kill()
+			b.opt.Takeover, b.opt.ProbeDNS = true, probe
+			b.start()
+			defer func() { b.end() }()
+			b.after(30 * time.Second)
+			all := b.newRAs("br-lan")
+			if len(all) == 0 {
+				t.Errorf("own %v: no RA", own)
+			}
+			for _, m := range all {
+				for _, o := range m.Options {
+					if r, ok := o.(ra.RDNSS); ok && r.Lifetime == 0 {
+						t.Errorf("own %v: %v was withdrawn", own, r.Servers)
+					}
+				}
+			}
+		})
+	}
+}
+
+// The box ends while a probe waits for its answer: the probe ends too.
+func TestProbeEndsWithTheBox(t *testing.T) {
+	run(t, delegated, func(b *boxTest) {
+		b.opt.ProbeDNS = func(ctx context.Context, _ netip.Addr) bool { <-ctx.Done(); return false }
+	}, func(b *boxTest) {
+		b.after(dnsProbeFirst)
+		b.command(Handover)
+	})
+}
+
+// A file that cannot be read for a moment is not written over, and the one on a disk that is back is the same.
+func TestRFC7084_ULA2_StaysTheSame(t *testing.T) {
+	run(t, delegated, func(b *boxTest) { b.opt.Config.Prefix.ULA = config.ULAAuto }, func(b *boxTest) {
+		first := b.r.ula
+		if err := os.Remove(filepath.Join(b.opt.State, "ula")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("ula", filepath.Join(b.opt.State, "ula")); err != nil { // ELOOP
+			t.Fatal(err)
+		}
+		b.command(Reload)
+		if b.r.ula != first {
+			t.Errorf("ULA %s after a reload, before %s", b.r.ula, first)
+		}
+		if again := b.r.keptULA(); again != first {
+			t.Errorf("ULA %s without its file, before %s", again, first)
+		}
+	})
+}

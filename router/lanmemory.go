@@ -160,6 +160,11 @@ func (m *lanMemory) save(now time.Time) error {
 	return err
 }
 
+// live says whether hosts of a LAN are told of anything now.
+func (m *lanMemory) live(name string) bool {
+	return slices.ContainsFunc(m.lans[name], func(r ra.Record) bool { return r.Live })
+}
+
 func (m *lanMemory) encode(now time.Time) ([]byte, error) {
 	s := savedMemory{Version: memoryVersion, BootID: m.bootID, SavedAt: now.UnixNano(), SavedWall: m.wall().UTC().Round(0), LANs: []savedLAN{}}
 	var names []string
@@ -167,7 +172,9 @@ func (m *lanMemory) encode(now time.Time) ([]byte, error) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	for _, name := range names {
+	served := keep(names, m.live)
+	names = append(served, keep(names, func(name string) bool { return !m.live(name) })...)
+	for _, name := range names[:min(len(names), maxMemoryLANs)] { // there is room for those that are served
 		l := savedLAN{Interface: name}
 		for _, r := range m.lans[name] {
 			x := savedRecord{Kind: r.Kind, Name: r.Name, OnLink: r.OnLink, Autonomous: r.Autonomous, Live: r.Live}

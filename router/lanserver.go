@@ -5,6 +5,8 @@ package router
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"net/netip"
+	"slices"
 	"time"
 
 	"oasis6/dataplane"
@@ -25,12 +27,16 @@ type lanServer struct {
 	*server.Server
 	content server.Content // what it has been told
 	wake    time.Time
-	unsent  []server.Datagram // wait until the plan of the same step is carried out
-	file    stateFile
-	wear    wear
-	pending *server.State // to be written at saveAt
-	saveAt  time.Time
-	failed  string // the last failure to write, so that it is logged once
+	unsent  []server.Datagram
+	// Clients whose prefixes are not in the kernel as they are here: what they are told waits for it.
+	unapplied []lanClientID
+	planned   time.Time // the last plan that the server wanted
+	planAt    time.Time // the next, put off; zero: none
+	file      stateFile
+	wear      wear
+	pending   *server.State // to be written at saveAt
+	saveAt    time.Time
+	failed    string // the last failure to write, so that it is logged once
 }
 
 // startServer makes the server with what an earlier process kept. Its identity follows from the key, so that clients find
@@ -76,7 +82,7 @@ func (r *Router) stepServer(now time.Time, ev server.Event) {
 	a := s.Step(now, ev)
 	s.wake = a.Wake
 	if a.Changed {
-		r.replan = true
+		r.serverChanged(now, ev)
 	}
 	s.unsent = append(s.unsent, a.Send...)
 	r.notes(a.Notes)
@@ -90,6 +96,30 @@ func (r *Router) stepServer(now time.Time, ev server.Event) {
 	if !s.saveAt.After(now) {
 		r.saveBindings(now)
 	}
+}
+
+// serverPlanEvery is the least time between two plans that clients of the server cause: each is some work for the kernel, and
+// clients cost a forger nothing.
+const serverPlanEvery = 200 * time.Millisecond
+
+// lanClientID is a client of the server, by its link and address.
+type lanClientID struct {
+	link string
+	addr netip.Addr
+}
+
+// serverChanged makes the plan follow the bindings, at once or a moment after the last time.
+func (r *Router) serverChanged(now time.Time, ev server.Event) {
+	s := r.server
+	m, asked := ev.(server.Received)
+	if asked {
+		s.unapplied = append(s.unapplied, lanClientID{m.Link, m.Src})
+	}
+	if next := s.planned.Add(serverPlanEvery); asked && next.After(now) {
+		s.planAt = next
+		return
+	}
+	s.planned, r.replan = now, true
 }
 
 // saveBindings writes what is pending. On a full disk clients are answered all the same: a router that has lost its
@@ -133,18 +163,27 @@ func (r *Router) tellServer(now time.Time, p Plan, applyErr error) {
 	r.stepServer(now, server.SetContent{Content: c})
 }
 
-// sendServer sends what the server's steps gave, after the plan has been carried out: the route to a prefix stands before
-// its router hears of it. Where the kernel refuses the plan nothing leaves, and clients ask again.
+// sendServer sends what the server's steps gave. The route to a prefix stands before its router hears of it: what goes to such a
+// router waits for the plan. Where the kernel refuses that, the answer does not leave, and the router asks again.
 func (r *Router) sendServer() {
 	s := r.server
-	if r.applyErr == nil {
-		for _, d := range s.unsent {
-			for _, l := range r.lans {
-				if l.name == d.Link {
-					r.send(l, &l.sockets[serviceDHCPv6], d.To, d.Data)
-				}
+	waiting := keep(s.unsent, func(d server.Datagram) bool { return slices.Contains(s.unapplied, lanClientID{d.Link, d.To}) })
+	for _, d := range s.unsent {
+		if slices.Contains(s.unapplied, lanClientID{d.Link, d.To}) {
+			continue
+		}
+		for _, l := range r.lans {
+			if l.name == d.Link {
+				r.send(l, &l.sockets[serviceDHCPv6], d.To, d.Data)
 			}
 		}
 	}
-	s.unsent = nil
+	if s.unsent = waiting; r.applyErr != nil {
+		s.unsent = nil
+	}
+	// A flood of clients while the kernel refuses everything: those of before have long asked again.
+	s.unapplied = s.unapplied[max(0, len(s.unapplied)-maxUnapplied):]
 }
+
+// maxUnapplied bounds the clients that wait for the kernel: as many as the server takes within some seconds.
+const maxUnapplied = 256

@@ -112,7 +112,8 @@ func TestRFC9818_RouteBeforeReply(t *testing.T) {
 		if d == nil || len(d.Bindings) != 1 || d.Bindings[0].Address != c.ll.String() || d.Bindings[0].Prefixes[0].Prefix != p {
 			t.Errorf("status %+v", d)
 		}
-		if c.ask(lib.MessageTypeRelease, serverIDOf(b), iaPD(p)); strings.Contains(b.plane.String(), p) {
+		c.ask(lib.MessageTypeRelease, serverIDOf(b), iaPD(p))
+		if b.after(serverPlanEvery); strings.Contains(b.plane.String(), p) {
 			t.Errorf("released, kernel state:\n%s", b.plane.String())
 		}
 	})
@@ -269,7 +270,113 @@ func TestPort547IsTaken(t *testing.T) {
 		b.plane.FailDHCPv6(nil)
 		b.after(time.Minute)
 		b.wantSummary("up: ")
-		b.lanClient(1).ask(lib.MessageTypeInformationRequest)
+		if got := b.lanClient(1).ask(lib.MessageTypeInformationRequest); len(got) != 1 {
+			t.Errorf("answers %v", got)
+		}
+	})
+}
+
+// Many clients at once are not as many plans, and each of them hears only when its route stands.
+func TestManyClientsAreFewPlans(t *testing.T) {
+	run(t, wide, nil, func(b *boxTest) {
+		before := len(b.plane.Applies())
+		conn := b.plane.DHCPv6("br-lan")
+		for i := range 40 {
+			c := b.lanClient(byte(i + 1))
+			m := &lib.Message{MessageType: lib.MessageTypeSolicit, TransactionID: lib.TransactionID{1, 2, byte(i)}}
+			for _, o := range []lib.Option{lib.OptClientID(c.duid), lib.OptElapsedTime(0), rapid, iaPD()} {
+				m.AddOption(o)
+			}
+			conn.In <- dataplane.Received{Iface: "br-lan", Src: c.ll, Data: m.ToBytes()}
+		}
+		synctest.Wait()
+		if n := len(conn.Out); n != 1 {
+			t.Errorf("%d answers before the second plan, want one", n)
+		}
+		b.after(serverPlanEvery)
+		if n := len(conn.Out); n != 40 {
+			t.Errorf("%d answers, want 40", n)
+		}
+		if n := len(b.plane.Applies()) - before; n > 3 {
+			t.Errorf("%d plans for 40 clients", n)
+		}
+		if n := strings.Count(b.plane.String(), " via fe80::"); n != 40 {
+			t.Errorf("%d routes, want 40", n)
+		}
+	})
+}
+
+// While the kernel refuses a plan for whatever reason, who needs no new route is served.
+func TestRefusedPlanKeepsOthersServed(t *testing.T) {
+	run(t, wide, nil, func(b *boxTest) {
+		id := serverIDOf(b)
+		had := b.lanClient(1).bind()
+		b.after(time.Second)
+		b.plane.FailApply(errors.New("address 2001:db8:ebbd:9900::1/64 dev br-lan: another node on the link uses it"))
+		b.plane.Push(dataplane.Drift{What: "test"})
+		synctest.Wait()
+		if got := b.lanClient(2).ask(lib.MessageTypeInformationRequest); len(got) != 1 {
+			t.Errorf("an Information-request is answered by %v", got)
+		}
+		if got := b.lanClient(1).ask(lib.MessageTypeRenew, id, iaPD(had)); len(got) != 1 {
+			t.Errorf("a Renew is answered by %v", got)
+		}
+		if got := b.lanClient(3).ask(lib.MessageTypeSolicit, rapid, iaPD()); len(got) != 0 {
+			t.Errorf("a new prefix is told without its route: %v", got)
+		}
+	})
+}
+
+// The first plan of a successor is refused: what hosts and routers hold is left to them.
+func TestRefusedFirstPlanTakesNothingAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testBox(t, wide)
+		b.start()
+		b.lanClient(1).bind()
+		b.after(time.Minute)
+		b = b.kill()
+		b.opt.Takeover = true
+		b.plane.FailApply(errors.New("address 2001:db8:ebbd:9900::1/64 dev br-lan: another node on the link uses it"))
+		b.start()
+		defer func() { b.end() }()
+		b.after(10 * time.Second)
+		for _, m := range b.newRAs("br-lan") {
+			if p := findPIO(m, "2001:db8:ebbd:9900::/64"); m.RouterLifetime == 0 || p == nil || p.Valid == 0 {
+				t.Errorf("hosts are told %+v", m)
+			}
+		}
+		for _, x := range b.status().LANs[0].DHCPv6.Bindings {
+			if x.Prefixes[0].Stale {
+				t.Errorf("taken back: %+v", x)
+			}
+		}
+	})
+}
+
+// What was put off when a successor was called for is on the disk: it leads to where the router is now.
+func TestSuccessorKnowsTheNextHop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := testBox(t, wide)
+		b.start()
+		had := b.lanClient(1).bind()
+		b.after(time.Minute)
+		c := b.lanClient(1)
+		c.ll = netip.MustParseAddr("fe80::1234")
+		if got := c.ask(lib.MessageTypeRenew, serverIDOf(b), iaPD(had)); len(got) != 1 {
+			t.Fatalf("Renew from another address: %v", got)
+		}
+		b.after(time.Second)
+		state := b.opt.State
+		b.command(Handover)
+		next := testBox(t, "")
+		next.hub, next.opt.State, next.opt.Config, next.opt.Clock, next.opt.Takeover = b.hub, state, b.opt.Config, b.opt.Clock, true
+		next.opt.Tunnel = next.hub
+		next.start()
+		defer next.end()
+		next.after(time.Second)
+		if k := next.plane.String(); !strings.Contains(k, "route "+had+" via fe80::1234 ") {
+			t.Errorf("kernel state of the successor:\n%s", k)
+		}
 	})
 }
 

@@ -156,6 +156,9 @@ func (r *Router) onMessage(now time.Time, m lanMessage) {
 		m.socket.close()
 		m.socket.err = m.err.Error()
 		m.socket.retry.failed(now, r.opt.Rand())
+		if m.socket.service == serviceND {
+			r.stepLAN(now, m.lan, ra.LinkDown{}) // what cannot be sent must not count as told
+		}
 		return
 	}
 	if m.socket.service == serviceDHCPv6 {

@@ -30,15 +30,23 @@ type Facts struct {
 	// be corrected in a moment, and the correction would have to wait for the floor between two RAs.
 	Undecided   bool
 	Delegations []Delegation
-	Addresses   []Address        // of the tunnel, by DHCPv6
-	Info        client.Info      // learned by DHCPv6
-	Learned     ra.Learned       // from the routers on the tunnel
-	AnswersDNS  map[string]bool  // by LAN: something on the box answers DNS there
-	ULA         netip.Prefix     // the site's own /48; zero: none
-	Bindings    []server.Binding // of clients of the LANs' DHCPv6 server
-	Links       map[string]dataplane.Link
+	Addresses   []Address       // of the tunnel, by DHCPv6
+	Info        client.Info     // learned by DHCPv6
+	Learned     ra.Learned      // from the routers on the tunnel
+	AnswersDNS  map[string]bool // by LAN: something on the box answers DNS there
+	// Kept is what hosts of a LAN were told of DNS by an earlier process, until it can be known what is so now.
+	Kept     map[string]DNS
+	ULA      netip.Prefix     // the site's own /48; zero: none
+	Bindings []server.Binding // of clients of the LANs' DHCPv6 server
+	Links    map[string]dataplane.Link
 	// Told are the prefixes that hosts of a LAN may hold, by interface, whether or not they are still ours.
 	Told map[string][]Told
+}
+
+// DNS is what hosts are told of it.
+type DNS struct {
+	Servers []netip.Addr
+	Search  []string
 }
 
 // Told is a prefix that was advertised, and until when a host may hold it.

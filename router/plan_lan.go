@@ -178,6 +178,7 @@ func (p *planner) rdnss(lan config.LAN, subnets []Subnet) ([]netip.Addr, DNSSour
 		{p.f.Config.Interface.DNS, DNSConfigured},
 		{p.f.Info.DNS, DNSFromDHCPv6},
 		{p.f.Learned.DNS, DNSFromRA},
+		{p.f.Kept[lan.Interface].Servers, DNSFromRA},
 	} {
 		if len(s.servers) > 0 {
 			return s.servers, s.source
@@ -222,7 +223,7 @@ func (p *planner) dnssl(lan config.LAN) []string {
 	if lan.RDNSSMode == config.RDNSSOff {
 		return nil
 	}
-	for _, names := range [][]string{p.f.Config.Interface.Search, p.f.Info.Search, p.f.Learned.Search} {
+	for _, names := range [][]string{p.f.Config.Interface.Search, p.f.Info.Search, p.f.Learned.Search, p.f.Kept[lan.Interface].Search} {
 		if len(names) > 0 {
 			return names
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"oasis6/config"
@@ -90,6 +91,7 @@ type Router struct {
 	everUp       bool
 	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
 	firstUntil   time.Time // end of firstPrefixPatience
+	keepUntil    time.Time // end of the time in which routers on the tunnel can speak up
 
 	receiver     *ra.Receiver // of the hub's Router Advertisements
 	receiverWake time.Time
@@ -101,11 +103,14 @@ type Router struct {
 	store        *store
 	memory       *lanMemory
 	ula          netip.Prefix // as the configuration wants it; zero: none
+	ulaKept      bool         // it is that of ULA = auto
 	lans         []*lan
 	resuming     bool // LANs made now were served by a predecessor
 	server       *lanServer
 	received     chan lanMessage
 	probed       chan dnsAnswer
+	probing      context.Context // of the probes, until Run ends
+	probes       sync.WaitGroup
 	unsent       [][]byte // DHCPv6 messages that wait until the plan of the same step is carried out
 	queries      chan chan status.Snapshot
 	done         chan struct{}
@@ -143,7 +148,7 @@ func New(opt Options) (*Router, error) {
 		receiver: ra.NewReceiver(ra.ReceiverConfig{PointToPoint: true}, opt.Rand),
 	}
 	now := opt.Clock.Now()
-	r.started, r.stateSince = now, now
+	r.started, r.stateSince, r.keepUntil = now, now, now.Add(takeoverGrace)
 	if opt.Takeover {
 		r.aliveUntilBy = now.Add(takeoverGrace)
 	}
@@ -170,7 +175,13 @@ var ErrTunnelFailed = errors.New("tunnel device failed")
 // that the kernel was not wholly put back, or that the box cannot go on; kernel state then stays, so that
 // nothing leaks past the tunnel.
 func (r *Router) Run(ctx context.Context) error {
-	defer close(r.done)
+	var cancel context.CancelFunc
+	r.probing, cancel = context.WithCancel(context.Background())
+	defer func() {
+		close(r.done)
+		cancel()
+		r.probes.Wait()
+	}()
 	defer r.closeLANs()
 	if err := r.opt.Plane.Watch(r.watched()); err != nil {
 		return fmt.Errorf("watch interfaces: %w", err)
@@ -263,10 +274,12 @@ func (r *Router) nextWake() time.Time {
 	soonest(r.store.wake)
 	soonest(r.aliveUntilBy)
 	soonest(r.firstUntil)
+	soonest(r.keepUntil)
 	soonest(r.drift.wake())
 	soonest(r.memory.wake)
 	soonest(r.server.wake)
 	soonest(r.server.saveAt)
+	soonest(r.server.planAt)
 	if r.reapply {
 		soonest(r.apply.at)
 	}
@@ -299,9 +312,10 @@ func (r *Router) tick(now time.Time) {
 		r.aliveUntilBy = time.Time{}
 		r.replan = true
 	}
-	if due(r.firstUntil) {
-		r.firstUntil = time.Time{}
-		r.replan = true
+	for _, t := range []*time.Time{&r.firstUntil, &r.keepUntil} {
+		if due(*t) {
+			*t, r.replan = time.Time{}, true
+		}
 	}
 	r.drift.forget(now)
 	if due(r.store.wake) {
@@ -312,6 +326,9 @@ func (r *Router) tick(now time.Time) {
 	}
 	if due(r.server.wake) {
 		r.stepServer(now, server.Tick{})
+	}
+	if due(r.server.planAt) {
+		r.server.planned, r.replan = now, true
 	}
 	if due(r.server.saveAt) {
 		r.saveBindings(now)
@@ -336,10 +353,14 @@ func (r *Router) facts(now time.Time) Facts {
 		ULA:             r.ula,
 		Bindings:        r.server.Bindings(now),
 		AnswersDNS:      map[string]bool{},
+		Kept:            map[string]DNS{},
 	}
 	for _, l := range r.lans {
 		f.Links[l.name] = l.link
 		f.AnswersDNS[l.name] = l.dns.answers
+		if learned := f.Learned; r.keepUntil.After(now) && !learned.Heard && !learned.NoRouter {
+			f.Kept[l.name] = DNS{keep(l.kept.RDNSS, func(a netip.Addr) bool { return !l.own(a) }), l.kept.DNSSL}
+		}
 		for _, p := range l.sender.Announced(now).Prefixes {
 			f.Told[l.name] = append(f.Told[l.name], Told{p.Prefix, lifetime.At(now.Add(p.Held)), p.Stale})
 		}
@@ -362,6 +383,7 @@ func (r *Router) askingFirst(now time.Time) bool {
 
 func (r *Router) makePlan(now time.Time) {
 	old := r.plan
+	r.server.planAt = time.Time{} // it is part of this one
 	r.plan = Make(r.facts(now), now)
 	for _, a := range r.plan.Duplicates {
 		r.stepClient(now, client.Duplicate{Addr: a})
@@ -378,8 +400,11 @@ func (r *Router) applyPlan(ctx context.Context, now time.Time) {
 	for i, l := range r.lans {
 		r.tellLAN(now, l, r.plan.LANs[i], err)
 	}
-	r.tellServer(now, r.plan, err)
+	if err == nil || r.applied { // before the first plan stands the server has what it has restored
+		r.tellServer(now, r.plan, err)
+	}
 	if err == nil {
+		r.server.unapplied = nil
 		if r.applyErr != nil {
 			r.info("kernel state applied again")
 		}

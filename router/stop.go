@@ -10,6 +10,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dhcpv6/client"
+	"oasis6/dhcpv6/server"
 	"oasis6/ra"
 	"oasis6/tun"
 	"oasis6/tun/health"
@@ -93,6 +94,7 @@ func (r *Router) saveAll(now time.Time) {
 	if !r.memory.wake.IsZero() {
 		r.saveMemory(now)
 	}
+	r.stepServer(now, server.Stop{})
 	r.saveBindings(now)
 }
 

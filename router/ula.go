@@ -3,7 +3,6 @@
 package router
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"net/netip"
@@ -18,52 +17,48 @@ import (
 func (r *Router) setULA() {
 	switch r.cfg.Prefix.ULA {
 	case config.ULAOff:
-		r.ula = netip.Prefix{}
+		r.ula, r.ulaKept = netip.Prefix{}, false
 	case config.ULAStatic:
-		r.ula = r.cfg.Prefix.ULAPrefix
+		r.ula, r.ulaKept = r.cfg.Prefix.ULAPrefix, false
 	case config.ULAAuto:
-		r.ula = r.keptULA()
+		if !r.ulaKept { // else a reload, and it stays
+			r.ula, r.ulaKept = r.keptULA(), true
+		}
 	}
 }
 
-// keptULA is the prefix in the state folder, made if there is none. Where it cannot be kept it is made of the key, so that
-// it is the same after every start.
+// keptULA is the prefix in the state folder. Where there is none it is made of the box's key and kept, so that another key
+// later does not change it; where it cannot be kept it is the same after every start all the same.
 func (r *Router) keptULA() netip.Prefix {
 	f := stateFile{r.opt.State, "ula"}
+	own := ulaFromKey(r.cfg.Interface.PrivateKey)
 	data, err := f.read()
 	if data != nil {
 		var p netip.Prefix
 		if p, err = parseULA(data); err == nil {
 			return p
 		}
-		err = f.setAside(err)
+		r.warn("file of the unique local prefix unusable, making it anew", "prefix", own.String(), "err", f.setAside(err).Error())
+		err = nil
+	}
+	if err == nil { // there is none; else there may be one that cannot be read now
+		err = f.write([]byte(own.String() + "\n"))
 	}
 	if err != nil {
-		r.warn("file of the unique local prefix unusable, making a new one", "err", err.Error())
+		r.warn("unique local prefix neither read nor saved, made of the key", "prefix", own.String(), "err", err.Error())
+		return own
 	}
-	var id [5]byte
-	_, _ = rand.Read(id[:]) // crypto/rand.Read never fails, it ends the process
-	p := ulaOf(id)
-	if err := f.write([]byte(p.String() + "\n")); err != nil {
-		p = ulaFromKey(r.cfg.Interface.PrivateKey)
-		r.warn("unique local prefix not saved, made of the key instead", "prefix", p.String(), "err", err.Error())
-		return p
-	}
-	r.info("unique local prefix made", "prefix", p.String())
-	return p
-}
-
-// ulaOf is fd00::/8 with a Global ID (RFC 4193 section 3.1).
-func ulaOf(id [5]byte) netip.Prefix {
-	a := [16]byte{0xfd}
-	copy(a[1:], id[:])
-	return netip.PrefixFrom(netip.AddrFrom16(a), ulaBits)
+	r.info("unique local prefix made", "prefix", own.String())
+	return own
 }
 
 func ulaFromKey(k wgkey.Private) netip.Prefix {
 	public := k.Public()
 	sum := sha256.Sum256(append([]byte("oasis6 ula"), public[:]...))
-	return ulaOf([5]byte(sum[:5]))
+	// fd00::/8 with a Global ID (RFC 4193 section 3.1), which section 3.2.2 makes of a hash too.
+	a := [16]byte{0xfd}
+	copy(a[1:6], sum[:])
+	return netip.PrefixFrom(netip.AddrFrom16(a), ulaBits)
 }
 
 func parseULA(data []byte) (netip.Prefix, error) {
