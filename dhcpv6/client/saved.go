@@ -56,13 +56,13 @@ type savedLease struct {
 	ServerAddr   string          `json:"server_addr,omitempty"`
 	IAs          []savedIA       `json:"ias"`
 	Prefixes     []savedPrefix   `json:"prefixes,omitempty"` // version 1: those of the one IA_PD
-	T1           savedUntil      `json:"t1"`
-	T2           savedUntil      `json:"t2"`
+	T1           lifetime.Saved  `json:"t1"`
+	T2           lifetime.Saved  `json:"t2"`
 	DNS          []netip.Addr    `json:"dns"`
 	Search       []string        `json:"search"`
 	NTP          []savedNTP      `json:"ntp,omitempty"`
 	EncryptedDNS []savedResolver `json:"encrypted_dns,omitempty"`
-	Refresh      *savedUntil     `json:"refresh,omitempty"` // of a stateless client
+	Refresh      *lifetime.Saved `json:"refresh,omitempty"` // of a stateless client
 	Key          string          `json:"reconfigure_key,omitempty"`
 	Replay       uint64          `json:"reconfigure_replay,omitempty"`
 }
@@ -86,19 +86,12 @@ type savedIA struct {
 }
 
 type savedPrefix struct {
-	Prefix    netip.Prefix `json:"prefix"`
-	Exclude   netip.Prefix `json:"exclude,omitzero"`
-	Preferred savedUntil   `json:"preferred"`
-	Valid     savedUntil   `json:"valid"`
+	Prefix    netip.Prefix   `json:"prefix"`
+	Exclude   netip.Prefix   `json:"exclude,omitzero"`
+	Preferred lifetime.Saved `json:"preferred"`
+	Valid     lifetime.Saved `json:"valid"`
 	// Unconfirmed since a reboot before the one in which the file was written.
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
-}
-
-// savedUntil is an instant of the boot clock and what was left when it was written; the instant of a
-// lifetime that is over or has no end is 0.
-type savedUntil struct {
-	Left   uint32 `json:"left_s"` // 4294967295: no end
-	BootNS int64  `json:"until_boot_ns,omitempty"`
 }
 
 // EncodeLease is the lease as STATE/lease.json keeps it. Without a prefix it still keeps DUID and the first
@@ -107,14 +100,14 @@ func EncodeLease(l Lease, duid dhcpv6.DUID, iaid dhcpv6.IAID, now, wall time.Tim
 	s := savedLease{
 		Version: leaseVersion, DUID: duid.String(), IAID: uint32(iaid),
 		BootID: bootID, SavedAt: now.UnixNano(), SavedWall: wall.UTC().Round(0),
-		Server: l.Server.String(), T1: saveUntil(l.T1, now), T2: saveUntil(l.T2, now),
+		Server: l.Server.String(), T1: lifetime.Save(l.T1, now), T2: lifetime.Save(l.T2, now),
 		DNS: l.Info.DNS, Search: l.Info.Search, Replay: l.Reconfigure.Replay,
 	}
 	if l.ServerAddr.IsValid() {
 		s.ServerAddr = l.ServerAddr.String()
 	}
 	if l.Info.Refresh != (lifetime.Until{}) {
-		u := saveUntil(l.Info.Refresh, now)
+		u := lifetime.Save(l.Info.Refresh, now)
 		s.Refresh = &u
 	}
 	if l.Reconfigure.Key != (dhcpv6.ReconfigureKey{}) {
@@ -129,7 +122,7 @@ func EncodeLease(l Lease, duid dhcpv6.DUID, iaid dhcpv6.IAID, now, wall time.Tim
 	for _, a := range l.IAs {
 		x := savedIA{Type: a.Type.String(), IAID: uint32(a.IAID)}
 		for _, p := range a.Prefixes {
-			x.Prefixes = append(x.Prefixes, savedPrefix{p.Prefix, p.Exclude, saveUntil(p.Preferred, now), saveUntil(p.Valid, now), p.Unconfirmed})
+			x.Prefixes = append(x.Prefixes, savedPrefix{p.Prefix, p.Exclude, lifetime.Save(p.Preferred, now), lifetime.Save(p.Valid, now), p.Unconfirmed})
 		}
 		s.IAs = append(s.IAs, x)
 	}
@@ -138,14 +131,6 @@ func EncodeLease(l Lease, duid dhcpv6.DUID, iaid dhcpv6.IAID, now, wall time.Tim
 		return nil, fmt.Errorf("lease: %w", err) // a wall time outside of the years 0 to 9999
 	}
 	return append(b, '\n'), nil
-}
-
-func saveUntil(u lifetime.Until, now time.Time) savedUntil {
-	s := savedUntil{Left: u.Seconds(now)}
-	if at, ends := u.Time(); ends && !u.Over(now) {
-		s.BootNS = at.UnixNano()
-	}
-	return s
 }
 
 // DecodeLease reads what EncodeLease wrote, with lifetimes that count from now. DUID and IAID are good
@@ -169,15 +154,12 @@ func DecodeLease(data []byte, now, _ time.Time, bootID string) (Lease, dhcpv6.DU
 	if err != nil {
 		return damaged(err)
 	}
-	r := reviver{now: now, savedAt: time.Unix(0, s.SavedAt).UTC()}
-	if bootID != "" && bootID == s.BootID && !now.Before(r.savedAt) {
-		r.certainty = AgeExact
-	}
+	r := reviver{lifetime.NewReviver(now, bootID, s.BootID, s.SavedAt), now}
 	l, err := r.lease(s)
 	if err != nil {
 		return damaged(err)
 	}
-	return l, duid, dhcpv6.IAID(s.IAID), r.certainty, nil
+	return l, duid, dhcpv6.IAID(s.IAID), r.certainty(), nil
 }
 
 func damaged(err error) (Lease, dhcpv6.DUID, dhcpv6.IAID, Certainty, error) {
@@ -186,8 +168,15 @@ func damaged(err error) (Lease, dhcpv6.DUID, dhcpv6.IAID, Certainty, error) {
 
 // reviver turns saved lifetimes into living ones.
 type reviver struct {
-	now, savedAt time.Time
-	certainty    Certainty
+	lifetime.Reviver
+	now time.Time
+}
+
+func (r reviver) certainty() Certainty {
+	if r.SameBoot() {
+		return AgeExact
+	}
+	return AgeUnknown
 }
 
 // lease is the lease without the prefixes that are over; the zero Lease if none is left.
@@ -227,16 +216,12 @@ func (r reviver) prefixes(t dhcpv6.IAType, saved []savedPrefix) (ps []Prefix, er
 		if x := p.Exclude; x != (netip.Prefix{}) && (x != x.Masked() || x.Bits() <= p.Prefix.Bits() || !p.Prefix.Contains(x.Addr())) {
 			return nil, fmt.Errorf("prefix %s cannot be excluded from %s", x, p.Prefix)
 		}
-		preferred, err := r.until(p.Preferred)
-		valid, err2 := r.until(p.Valid)
-		if err = errors.Join(err, err2); err != nil {
-			return nil, err
-		}
-		if valid.Before(preferred) {
-			return nil, fmt.Errorf("prefix %s is preferred for longer than it is valid", p.Prefix)
+		preferred, valid, err := r.Both(p.Preferred, p.Valid)
+		if err != nil {
+			return nil, fmt.Errorf("prefix %s: %w", p.Prefix, err)
 		}
 		if !valid.Over(r.now) {
-			ps = append(ps, Prefix{p.Prefix, p.Exclude, preferred, valid, p.Unconfirmed || r.certainty == AgeUnknown})
+			ps = append(ps, Prefix{p.Prefix, p.Exclude, preferred, valid, p.Unconfirmed || !r.SameBoot()})
 		}
 	}
 	return ps, nil
@@ -262,9 +247,9 @@ func (r reviver) rest(l *Lease, s savedLease) (err error) {
 		}
 		l.Reconfigure = Reconfigure{dhcpv6.ReconfigureKey(key), s.Replay}
 	}
-	t1, err := r.until(s.T1)
-	t2, err2 := r.until(s.T2)
-	if r.certainty == AgeExact {
+	t1, err := r.Until(s.T1)
+	t2, err2 := r.Until(s.T2)
+	if r.SameBoot() {
 		l.T1, l.T2 = t1, t2 // of unknown age they are over: go on asking until somebody confirms
 	}
 	return errors.Join(err, err2)
@@ -297,29 +282,7 @@ func (r reviver) info(i *Info, s savedLease) (err error) {
 	}
 	i.Search = s.Search
 	if s.Refresh != nil {
-		i.Refresh, err = r.until(*s.Refresh)
+		i.Refresh, err = r.Until(*s.Refresh)
 	}
 	return err
-}
-
-// until is a lifetime that counts from now: the instant itself in the same boot, otherwise what was
-// left, as if no time had passed.
-func (r reviver) until(s savedUntil) (lifetime.Until, error) {
-	if s.Left == lifetime.Infinity {
-		return lifetime.Forever, nil
-	}
-	if s.BootNS == 0 {
-		if s.Left != 0 {
-			return lifetime.Until{}, errors.New("a lifetime has no instant")
-		}
-		return lifetime.Until{}, nil
-	}
-	at := time.Unix(0, s.BootNS).UTC()
-	if d := at.Sub(r.savedAt) - time.Duration(s.Left)*time.Second; d < 0 || d > time.Second {
-		return lifetime.Until{}, errors.New("a lifetime's instant does not fit to what was left")
-	}
-	if r.certainty == AgeExact {
-		return lifetime.At(at), nil
-	}
-	return lifetime.At(r.now.Add(at.Sub(r.savedAt))), nil
 }

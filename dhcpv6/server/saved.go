@@ -39,16 +39,10 @@ type savedBinding struct {
 }
 
 type savedLease struct {
-	Prefix    netip.Prefix `json:"prefix"`
-	Preferred savedUntil   `json:"preferred"`
-	Valid     savedUntil   `json:"valid"`
-	Stale     bool         `json:"stale,omitempty"`
-}
-
-// savedUntil is an instant of the boot clock and what was left when it was written; a lifetime that is over has neither.
-type savedUntil struct {
-	Left   uint32 `json:"left_s"` // 4294967295: no end
-	BootNS int64  `json:"until_boot_ns,omitempty"`
+	Prefix    netip.Prefix   `json:"prefix"`
+	Preferred lifetime.Saved `json:"preferred"`
+	Valid     lifetime.Saved `json:"valid"`
+	Stale     bool           `json:"stale,omitempty"`
 }
 
 // EncodeState is the state as it goes to disk. now is the boot clock, wall the time of day, bootID names the boot.
@@ -57,7 +51,7 @@ func EncodeState(s State, now, wall time.Time, bootID string) ([]byte, error) {
 	for _, b := range s.Bindings {
 		x := savedBinding{Link: b.Link, Client: b.Client.String(), Type: b.Type.String(), IAID: uint32(b.IAID), Peer: b.Peer, Reconfigure: b.Reconfigure}
 		for _, l := range b.Leases {
-			x.Leases = append(x.Leases, savedLease{l.Prefix, saveUntil(l.Preferred, now), saveUntil(l.Valid, now), l.Stale})
+			x.Leases = append(x.Leases, savedLease{l.Prefix, lifetime.Save(l.Preferred, now), lifetime.Save(l.Valid, now), l.Stale})
 		}
 		f.Bindings = append(f.Bindings, x)
 	}
@@ -66,14 +60,6 @@ func EncodeState(s State, now, wall time.Time, bootID string) ([]byte, error) {
 		return nil, fmt.Errorf("DHCPv6 bindings: %w", err) // a wall time outside of the years 0 to 9999
 	}
 	return append(data, '\n'), nil
-}
-
-func saveUntil(u lifetime.Until, now time.Time) savedUntil {
-	s := savedUntil{Left: u.Seconds(now)}
-	if at, ends := u.Time(); ends && !u.Over(now) {
-		s.BootNS = at.UnixNano()
-	}
-	return s
 }
 
 // DecodeState reads what EncodeState wrote; an error means a damaged file. In another boot nobody knows how much time has
@@ -91,12 +77,11 @@ func DecodeState(data []byte, now time.Time, bootID string) (State, error) {
 	if err != nil {
 		return State{}, damaged(err)
 	}
-	r := reviver{now: now, savedAt: time.Unix(0, f.SavedAt).UTC()}
-	r.sameBoot = bootID != "" && bootID == f.BootID && !now.Before(r.savedAt)
+	r := lifetime.NewReviver(now, bootID, f.BootID, f.SavedAt)
 	s := State{Replay: f.Replay}
 	seen := map[string]bool{}
 	for i := range f.Bindings {
-		b, err := r.binding(&f.Bindings[i])
+		b, err := f.Bindings[i].revive(r, now)
 		if err != nil {
 			return State{}, damaged(err)
 		}
@@ -112,13 +97,7 @@ func DecodeState(data []byte, now time.Time, bootID string) (State, error) {
 
 func damaged(err error) error { return fmt.Errorf("DHCPv6 bindings are damaged: %w", err) }
 
-// reviver turns saved lifetimes into living ones.
-type reviver struct {
-	now, savedAt time.Time
-	sameBoot     bool
-}
-
-func (r reviver) binding(x *savedBinding) (b Binding, err error) {
+func (x *savedBinding) revive(r lifetime.Reviver, now time.Time) (b Binding, err error) {
 	b = Binding{Link: x.Link, Type: dhcpv6.PD, IAID: dhcpv6.IAID(x.IAID), Peer: x.Peer, Reconfigure: x.Reconfigure}
 	if b.Client, err = dhcpv6.ParseDUIDText(x.Client); err != nil {
 		return b, err
@@ -135,15 +114,11 @@ func (r reviver) binding(x *savedBinding) (b Binding, err error) {
 		if !dhcpv6.Delegable(l.Prefix) || b.Type == dhcpv6.NA && l.Prefix.Bits() != 128 || b.find(l.Prefix) != nil {
 			return b, fmt.Errorf("%s cannot be a lease", l.Prefix)
 		}
-		preferred, err := r.until(l.Preferred)
-		valid, err2 := r.until(l.Valid)
-		if err = errors.Join(err, err2); err != nil {
-			return b, err
+		preferred, valid, err := r.Both(l.Preferred, l.Valid)
+		if err != nil {
+			return b, fmt.Errorf("%s: %w", l.Prefix, err)
 		}
-		if valid.Before(preferred) {
-			return b, fmt.Errorf("%s is preferred for longer than it is valid", l.Prefix)
-		}
-		b.Leases = append(b.Leases, Lease{l.Prefix, preferred, valid, l.Stale})
+		b.Leases = append(b.Leases, Lease{l.Prefix, preferred.Clear(now), valid.Clear(now), l.Stale})
 	}
 	return b, nil
 }
@@ -151,28 +126,4 @@ func (r reviver) binding(x *savedBinding) (b Binding, err error) {
 // linkLocal says that answers and routes can go to a.
 func linkLocal(a netip.Addr) bool {
 	return a.Is6() && a.IsLinkLocalUnicast() && !a.Is4In6() && a.Zone() == ""
-}
-
-// until is a lifetime that counts from now.
-func (r reviver) until(s savedUntil) (lifetime.Until, error) {
-	if s.Left == lifetime.Infinity {
-		return lifetime.Forever, nil
-	}
-	if s.BootNS == 0 {
-		if s.Left != 0 {
-			return lifetime.Until{}, errors.New("a lifetime has no instant")
-		}
-		return lifetime.Until{}, nil
-	}
-	at := time.Unix(0, s.BootNS).UTC()
-	if d := at.Sub(r.savedAt) - time.Duration(s.Left)*time.Second; d < 0 || d > time.Second {
-		return lifetime.Until{}, errors.New("a lifetime's instant does not fit to what was left")
-	}
-	if !r.sameBoot {
-		at = r.now.Add(at.Sub(r.savedAt))
-	}
-	if !at.After(r.now) {
-		return lifetime.Until{}, nil
-	}
-	return lifetime.At(at), nil
 }

@@ -45,6 +45,14 @@ func (u Until) Time() (t time.Time, ok bool) { return u.at, !u.forever }
 // Over says whether the lifetime has ended at now; the instant of the end counts as over.
 func (u Until) Over(now time.Time) bool { return !u.forever && !u.at.After(now) }
 
+// Clear is u, or the zero value when it is over: lifetimes that are over compare equal.
+func (u Until) Clear(now time.Time) Until {
+	if u.Over(now) {
+		return Until{}
+	}
+	return u
+}
+
 // Left is what remains at now, 0 when over. Forever gives the largest Duration.
 func (u Until) Left(now time.Time) time.Duration {
 	if u.forever {
