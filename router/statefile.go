@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"oasis6/internal/wholefile"
 )
 
 // stateFile is one file of the state folder: written whole, set aside when it is damaged.
@@ -45,24 +45,12 @@ func (f stateFile) setAside(cause error) error {
 	return fmt.Errorf("%s is damaged and now called %s: %w", f.path(), bad, cause)
 }
 
-// write replaces the file: a crash leaves the old one or the new one, whole.
+// write replaces the file, and that outlasts a power cut: a Reconfigure that was acted upon must not be taken again.
 func (f stateFile) write(data []byte) error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(f.path(), data, 0o600, renameio.WithTempDir(f.dir)); err != nil {
-		return err
-	}
-	return syncFolder(f.dir)
-}
-
-// syncFolder makes a rename outlast a power cut: a Reconfigure that was acted upon must not be taken again.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return wholefile.Write(f.path(), data)
 }
 
 // wear spares the flash of changes that come by the second: so many are written at once, and then one for

@@ -11,9 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"oasis6/config"
+	"oasis6/internal/wholefile"
 )
 
 func importCommand() command {
@@ -91,14 +90,5 @@ func writeConfig(path, text string, force bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	// It holds keys: an existing file's mode does not count, as it would with renameio.WriteFile.
-	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(0o600))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Cleanup() }() // does nothing after the rename
-	if _, err := f.WriteString(text); err != nil {
-		return err
-	}
-	return f.CloseAtomicallyReplace()
+	return wholefile.Write(path, []byte(text))
 }

@@ -15,8 +15,9 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"oasis6/internal/wholefile"
 )
 
 // memory is what the kernel cannot tell us itself: the values before our first change, and which
@@ -144,18 +145,7 @@ func (s store) save(m memory, name func(index int) string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	err = renameio.WriteFile(s.path, append(b, '\n'), 0o600, renameio.WithTempDir(dir))
-	return withoutTempName(err)
-}
-
-// withoutTempName leaves the random name of the temporary file out of an error: the same fault must
-// give the same text, or it is logged anew each time.
-func withoutTempName(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return fmt.Errorf("%s: %w", pe.Op, pe.Err)
-	}
-	return err
+	return wholefile.Write(s.path, append(b, '\n'))
 }
 
 func (s store) remove() error {
