@@ -26,7 +26,7 @@ loong64        GOARCH=loong64
 '
 
 # The small build is compiled without inlining, without open-coded defers and without the second copy of the code around
-# each make and append that first tries the stack: that is 400 kB of code and line tables (docs/decisions/0012).
+# each make and append that first tries the stack: that is 400 kB of code and line tables (docs/decisions/0015).
 lean='-l -d=variablemakethreshold=0,noopendefer=1'
 
 # But for what every packet or handshake goes through, and what is to be inlined there.
