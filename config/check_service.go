@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,16 +32,26 @@ func (c *checker) ula(raw *rawPrefix) {
 			c.bad("ULA", *v, err)
 		case out.Static.IsValid() && out.Static.Overlaps(p):
 			c.bad("ULA", *v, fmt.Sprintf("the addresses of Prefix on line %d are among these: keep one of them", raw.prefix.line))
+		case c.beyond(p):
+			c.bad("ULA", *v, "Address, DNS or AllowedIPs has some of these addresses at the other end of the tunnel: hosts could not reach them there")
 		}
 		out.ULA, out.ULAPrefix = ULAStatic, p
 	}
+}
+
+// beyond says whether the file names addresses of the prefix for the tunnel or what is behind it.
+func (c *checker) beyond(p netip.Prefix) bool {
+	i := c.cfg.Interface
+	in := func(q netip.Prefix) bool { return q.Bits() >= 7 && p.Overlaps(q) } // a shorter one is a default
+	return slices.ContainsFunc(i.Addresses, in) || slices.ContainsFunc(i.DNS, p.Contains) ||
+		slices.ContainsFunc(c.cfg.Peers, func(peer Peer) bool { return slices.ContainsFunc(peer.AllowedIPs, in) })
 }
 
 func parseULA(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	switch a := p.Addr(); {
 	case err != nil:
-		return p, errors.New("want off, auto (a random one, made once and kept), or a /48 in fd00::/8")
+		return p, errors.New("want off, auto (one of the box's own, made once and kept), or a /48 in fd00::/8")
 	case a.Is6() && a.As16()[0] == 0xfc:
 		return p, errors.New("fc00::/8 is not for use: its addresses have no L bit, and how they are given out was never defined " +
 			"(RFC 4193 section 3.2): write auto, or a /48 in fd00::/8")

@@ -97,7 +97,7 @@ type ULAMode uint8
 
 const (
 	ULAOff    ULAMode = iota
-	ULAAuto           // a random /48, made once and kept in the state folder
+	ULAAuto           // a /48 made of the box's key once, and kept in the state folder
 	ULAStatic         // Prefix.ULAPrefix
 )
 
@@ -145,7 +145,7 @@ type LAN struct {
 	PREF64        netip.Prefix
 	CaptivePortal string // URI of the captive portal API (RFC 8910); empty: none
 	// OnLink and Autonomous are the flags L and A of the LAN's prefixes (RFC 4861 section 4.6.2, RFC 7084 L-7). Without L
-	// hosts reach each other through the box only; without A they make no addresses.
+	// hosts begin to talk to each other through the box; without A they make no addresses.
 	OnLink, Autonomous bool
 }
 

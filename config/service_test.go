@@ -18,8 +18,8 @@ func TestServiceKeys(t *testing.T) {
 		{inPrefix("ULA = AUTO"), "ULA = auto"},
 		{inPrefix("ULA = FD00:DB8:1::/48"), "ULA = fd00:db8:1::/48"},
 		{inPrefix("Prefix = 2001:db8::/56\nULA = auto"), "ULA = auto"},
-		{inPrefix("ULA = on"), `f:7: ULA = "on": want off, auto (a random one, made once and kept), or a /48 in fd00::/8`},
-		{inPrefix("ULA = fd00:db8:1::"), `f:7: ULA = "fd00:db8:1::": want off, auto (a random one, made once and kept), or a /48 in fd00::/8`},
+		{inPrefix("ULA = on"), `f:7: ULA = "on": want off, auto (one of the box's own, made once and kept), or a /48 in fd00::/8`},
+		{inPrefix("ULA = fd00:db8:1::"), `f:7: ULA = "fd00:db8:1::": want off, auto (one of the box's own, made once and kept), or a /48 in fd00::/8`},
 		{inPrefix("ULA = fc00:db8:1::/48"), `f:7: ULA = "fc00:db8:1::/48": fc00::/8 is not for use: its addresses have no L bit, and how they are given out was never defined (RFC 4193 section 3.2): write auto, or a /48 in fd00::/8`},
 		{inPrefix("ULA = fc00::/7"), `f:7: ULA = "fc00::/7": fc00::/8 is not for use: its addresses have no L bit, and how they are given out was never defined (RFC 4193 section 3.2): write auto, or a /48 in fd00::/8`},
 		{inPrefix("ULA = 2001:db8::/48"), `f:7: ULA = "2001:db8::/48": not a unique local prefix: write auto, or a /48 in fd00::/8`},
@@ -145,5 +145,19 @@ func TestRFC6052_S2_2_Lengths(t *testing.T) {
 	}
 	if want := []int{32, 40, 48, 56, 64, 96}; !slices.Equal(got, want) {
 		t.Errorf("lengths %v, want %v", got, want)
+	}
+}
+
+// A ULA that holds addresses which the file has at the other end of the tunnel would cut them off.
+func TestULABeyondTheTunnel(t *testing.T) {
+	for _, text := range []string{
+		iface + "Address = fd00:db8:1:5::2/128\n" + peer,
+		iface + "DNS = fd00:db8:1::53\n" + peer,
+		iface + strings.Replace(peer, "::/0", "::/0, fd00:db8:1:7::/64", 1),
+	} {
+		_, _, err := Parse("f", strings.NewReader(text+"[Prefix]\nULA = fd00:db8:1::/48\n"))
+		if err == nil || !strings.Contains(err.Error(), "at the other end of the tunnel") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -81,7 +81,11 @@ type Firewall struct {
 	// Sources says for each LAN what may come from it: of Delegations and Local all that it does not list there is
 	// somebody else's (RFC 7084 S-2, RFC 8987). A LAN without an entry is not looked at.
 	Sources []LANSources
-	Open    bool // let the outside begin flows to the inside
+	// NoULA: no unique local address is at the other end of the tunnel, so nothing from or to one passes it (RFC 7084 ULA-4).
+	NoULA bool
+	// Dead: the tunnel leads nowhere now; what would take it is refused at once.
+	Dead bool
+	Open bool // let the outside begin flows to the inside
 }
 
 // LANSources are the prefixes behind one LAN interface.

@@ -84,6 +84,12 @@ func (f Firewall) String() string {
 		b.WriteString("firewall open")
 	}
 	b.WriteString(" tunnel " + f.Tunnel)
+	if f.NoULA {
+		b.WriteString(" without ula")
+	}
+	if f.Dead {
+		b.WriteString(" dead")
+	}
 	for _, l := range f.LANs {
 		b.WriteString(" lan " + l)
 	}

@@ -112,12 +112,11 @@ func TestCE_3_2_01_NothingBeforeThePrefix(t *testing.T) {
 func TestCE_3_2_02_NoDefaultRoute(t *testing.T) {
 	f := boxFacts(wide)
 	refusal := dataplane.Route{Kind: dataplane.Unreachable, Dst: everywhere, From: prefix(wide), Metric: metricUnreachable}
-	way := dataplane.Route{Dst: everywhere, From: prefix(wide), Iface: "oasis0", Metric: metricTunnel}
-	if p := Make(f, t0); !hasRoute(p, way) || !hasRoute(p, refusal) {
+	if p := Make(f, t0); p.Desired.Firewall.Dead || !hasRoute(p, refusal) {
 		t.Errorf("with a tunnel:\n%s", p.Desired)
 	}
 	f.TunnelAlive = false
-	if p := Make(f, t0); hasRoute(p, way) || !hasRoute(p, refusal) {
+	if p := Make(f, t0); !p.Desired.Firewall.Dead || !hasRoute(p, refusal) {
 		t.Errorf("with a dead tunnel:\n%s", p.Desired)
 	}
 }
@@ -135,8 +134,12 @@ func TestCE_3_2_04_NoULA(t *testing.T) {
 	f := boxFacts(wide)
 	f.Config.Prefix.ULA, f.ULA = config.ULAAuto, prefix("fd00:db8::/48")
 	p := Make(f, t0)
-	if len(p.Desired.Firewall.Local) != 1 || p.Desired.Firewall.Local[0] != f.ULA {
-		t.Errorf("firewall %s", p.Desired.Firewall)
+	if fw := p.Desired.Firewall; len(fw.Local) != 1 || fw.Local[0] != f.ULA || !fw.NoULA {
+		t.Errorf("firewall %s", fw)
+	}
+	f.Config.Peers[0].AllowedIPs = append(f.Config.Peers[0].AllowedIPs, prefix("fd00:db8:9::/48")) // the hub has some
+	if fw := Make(f, t0).Desired.Firewall; fw.NoULA {
+		t.Errorf("firewall %s", fw)
 	}
 	for _, r := range p.Desired.Routes {
 		if r.Iface == "oasis0" && (r.From.Overlaps(f.ULA) || r.Dst.Bits() > 0 && r.Dst.Overlaps(f.ULA)) {

@@ -242,13 +242,10 @@ func (p *planner) delegations() {
 		if d.Exclude.IsValid() { // the hub numbers the link to us from it
 			p.route(dataplane.Route{Dst: d.Exclude, Iface: name, Metric: metricTunnel})
 		}
-		// What is not for the tunnel, and everything while it is dead, is refused at once instead of waiting for an answer
-		// (RFC 4443 section 3.1, code 0), and finds no way around it.
+		// What is not for the tunnel is refused at once (RFC 4443 section 3.1, code 0) and finds no way around it.
 		p.route(dataplane.Route{Kind: dataplane.Unreachable, Dst: everywhere, From: d.Prefix, Metric: metricUnreachable})
 		for _, dst := range p.tunnelDestinations() {
-			if p.f.TunnelAlive {
-				p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
-			}
+			p.route(dataplane.Route{Dst: dst, From: d.Prefix, Iface: name, Metric: metricTunnel})
 		}
 	}
 }
@@ -274,6 +271,8 @@ func (p *planner) firewall() {
 		Tunnel: p.f.Config.Interface.Name,
 		LANs:   p.Desired.LANs,
 		Open:   p.f.Config.Router.FirewallOpen,
+		NoULA:  !p.ulaBeyond(),
+		Dead:   !p.f.TunnelAlive,
 	}
 	for _, d := range p.live {
 		fw.Delegations = append(fw.Delegations, d.Prefix)
@@ -290,6 +289,21 @@ func (p *planner) firewall() {
 		fw.Sources = append(fw.Sources, s)
 	}
 	p.Desired.Firewall = fw
+}
+
+// allULA are all unique local addresses (RFC 4193 section 3.1).
+var allULA = netip.MustParsePrefix("fc00::/7")
+
+// ulaBeyond says whether the configuration names unique local addresses at the other end of the tunnel, as some brokers have for the
+// link to them.
+func (p *planner) ulaBeyond() bool {
+	i := p.f.Config.Interface
+	if slices.ContainsFunc(i.Addresses, func(a netip.Prefix) bool { return allULA.Contains(a.Addr()) }) || slices.ContainsFunc(i.DNS, allULA.Contains) {
+		return true
+	}
+	return slices.ContainsFunc(p.f.Config.Peers, func(peer config.Peer) bool {
+		return slices.ContainsFunc(peer.AllowedIPs, func(a netip.Prefix) bool { return covers(allULA, a) })
+	})
 }
 
 // routed leads to the routers behind the LANs, each by its own address on the link (RFC 9818, RFC 8987). What a client

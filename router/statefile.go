@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"oasis6/internal/wholefile"
@@ -20,10 +21,10 @@ func (f stateFile) path() string { return filepath.Join(f.dir, f.name) }
 
 // read is the file's content, nil if there is none. What a process that was killed while it wrote has left goes.
 func (f stateFile) read() ([]byte, error) {
-	left, err := filepath.Glob(filepath.Join(f.dir, "."+f.name+"[0-9]*"))
-	if err == nil { // else a bad pattern: a folder with brackets in its name keeps its leftovers
-		for _, l := range left {
-			_ = os.Remove(l) // it is only in the way
+	all, _ := os.ReadDir(f.dir) // without the folder there is no file either
+	for _, e := range all {
+		if rest, ok := strings.CutPrefix(e.Name(), "."+f.name); ok && strings.Trim(rest, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(f.dir, e.Name())) // it is only in the way
 		}
 	}
 	data, err := os.ReadFile(f.path())

@@ -53,8 +53,8 @@ func (n *nft) explain(what string, err error) error {
 	_ = n.Close() // see nft
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL),
-		errors.Is(err, unix.EAFNOSUPPORT):
-		return fmt.Errorf("table ip6 %s: %s: %w: does this kernel have nf_tables with IPv6, nft_ct, nft_limit and nft_reject_ipv6?", tableName, what, err)
+		errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.ENOENT): // a missing module is the last
+		return fmt.Errorf("table ip6 %s: %s: %w: does this kernel have nf_tables with IPv6, nft_ct, nft_limit, nft_reject_ipv6, and sets with timeouts?", tableName, what, err)
 	}
 	return fmt.Errorf("table ip6 %s: %s: %w", tableName, what, err)
 }

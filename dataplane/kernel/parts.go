@@ -113,6 +113,16 @@ func routerSolicitation() part {
 	}}
 }
 
+// routed matches what has come through a router: its hop limit is not 255 any more (RFC 4861 section 6.1.1).
+func routed() part {
+	return part{"ip6 hoplimit != 255", []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: 7, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: []byte{ndHopLimit}},
+	}}
+}
+
+func noRoute() part { return reject("no-route", icmpNoRoute) }
+
 func tcp() part {
 	return part{"meta l4proto tcp", []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg},

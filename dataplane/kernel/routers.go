@@ -95,15 +95,16 @@ func (p *Plane) ruleset() *ruleset {
 	return buildRuleset(p.want.Firewall, p.routers)
 }
 
-// putTable makes the table, without the check of MACs where the kernel has no concatenated ranges: before Linux 5.6.
+// putTable makes the table, without the check of MACs where the kernel refuses that: before Linux 5.6 it has no concatenated
+// ranges. Anything else than that is tried again with the next table.
 func (p *Plane) putTable(replace func(*ruleset) (bool, error)) error {
 	kept, err := replace(p.rules)
-	if len(p.rules.checked) > 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
+	if len(p.rules.checked) > 0 && err != nil {
 		without := buildRuleset(p.want.Firewall, nil)
 		var err2 error
 		if kept, err2 = replace(without); err2 == nil {
-			p.rules, p.noRanges = without, true
-			p.log.Warn("a host may use the prefix of a router on its LAN: this kernel cannot check the MAC, Linux 5.6 can", "err", err)
+			p.rules, p.noRanges = without, errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+			p.log.Warn("a host may use the prefix of a router on its LAN: the kernel refuses to check the MAC, Linux 5.6 can do it", "err", err)
 			err = nil
 		}
 	}

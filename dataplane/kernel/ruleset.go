@@ -30,6 +30,7 @@ const (
 	setDelegations = "delegations"
 	setStale       = "stale"
 	setLocal       = "local"
+	setULA         = "ula"
 	setInside      = "inside"  // delegations and local
 	setOnLink      = "on_link" // of all LANs
 	setBehind      = "behind_" // and the number of the LAN in Firewall.Sources
@@ -40,6 +41,7 @@ const (
 
 // Codes of Destination Unreachable (RFC 4443 section 3.1).
 const (
+	icmpNoRoute         = 0
 	icmpAdminProhibited = 1
 	icmpPolicyFail      = 5 // source address failed ingress/egress policy
 	icmpRejectRoute     = 6 // reject route to destination
@@ -106,6 +108,7 @@ func buildRuleset(fw dataplane.Firewall, routers []router) *ruleset {
 		prefixSet(setLocal, fw.Local),
 		prefixSet(setInside, slices.Concat(fw.Delegations, fw.Local)),
 		prefixSet(setOnLink, onLink),
+		prefixSet(setULA, []netip.Prefix{netip.MustParsePrefix("fc00::/7")}),
 		ifaceSet(setLANs, fw.LANs),
 		typeSet(setTransit, transitTypes()),
 		typeSet(setToUs, toUsTypes()),
@@ -133,7 +136,7 @@ func buildRuleset(fw dataplane.Firewall, routers []router) *ruleset {
 func (rs *ruleset) forward(fw dataplane.Firewall) {
 	t := fw.Tunnel
 	add := func(why string, parts ...part) { rs.add(chainForward, why, parts...) }
-	rs.refuse("stale, RFC 7084 L-14", iifIn(setLANs), from(setStale), oifNotIn(setLANs))
+	rs.refuse("stale, RFC 7084 L-14", policyFail(), iifIn(setLANs), from(setStale), oifNotIn(setLANs))
 	// The route that brings the error to the host must not be a way in.
 	add("to a stale prefix", iifNotIn(setLANs), to(setStale), drop())
 	rs.sources(chainForward, fw)
@@ -147,19 +150,26 @@ func (rs *ruleset) forward(fw dataplane.Firewall) {
 		add("to a local prefix, not outside, RFC 7084 ULA-4", oifNotIn(setLANs), to(setLocal), adminProhibited())
 	}
 	add("our own source from outside", iif(t), from(setDelegations), drop())
-	add("only by the tunnel, never around it", from(setDelegations), oifNotIn(setLANs), oifNot(t), policyFail())
+	rs.refuse("only by the tunnel, never around it", policyFail(), from(setDelegations), oifNotIn(setLANs), oifNot(t))
 	add("not from a LAN", oif(t), iifNotIn(setLANs), drop())
-	rs.refuse("source not ours, RFC 7084 S-2 and L-14", oif(t), fromNot(setDelegations))
+	rs.refuse("source not ours, RFC 7084 S-2 and L-14", policyFail(), oif(t), fromNot(setDelegations))
+	if fw.Dead {
+		rs.refuse("the tunnel is dead", noRoute(), oif(t))
+	}
+	if fw.NoULA {
+		add("ULA into the tunnel, RFC 7084 ULA-4", oif(t), to(setULA), adminProhibited())
+		add("ULA out of the tunnel, RFC 7084 ULA-4", iif(t), from(setULA), drop())
+	}
 	add("to the LAN around the tunnel", iifNotIn(setLANs), iifNot(t), to(setDelegations), drop())
 	add("seen", iifIn(setLANs), newFlow(), from(setOnLink), updateSeen())
 	add("no transit", iif(t), oifNotIn(setLANs), drop())
 	add("answers", iif(t), established(), accept())
 	// Only what would pass takes of the tokens: a scan of TCP ports through a closed firewall needs none.
-	limited := []part{iif(t), to(setOnLink), toNot(setSeen), limit(neighborRate, neighborBurst, true), drop()}
+	limited := []part{iif(t)}
 	if !fw.Open {
-		limited = slices.Insert(limited, 1, icmpType(setTransit))
+		limited = append(limited, icmpType(setTransit))
 	}
-	add(whyLimited, limited...)
+	add(whyLimited, append(limited, to(setOnLink), toNot(setSeen), limit(neighborRate, neighborBurst, true), drop())...)
 	add("RFC 4890", iif(t), icmpType(setTransit), accept())
 	if !fw.Open {
 		add("unsolicited", iif(t), drop())
@@ -173,13 +183,13 @@ const (
 	errorBurst = 6
 )
 
-// refuse answers with code 5, so that a connection ends at once instead of hanging. A host with many connections gets fewer
+// refuse answers with an error, so that a connection ends at once instead of hanging. A host with many connections gets fewer
 // errors than it has tries; what the kernel would owe it is a reset of the connection.
-func (rs *ruleset) refuse(why string, parts ...part) {
+func (rs *ruleset) refuse(why string, answer part, parts ...part) {
 	parts = parts[:len(parts):len(parts)]
-	rs.add(chainForward, why, append(parts, limit(errorRate, errorBurst, false), policyFail())...)
+	rs.add(chainForward, why, append(parts, limit(errorRate, errorBurst, false), answer)...)
 	rs.add(chainForward, why+", more than there may be errors", append(parts, tcp(), tcpReset())...)
-	rs.add(chainForward, why+", not TCP", append(parts, policyFail())...)
+	rs.add(chainForward, why+", not TCP", append(parts, answer)...)
 }
 
 // sources keeps each LAN to its own prefixes. There is no ICMPv6 error: it would go to whose address it is, not to who
@@ -195,7 +205,8 @@ func (rs *ruleset) sources(chain string, fw dataplane.Firewall) {
 
 // Router Solicitations of all hosts together that reach the kernel: each one with a link-layer address makes an entry in its
 // neighbor table, and a flood of them pushes the hosts out that are there. A floor of a school that wakes up at once is let
-// through; who is not hears the next multicast, which is never more than 3 s away while somebody asks.
+// through. Each LAN has its own measure, so that a flood on one of them is no other's. A host that comes in the middle of one on
+// its own LAN hears the multicast that its port's carrier or somebody's solicitation brings, or else the periodic one.
 const (
 	solicitRate  = 64 // a second
 	solicitBurst = 256
@@ -211,7 +222,10 @@ func (rs *ruleset) input(fw dataplane.Firewall) {
 		add("to a local prefix from outside, RFC 7084 ULA-4", iifNotIn(setLANs), iifNot(loopback), to(setLocal), drop())
 	}
 	rs.sources(chainInput, fw)
-	add("too many solicitations", iifIn(setLANs), routerSolicitation(), limit(solicitRate, solicitBurst, true), drop())
+	add("not of this link", iifIn(setLANs), routerSolicitation(), routed(), drop())
+	for _, lan := range fw.LANs {
+		add("too many solicitations", iif(lan), routerSolicitation(), limit(solicitRate, solicitBurst, true), drop())
+	}
 	add("answers", iif(t), established(), accept())
 	add("RFC 4890", iif(t), icmpType(setToUs), accept())
 	add("no services outside", iif(t), drop())

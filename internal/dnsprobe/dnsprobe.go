@@ -25,8 +25,9 @@ const askAgain = time.Second
 // headerLen is the fixed part of a message (RFC 1035 section 4.1.1).
 const headerLen = 12
 
-// Answers says whether a DNS server at the address and port answers a question before the context ends, whatever the answer
-// is: SERVFAIL without a way to the Internet is one too.
+// Answers says whether a DNS server at the address and port serves those who ask from the same address, before the context ends.
+// SERVFAIL without a way to the Internet is an answer; one that refuses, as a server does for names of its own alone or for others
+// than us, is none for a host.
 func Answers(ctx context.Context, server netip.AddrPort) bool {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "udp", server.String())
@@ -68,9 +69,19 @@ func answered(conn net.Conn, q []byte) error {
 	}
 }
 
-// answers says whether m is a response to q: the same id, and the bit QR.
+// Response codes of a server that does not do what a host wants (RFC 1035 section 4.1.1).
+const (
+	notImplemented = 4
+	refused        = 5
+)
+
+// answers says whether m is a response to q, the same id and the bit QR, that says more than no.
 func answers(m, q []byte) bool {
-	return len(m) >= headerLen && m[0] == q[0] && m[1] == q[1] && m[2]&0x80 != 0
+	if len(m) < headerLen || m[0] != q[0] || m[1] != q[1] || m[2]&0x80 == 0 {
+		return false
+	}
+	code := m[3] & 0x0f
+	return code != notImplemented && code != refused
 }
 
 // question asks for the AAAA records of localhost, which need nobody else (RFC 6761 section 6.3).

@@ -55,6 +55,9 @@ func TestAnswers(t *testing.T) {
 			}
 			return servfail(q)
 		}, true},
+		{"REFUSED", func(q []byte) []byte { q[2], q[3] = q[2]|0x80, 5; return q }, false},
+		{"NOTIMP", func(q []byte) []byte { q[2], q[3] = q[2]|0x80, 4; return q }, false},
+		{"NXDOMAIN", func(q []byte) []byte { q[2], q[3] = q[2]|0x80, 3; return q }, true},
 		{"silence", func([]byte) []byte { return nil }, false},
 		{"an echo is no answer", func(q []byte) []byte { return q }, false},
 		{"another id", func(q []byte) []byte { q[0]++; return servfail(q) }, false},

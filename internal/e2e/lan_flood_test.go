@@ -68,6 +68,9 @@ func (b *box) flooded(what string, kind netlab.Malformed) (sent, missing int) {
 	ping := b.pinging()
 	n, took := b.H2.Flood("eth0", kind, floodRate, floodTime)
 	sent, missing = b.lost(ping)
+	if rate := float64(n) / took.Seconds(); rate < floodRate/5 {
+		b.Errorf("%s: the flood came to %.0f a second only: this machine is too busy to show anything", what, rate)
+	}
 	b.Logf("%s: %d broken %s in %v (%.0f/s), %d of %d pings lost", what, n, kind, took.Round(10*time.Millisecond), float64(n)/took.Seconds(), missing, sent)
 	return sent, missing
 }
@@ -100,7 +103,7 @@ func TestFloodsFromTheLAN(t *testing.T) {
 			if grown := max(after, b.proc.RSS()) - before; grown > rssSlack {
 				t.Errorf("%s: the box grew by %d KiB, want at most %d", kind, grown>>10, rssSlack>>10)
 			}
-			if allowed := bare[kind] + sent/100; missing > allowed {
+			if allowed := min(bare[kind], sent/20) + sent/100; missing > allowed {
 				t.Errorf("%s: %d pings lost, want at most %d: the bare kernel lost %d", kind, missing, allowed, bare[kind])
 			}
 			b.wantService(kind.String())
