@@ -84,9 +84,15 @@ func (b *daemon) load(opts ...config.Option) (*config.Config, error) {
 // collection has little to look at and takes a millisecond.
 const garbagePercent = 10
 
+// settled is how long after the start there is a prefix, as a rule, and the LANs have been told.
+const settled = 5 * time.Second
+
 // serve runs the box until it is told to stop.
 func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err error) {
 	debug.SetGCPercent(garbagePercent)
+	// What the start has touched and needs no more goes back: by itself it would stay as long as the buffers are held ready.
+	tidy := time.AfterFunc(settled, debug.FreeOSMemory)
+	defer tidy.Stop()
 	// The socket comes first: its lock is what keeps a second box from touching anything.
 	box := newControls()
 	srv, err := control.Listen(socketPath(b.run), box.methods())
