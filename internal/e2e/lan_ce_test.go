@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -82,8 +83,8 @@ func TestCE_3_2_03_NoForwardingLoop(t *testing.T) {
 	b := newBox(t, netlab.WorldConfig{DelegatedLen: 56})
 	b.up()
 	here, back := b.R1.WatchIPv6("oasis0"), b.R2.WatchIPv6("wg0") // each sees what comes in
-	const nobody = "2001:db8:ebbd:9977::1"
-	if out, err := b.WWW.Try("ping", "-n", "-c1", "-W2", nobody); err == nil || !strings.Contains(out, "nreachable") {
+	const nobody, pings = "2001:db8:ebbd:9977::1", 3              // errors are rate limited: one of them may stay unanswered
+	if out, err := b.WWW.Try("ping", "-n", "-c", strconv.Itoa(pings), "-W2", nobody); err == nil || !strings.Contains(out, "nreachable") {
 		t.Errorf("ping to a subnet of nobody: %v, %s, want Destination unreachable", err, out)
 	}
 	to := netip.MustParseAddr(nobody)
@@ -95,7 +96,7 @@ func TestCE_3_2_03_NoForwardingLoop(t *testing.T) {
 		}
 		return n
 	}
-	if in, out := count(here), count(back); in != 1 || out != 0 {
-		t.Errorf("the packet came out of the tunnel %d times and went back %d times, want once and never", in, out)
+	if in, out := count(here), count(back); in == 0 || in > pings || out != 0 {
+		t.Errorf("%d packets came out of the tunnel %d times and went back %d times, want once each and never", pings, in, out)
 	}
 }
