@@ -188,7 +188,7 @@ const pingInterval = 20 * time.Millisecond
 func (b *box) pinging() *netlab.Proc {
 	b.Helper()
 	p := b.H1.Start("ping", "-n", "-i", "0.02", netlab.WWWv6)
-	if !p.WaitOutput(soon, "icmp_seq=3 ") {
+	if !p.WaitOutput(soon, "bytes from") {
 		b.Fatalf("ping does not run: %s", p.Output())
 	}
 	return p
