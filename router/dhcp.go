@@ -65,7 +65,7 @@ func (r *Router) startClient(now time.Time) {
 	if s.duid, s.iaid = r.kept.duid, r.kept.iaid; s.duid == "" {
 		key := r.cfg.Interface.PrivateKey.Public()
 		s.duid, s.iaid = newDUID(key), dhcpv6.DefaultIAID
-		if r.saveLease(now); s.reported != "" {
+		if r.saveLease(now); s.failed != "" {
 			s.duid = dhcpv6.DUIDFromPublicKey(key)
 		}
 		r.kept = kept{duid: s.duid, iaid: s.iaid}
@@ -123,14 +123,7 @@ func (r *Router) sendDHCPv6() {
 }
 
 func (r *Router) saveLease(now time.Time) {
-	err := r.store.save(now)
-	if err != nil && r.store.reported == "" {
-		r.warn("state not saved: a restart may lose the prefix", "err", err.Error())
-	}
-	r.store.reported = ""
-	if err != nil {
-		r.store.reported = err.Error()
-	}
+	r.reportSave(&r.store.failed, r.store.save(now), "state not saved: a restart may lose the prefix")
 }
 
 // onTunnel takes what the tunnel's goroutines saw.

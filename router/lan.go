@@ -310,14 +310,7 @@ func (r *Router) stepLAN(now time.Time, l *lan, ev ra.Event) {
 
 // saveMemory writes what hosts have been told. Without it they are told all the same: it only matters after a crash.
 func (r *Router) saveMemory(now time.Time) {
-	err := r.memory.save(now)
-	if err != nil && r.memory.reported == "" {
-		r.warn("advertised prefixes not saved: a crash may leave them to hosts", "err", err.Error())
-	}
-	r.memory.reported = ""
-	if err != nil {
-		r.memory.reported = err.Error()
-	}
+	r.reportSave(&r.memory.failed, r.memory.save(now), "advertised prefixes not saved: a crash may leave them to hosts")
 }
 
 // dropLAN takes a LAN out of service while the box goes on: its prefixes die with it.

@@ -31,13 +31,13 @@ const memoryVersion = 1
 // lanMemory is prefixes.json: what hosts of each LAN have been told and may still hold (RFC 9096 section 3.5). LANs
 // that are not in the configuration now stay in it until nobody can hold anything of theirs.
 type lanMemory struct {
-	file     stateFile
-	wall     func() time.Time
-	bootID   string
-	lans     map[string][]ra.Record
-	wear     wear
-	wake     time.Time // of a write put off; zero: none
-	reported string    // last failure, so that it is logged once
+	file   stateFile
+	wall   func() time.Time
+	bootID string
+	lans   map[string][]ra.Record
+	wear   wear
+	wake   time.Time // of a write put off; zero: none
+	failed string    // the last failure to write, for reportSave
 }
 
 func newLANMemory(dir string, wall func() time.Time, bootID string) *lanMemory {

@@ -36,7 +36,7 @@ type lanServer struct {
 	wear      wear
 	pending   *server.State // to be written at saveAt
 	saveAt    time.Time
-	failed    string // the last failure to write, so that it is logged once
+	failed    string // the last failure to write, for reportSave
 }
 
 // startServer makes the server with what an earlier process kept. Its identity follows from the key, so that clients find
@@ -134,14 +134,12 @@ func (r *Router) saveBindings(now time.Time) {
 	if err == nil {
 		err = s.file.write(data)
 	}
+	r.reportSave(&s.failed, err, "DHCPv6 bindings not saved: a crash may lose them")
 	if err != nil {
-		if s.failed == "" {
-			r.warn("DHCPv6 bindings not saved: a crash may lose them", "err", err.Error())
-		}
-		s.failed, s.saveAt = err.Error(), now.Add(retrySave)
+		s.saveAt = now.Add(retrySave)
 		return
 	}
-	s.pending, s.saveAt, s.failed = nil, time.Time{}, ""
+	s.pending, s.saveAt = nil, time.Time{}
 	r.stepServer(now, server.Saved{OK: true})
 }
 

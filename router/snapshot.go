@@ -96,7 +96,7 @@ func (r *Router) problems(now time.Time) []string {
 	if r.reloads != "" {
 		add("last reload refused: %s", r.reloads)
 	}
-	for _, why := range []string{r.store.reported, r.memory.reported, r.server.failed} {
+	for _, why := range []string{r.store.failed, r.memory.failed, r.server.failed} {
 		if why != "" {
 			add("state cannot be saved: %s", why)
 			break

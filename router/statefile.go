@@ -54,6 +54,18 @@ func (f stateFile) write(data []byte) error {
 	return wholefile.Write(f.path(), data)
 }
 
+// reportSave keeps in last why a file could not be written, for the status, and logs the first failure of a row.
+func (r *Router) reportSave(last *string, err error, msg string) {
+	if err == nil {
+		*last = ""
+		return
+	}
+	if *last == "" {
+		r.warn(msg, "err", err.Error())
+	}
+	*last = err.Error()
+}
+
 // wear spares the flash of changes that come by the second: so many are written at once, and then one for
 // each refill.
 type wear struct {

@@ -23,13 +23,13 @@ type store struct {
 	duid dhcpv6.DUID
 	iaid dhcpv6.IAID
 
-	lease    client.Lease
-	onDisk   client.Lease  // as of the last save
-	saved    time.Time     // zero: never
-	wake     time.Time     // of a save put off; zero: none
-	every    time.Duration // between saves of mere renewals
-	reported string        // last failure, so that it is logged once
-	wear     wear
+	lease  client.Lease
+	onDisk client.Lease  // as of the last save
+	saved  time.Time     // zero: never
+	wake   time.Time     // of a save put off; zero: none
+	every  time.Duration // between saves of mere renewals
+	failed string        // the last failure to write, for reportSave
+	wear   wear
 }
 
 func newStore(dir string, wall func() time.Time, bootID string) *store {

@@ -90,6 +90,11 @@ func (p *Plane) Events() <-chan dataplane.Event { return p.events }
 func (p *Plane) OpenND(iface string) (dataplane.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.open(iface, p.conns)
+}
+
+// open makes a socket on a link that can have one, and notes it in conns; the caller holds the lock.
+func (p *Plane) open(iface string, conns map[string]*Conn) (dataplane.Conn, error) {
 	l := p.links[iface]
 	switch {
 	case l.Master != "":
@@ -97,35 +102,23 @@ func (p *Plane) OpenND(iface string) (dataplane.Conn, error) {
 	case !l.Up || !l.LinkLocal.IsValid():
 		return nil, fmt.Errorf("%s: not up or no link-local address", iface)
 	}
-	c := newConn()
-	p.conns[iface] = c
-	return c, nil
-}
-
-func newConn() *Conn {
-	return &Conn{
+	c := &Conn{
 		In:   make(chan dataplane.Received, eventBuffer),
 		Out:  make(chan Sent, eventBuffer),
 		done: make(chan struct{}),
 	}
+	conns[iface] = c
+	return c, nil
 }
 
 // OpenDHCPv6 refuses what OpenND refuses, and answers with what FailDHCPv6 set.
 func (p *Plane) OpenDHCPv6(iface string) (dataplane.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.links[iface]
-	switch {
-	case p.dhcpErr != nil:
+	if p.dhcpErr != nil {
 		return nil, p.dhcpErr
-	case l.Master != "":
-		return nil, fmt.Errorf("%s is a port of bridge %s: use Interface = %s", iface, l.Master, l.Master)
-	case !l.Up || !l.LinkLocal.IsValid():
-		return nil, fmt.Errorf("%s: not up or no link-local address", iface)
 	}
-	c := newConn()
-	p.dhcp[iface] = c
-	return c, nil
+	return p.open(iface, p.dhcp)
 }
 
 // FailDHCPv6 makes OpenDHCPv6 answer with err from now on; nil ends that.
