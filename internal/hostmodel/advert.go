@@ -163,7 +163,6 @@ func (h *Host) receive(now time.Time, r Received) {
 		return
 	}
 	from := r.Src.WithZone("")
-	h.heard = now
 	if m.hopLimit != 0 {
 		h.hopLimit = m.hopLimit
 	}

@@ -109,7 +109,6 @@ type Host struct {
 	nat64     []named[netip.Prefix]
 	mtu       uint32
 	hopLimit  uint8
-	heard     time.Time // the last valid RA
 	solicit   solicit
 }
 
@@ -248,9 +247,6 @@ func live[T any](list []T, ok func(T) bool) []T {
 
 // Up says whether the link is up.
 func (h *Host) Up() bool { return h.up }
-
-// Heard is when the last valid RA came; zero: none did since the host knows nothing.
-func (h *Host) Heard() time.Time { return h.heard }
 
 // MTU is what the last RA with an MTU option said; 0: none did.
 func (h *Host) MTU() uint32 { return h.mtu }
