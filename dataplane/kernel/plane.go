@@ -54,6 +54,7 @@ type Plane struct {
 	seen     map[netip.Addr]time.Time // neighbors that we have put into the set of addresses seen, and when
 	taken    map[addrID]taking        // never changed, only replaced
 	routers  []router                 // behind the LANs, in the table
+	crowded  bool                     // there are more routers than are checked, and that has been said
 	noRanges bool                     // the kernel refuses what the check of their MACs needs
 	closed   bool
 	tookOver bool

@@ -92,6 +92,11 @@ func (p *Plane) ruleset() *ruleset {
 	if p.noRanges {
 		return buildRuleset(p.want.Firewall, nil)
 	}
+	if crowded := len(p.routers) > maxChecked; crowded != p.crowded {
+		if p.crowded = crowded; crowded {
+			p.log.Warn("a host may use the prefix of a router on its LAN: there are more than are checked", "prefixes", len(p.routers), "checked", maxChecked)
+		}
+	}
 	return buildRuleset(p.want.Firewall, p.routers)
 }
 

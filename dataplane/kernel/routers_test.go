@@ -210,6 +210,9 @@ func TestManyRoutersInTheTable(t *testing.T) {
 		t.Errorf("%d prefixes in the table, want %d", n, maxChecked)
 	}
 	w.plane.mu.Lock()
+	if !w.plane.crowded {
+		t.Error("nobody is told that some are not checked")
+	}
 	state, err := w.plane.nft.read(w.plane.rules)
 	w.plane.mu.Unlock()
 	if err != nil || state.sum != w.plane.rules.sum {
