@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"oasis6/internal/bucket"
 )
 
 // Bounds against a LAN that solicits too much. A host that starts sends three RS at 4 s intervals
@@ -32,7 +34,7 @@ type host struct {
 	addr     netip.Addr // link-local
 	heard    time.Time
 	answered time.Time // last unicast answer to a solicitation, also one that still waits
-	bucket   bucket
+	bucket   bucket.Bucket
 }
 
 type hosts []host
@@ -50,7 +52,7 @@ func (h *hosts) heard(now time.Time, addr netip.Addr) *host {
 			oldest = i
 		}
 	}
-	e := host{addr: addr, heard: now, bucket: newBucket(now, answerBurst, answerRefill)}
+	e := host{addr: addr, heard: now, bucket: bucket.Bucket{Burst: answerBurst, Every: answerRefill}}
 	if len(*h) < maxHosts {
 		*h = append(*h, e)
 		return &(*h)[len(*h)-1]
@@ -58,38 +60,6 @@ func (h *hosts) heard(now time.Time, addr netip.Addr) *host {
 	(*h)[oldest] = e
 	return &(*h)[oldest]
 }
-
-// bucket gives burst tokens at once and one more for each refill.
-type bucket struct {
-	burst, tokens int
-	refill        time.Duration
-	refilled      time.Time
-}
-
-func newBucket(now time.Time, burst int, refill time.Duration) bucket {
-	return bucket{burst: burst, tokens: burst, refill: refill, refilled: now}
-}
-
-// take says whether there may be one more.
-func (b *bucket) take(now time.Time) bool {
-	if b.empty(now) {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
-// empty says whether there may be none now.
-func (b *bucket) empty(now time.Time) bool {
-	if n := now.Sub(b.refilled) / b.refill; n > 0 {
-		b.tokens = int(min(time.Duration(b.burst), n+time.Duration(b.tokens)))
-		b.refilled = b.refilled.Add(n * b.refill)
-	}
-	return b.tokens == 0
-}
-
-// next is when a bucket that is empty has a token again.
-func (b *bucket) next() time.Time { return b.refilled.Add(b.refill) }
 
 // later is the later of the two. Not copied into its callers: time.Time is big on small boards.
 //
@@ -123,11 +93,8 @@ type answer struct {
 // within tellEvery all the same.
 func (s *Sender) tellHosts(now time.Time, a *Actions) {
 	s.tellAt = time.Time{}
-	if s.tells.burst == 0 {
-		s.tells = newBucket(now, tellBurst, tellEvery)
-	}
-	if s.tells.empty(now) {
-		s.tellAt = s.tells.next()
+	if s.tells.Empty(now) {
+		s.tellAt = s.tells.Next()
 		return
 	}
 	to := make([]netip.Addr, 0, min(maxHosts, len(s.hosts)+len(s.neighbors)))
@@ -145,7 +112,7 @@ func (s *Sender) tellHosts(now time.Time, a *Actions) {
 	if len(to) == 0 {
 		return
 	}
-	s.tells.take(now)
+	s.tells.Take(now, 1)
 	s.answers = slices.DeleteFunc(s.answers, func(w answer) bool { return slices.Contains(to, w.to) })
 	s.send(now, false, to, a)
 }

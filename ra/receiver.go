@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"oasis6/internal/bucket"
 	"oasis6/internal/lifetime"
 	"oasis6/internal/note"
 )
@@ -120,7 +121,7 @@ type Receiver struct {
 	told        summary // as of the last Changed
 	toldServers []netip.Addr
 	toldDomains []string
-	changes     bucket
+	changes     bucket.Bucket
 	dropped     [numDropReasons]uint64
 }
 
@@ -129,7 +130,7 @@ type summary struct{ heard, noRouter, def, managed, other bool }
 
 // NewReceiver makes a receiver that knows nothing, on a link that is down. rand gives values in [0,1).
 func NewReceiver(cfg ReceiverConfig, rand func() float64) *Receiver {
-	return &Receiver{cfg: cfg, rand: rand}
+	return &Receiver{cfg: cfg, rand: rand, changes: bucket.Bucket{Burst: changeBurst, Every: changeRefill}}
 }
 
 // Step does what ev and the time ask for. LinkUp says that packets can reach a router now; it may come again while
@@ -339,10 +340,7 @@ func (r *Receiver) report(now time.Time, a *ReceiverActions) {
 		return
 	}
 	s := r.summary(now)
-	if r.changes.burst == 0 {
-		r.changes = newBucket(now, changeBurst, changeRefill)
-	}
-	if !r.changes.take(now) {
+	if !r.changes.Take(now, 1) {
 		return
 	}
 	r.told, a.Changed = s, true
@@ -372,7 +370,7 @@ func (r *Receiver) wake(now time.Time) time.Time {
 		d.add(end)
 	}
 	if r.news(now) {
-		d.add(r.changes.next())
+		d.add(r.changes.Next())
 	}
 	return d.at
 }

@@ -232,10 +232,7 @@ func bit(b bool) uint32 {
 
 // routerNote says n unless routers have made us say too much.
 func (s *Sender) routerNote(now time.Time, n note.Note, a *Actions) {
-	if s.routerNotes.burst == 0 {
-		s.routerNotes = newBucket(now, routerNotes, routerNoteRefill)
-	}
-	if s.routerNotes.take(now) {
+	if s.routerNotes.Take(now, 1) {
 		a.Notes = append(a.Notes, n)
 	}
 }
@@ -249,10 +246,7 @@ func (s *Sender) clashWith(now time.Time, r *otherRouter, a *Actions) {
 		return
 	}
 	s.hush()
-	if s.clashNotes.burst == 0 {
-		s.clashNotes = newBucket(now, clashNotes, clashNoteRefill)
-	}
-	if s.clash.said = s.clashNotes.take(now); s.clash.said {
+	if s.clash.said = s.clashNotes.Take(now, 1); s.clash.said {
 		a.Notes = append(a.Notes, note.New(note.Error, "no router advertisements: "+clashText,
 			"from", s.linkLocal.String(), "mac", s.clash.who()))
 	}

@@ -274,7 +274,7 @@ func TestHostBucket(t *testing.T) {
 	}{{0, true}, {0, true}, {0, true}, {0, false}, {9999 * time.Millisecond, false}, {15 * time.Second, true},
 		{15 * time.Second, false}, {20 * time.Second, true}, {20 * time.Second, false}, {1000 * time.Second, true}, {1000 * time.Second, true}, {1000 * time.Second, true},
 		{1000 * time.Second, false}} {
-		if got := e.bucket.take(boot.Add(c.at)); got != c.ok {
+		if got := e.bucket.Take(boot.Add(c.at), 1); got != c.ok {
 			t.Errorf("take %d at %v = %v, want %v", i, c.at, got, c.ok)
 		}
 	}

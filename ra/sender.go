@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"oasis6/internal/bucket"
 	"oasis6/internal/note"
 )
 
@@ -59,15 +60,15 @@ type Sender struct {
 	initial   int       // multicasts yet to come at the short interval
 	answers   []answer
 	hosts     hosts
-	solicited bucket       // of unicast answers, all hosts together
-	tells     bucket       // rounds of tellHosts
-	tellAt    time.Time    // when the next is due; zero: none is
-	neighbors []netip.Addr // of the SetContent in work, and until tellAt
+	solicited bucket.Bucket // of unicast answers, all hosts together
+	tells     bucket.Bucket // rounds of tellHosts
+	tellAt    time.Time     // when the next is due; zero: none is
+	neighbors []netip.Addr  // of the SetContent in work, and until tellAt
 
 	routers     []otherRouter
-	routerNotes bucket
+	routerNotes bucket.Bucket
 	clash       clash
-	clashNotes  bucket
+	clashNotes  bucket.Bucket
 	oldMAC      [6]byte // that we had before
 	oldMACUntil time.Time
 
@@ -78,7 +79,13 @@ type Sender struct {
 // NewSender makes a sender that is paused and has no content. rand gives values in [0,1).
 // Intervals outside of what Config.Check allows are brought to the nearest allowed value.
 func NewSender(cfg Config, rand func() float64) *Sender {
-	return &Sender{cfg: cfg.clamped(), rand: rand}
+	return &Sender{
+		cfg: cfg.clamped(), rand: rand,
+		solicited:   bucket.Bucket{Burst: solicitedBurst, Every: solicitedRefill},
+		tells:       bucket.Bucket{Burst: tellBurst, Every: tellEvery},
+		routerNotes: bucket.Bucket{Burst: routerNotes, Every: routerNoteRefill},
+		clashNotes:  bucket.Bucket{Burst: clashNotes, Every: clashNoteRefill},
+	}
 }
 
 // Step does what ev and the time ask for.
@@ -466,11 +473,11 @@ func (s *Sender) receiveRS(now time.Time, src netip.Addr, ev Received) DropReaso
 	if slices.ContainsFunc(s.answers, func(w answer) bool { return w.to == src }) {
 		return Accepted // one answer to several solicitations, "relative to the first"
 	}
-	if !h.bucket.take(now) {
+	if !h.bucket.Take(now, 1) {
 		return RateLimited
 	}
 	lost := !h.answered.IsZero() && now.Sub(h.answered) < askAgainLimit
-	if lost || len(s.answers) == maxAnswers || !s.takeSolicited(now) {
+	if lost || len(s.answers) == maxAnswers || !s.solicited.Take(now, 1) {
 		h.answered = time.Time{}
 		s.answerAll(now, delay)
 		return Accepted
@@ -478,14 +485,6 @@ func (s *Sender) receiveRS(now time.Time, src netip.Addr, ev Received) DropReaso
 	h.answered = now.Add(delay)
 	s.answers = append(s.answers, answer{to: src, at: h.answered})
 	return Accepted
-}
-
-// takeSolicited says whether one more unicast answer may be sent to anybody.
-func (s *Sender) takeSolicited(now time.Time) bool {
-	if s.solicited.burst == 0 {
-		s.solicited = newBucket(now, solicitedBurst, solicitedRefill)
-	}
-	return s.solicited.take(now)
 }
 
 // answerAll schedules a solicited multicast after its random delay, which counts from the floor if

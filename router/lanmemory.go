@@ -43,7 +43,7 @@ type lanMemory struct {
 func newLANMemory(dir string, wall func() time.Time, bootID string) *lanMemory {
 	return &lanMemory{
 		file: stateFile{dir, "prefixes.json"}, wall: wall, bootID: bootID, lans: map[string][]ra.Record{},
-		wear: wear{burst: memoryBurst, refill: memoryRefill},
+		wear: newWear(memoryBurst, memoryRefill),
 	}
 }
 

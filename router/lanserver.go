@@ -46,7 +46,7 @@ func (r *Router) startServer(now time.Time) {
 	s := &lanServer{
 		Server: server.New(server.Config{DUID: dhcpv6.DUIDFromPublicKey(key.Public()), Secret: serverSecret(key)}, r.opt.Rand),
 		file:   stateFile{r.opt.State, "bindings.json"},
-		wear:   wear{burst: bindingsBurst, refill: bindingsRefill},
+		wear:   newWear(bindingsBurst, bindingsRefill),
 	}
 	r.server = s
 	data, err := s.file.read()

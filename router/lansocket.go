@@ -12,6 +12,7 @@ import (
 
 	"oasis6/dataplane"
 	"oasis6/dhcpv6"
+	"oasis6/internal/bucket"
 	"oasis6/ra"
 )
 
@@ -60,29 +61,6 @@ const (
 	junkRate   = 16
 )
 
-// gate lets messages through at a rate. It belongs to the one goroutine that reads the socket.
-type gate struct {
-	burst, rate int
-	tokens      int
-	at          time.Time
-}
-
-func (g *gate) open(now time.Time) bool {
-	if g.at.IsZero() {
-		g.tokens, g.at = g.burst, now
-	}
-	each := time.Second / time.Duration(g.rate)
-	if n := now.Sub(g.at) / each; n > 0 {
-		g.tokens = int(min(time.Duration(g.burst), n+time.Duration(g.tokens)))
-		g.at = g.at.Add(n * each)
-	}
-	if g.tokens == 0 {
-		return false
-	}
-	g.tokens--
-	return true
-}
-
 // plausible says whether the first octets of a message make it worth a closer look.
 func (s service) plausible(m *dataplane.Received) bool {
 	if s == serviceDHCPv6 {
@@ -118,7 +96,8 @@ func (r *Router) openSocket(now time.Time, l *lan, s *socket) {
 
 // read turns one socket into events until it is closed.
 func (r *Router) read(l *lan, s *socket, conn dataplane.Conn) {
-	good, junk := gate{burst: crowdBurst, rate: crowdRate}, gate{burst: junkBurst, rate: junkRate}
+	good := bucket.Bucket{Burst: crowdBurst, Every: time.Second / crowdRate}
+	junk := bucket.Bucket{Burst: junkBurst, Every: time.Second / junkRate}
 	for {
 		msg, err := conn.Receive()
 		if errors.Is(err, net.ErrClosed) {
@@ -129,7 +108,7 @@ func (r *Router) read(l *lan, s *socket, conn dataplane.Conn) {
 			if s.service.plausible(&msg) {
 				g = &good
 			}
-			if !g.open(r.opt.Clock.Now()) {
+			if !g.Take(r.opt.Clock.Now(), 1) {
 				s.crowded.Add(1)
 				continue
 			}

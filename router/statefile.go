@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"oasis6/internal/bucket"
 	"oasis6/internal/wholefile"
 )
 
@@ -68,23 +69,16 @@ func (r *Router) reportSave(last *string, err error, msg string) {
 
 // wear spares the flash of changes that come by the second: so many are written at once, and then one for
 // each refill.
-type wear struct {
-	burst    int
-	refill   time.Duration
-	left     int
-	refilled time.Time
+type wear struct{ bucket.Bucket }
+
+func newWear(burst int, refill time.Duration) wear {
+	return wear{bucket.Bucket{Burst: burst, Every: refill}}
 }
 
 // atOnce is now as long as the budget lasts, else when there will be some again.
 func (w *wear) atOnce(now time.Time) time.Time {
-	if n := now.Sub(w.refilled) / w.refill; w.refilled.IsZero() || n >= time.Duration(w.burst) {
-		w.left, w.refilled = w.burst, now
-	} else if n > 0 {
-		w.left, w.refilled = min(w.burst, w.left+int(n)), w.refilled.Add(n*w.refill)
+	if w.Take(now, 1) {
+		return now
 	}
-	if w.left == 0 {
-		return w.refilled.Add(w.refill)
-	}
-	w.left--
-	return now
+	return w.Next()
 }

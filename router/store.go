@@ -35,7 +35,7 @@ type store struct {
 func newStore(dir string, wall func() time.Time, bootID string) *store {
 	return &store{
 		dir: dir, wall: wall, bootID: bootID, iaid: dhcpv6.DefaultIAID,
-		wear: wear{burst: saveBurst, refill: saveRefill},
+		wear: newWear(saveBurst, saveRefill),
 	}
 }
 

@@ -106,7 +106,7 @@ func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) reason {
 	if commit {
 		limit = &s.limits(q.link.Name).grants
 	}
-	if !limit.take(now, s.many(q, q.fresh)) {
+	if !limit.Take(now, s.many(q, q.fresh)) {
 		return dropRate
 	}
 	var planned []netip.Prefix
@@ -187,7 +187,7 @@ func noneLeft(t dhcpv6.IAType) dhcpv6.StatusCode {
 // extend answers Renew and Rebind (RFC 9915 sections 18.3.4 and 18.3.5). An IA that we do not know gets NoBinding, which
 // makes the client request it. What the client names and does not have, it is told to give up by lifetimes of 0.
 func (s *Server) extend(now time.Time, q *query, r *dhcpv6.Message) reason {
-	if !s.limits(q.link.Name).grants.take(now, s.many(q, q.moved)) {
+	if !s.limits(q.link.Name).grants.Take(now, s.many(q, q.moved)) {
 		return dropRate // other addresses, or another next hop, which is work for the kernel
 	}
 	for i := range q.IAs {
@@ -260,7 +260,7 @@ type declined struct {
 // IA that we do not know. Prefixes cannot be declined.
 func (s *Server) giveBack(now time.Time, q *query, r *dhcpv6.Message) reason {
 	decline := q.Type == dhcpv6.Decline
-	if !s.limits(q.link.Name).grants.take(now, s.many(q, q.known)) {
+	if !s.limits(q.link.Name).grants.Take(now, s.many(q, q.known)) {
 		return dropRate // it is a write
 	}
 	r.Status = dhcpv6.Status{Code: dhcpv6.Success, Text: "taken back"}

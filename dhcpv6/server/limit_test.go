@@ -152,19 +152,6 @@ func TestLeasesOfABindingAreBounded(t *testing.T) {
 	}
 }
 
-// The token bucket gives what it says, exactly.
-func TestBucket(t *testing.T) {
-	b := bucket{max: 3, every: time.Second}
-	now, got := t0, ""
-	for _, wait := range []time.Duration{0, 0, 0, 0, 999 * time.Millisecond, time.Millisecond, 0, 1500 * time.Millisecond, 500 * time.Millisecond, 0, time.Hour, 0, 0, 0} {
-		now = now.Add(wait)
-		got += map[bool]string{true: "y", false: "n"}[b.take(now, 1)]
-	}
-	if want := "yyynnynyynyyyn"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
 // Wake is never later than the end of a lease, and none is needed where nothing waits.
 func TestWake(t *testing.T) {
 	w := newWorld(t)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/internal/bucket"
 )
 
 // reason is why a message is dropped.
@@ -168,7 +169,7 @@ const (
 // limits are those of one link: who floods a guest LAN locks nobody out on another.
 type limits struct {
 	link           string
-	grants, offers bucket
+	grants, offers bucket.Bucket
 }
 
 // limits finds those of a link. Links come and go by a reload only, so that the list stays short.
@@ -178,34 +179,10 @@ func (s *Server) limits(link string) *limits {
 			return l
 		}
 	}
-	l := &limits{link, bucket{max: grantBurst, every: grantEvery}, bucket{max: offerBurst, every: offerEvery}}
+	l := &limits{link, bucket.Bucket{Burst: grantBurst, Every: grantEvery}, bucket.Bucket{Burst: offerBurst, Every: offerEvery}}
 	s.limited = append(s.limited[max(0, len(s.limited)+1-maxLimited):], l)
 	return l
 }
 
 // maxLimited bounds the links that have limits, more than a box has LANs.
 const maxLimited = 64
-
-// bucket is a token bucket: max at once, then one for each period.
-type bucket struct {
-	max   int
-	every time.Duration
-	level int // tokens that are gone
-	since time.Time
-}
-
-// take takes n tokens, if there are as many.
-func (b *bucket) take(now time.Time, n int) bool {
-	back := now.Sub(b.since) / b.every
-	switch {
-	case b.level == 0 || back >= time.Duration(b.level):
-		b.level, b.since = 0, now
-	case back > 0:
-		b.level, b.since = b.level-int(back), b.since.Add(back*b.every)
-	}
-	if b.level+n > b.max {
-		return false
-	}
-	b.level += n
-	return true
-}
