@@ -41,10 +41,17 @@ func TestDuplicateAddressIsNamedAndComesBack(t *testing.T) {
 	}
 	w.apply(d)
 	w.drift(5*time.Second, text)
+	// How soon the kernel finds out again is chance: from at once to a second. That it was asked to is in the news.
+	news := w.box.Start("ip", "-6", "-o", "monitor", "address")
+	w.box.WaitFor(3*time.Second, "the monitor to listen", func() bool {
+		w.box.Run("ip", "-6", "address", "replace", "fe80::77/64", "dev", "lo")
+		return news.Output() != ""
+	})
 	fails("after the Drift")
-	if failed() {
+	if !news.WaitOutput(5*time.Second, "Deleted") {
 		t.Errorf("not tried again: %s", state())
 	}
+	news.Kill()
 	w.box.WaitFor(5*time.Second, "DAD to fail again", failed)
 	w.quiet(500 * time.Millisecond)
 	w.h1.Run("ip", "-6", "address", "del", ip+"/64", "dev", "eth0")
