@@ -83,5 +83,6 @@ fuzz: ## fuzz every parser for a moment, FUZZ_RUNS inputs each
 renumber: ## renumber a thousand times before model hosts; the race detector sees fewer
 	$(GO) test -count=1 -run Renumberings ./router
 
+# The end-to-end tests wait most of the time: begun first, the others run beside them.
 race: ## run all tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./internal/e2e ./...
