@@ -50,7 +50,7 @@ func (r *Router) startDHCPv6(now time.Time) {
 	r.store = newStore(r.opt.State, r.opt.Wall, r.opt.BootID)
 	kept, err := r.store.load(now)
 	if err != nil {
-		r.warn("lease file unusable, starting without it", "err", err.Error())
+		r.journal.Warn("lease file unusable, starting without it", "err", err.Error())
 	}
 	r.kept, r.keptAddress = kept, len(kept.lease.Addresses()) > 0
 	if r.asks() {
@@ -106,7 +106,7 @@ func (r *Router) stepClient(now time.Time, ev client.Event) {
 		r.logLeft()
 	}
 	r.clientWake = a.Wake
-	r.notes(a.Notes)
+	r.journal.Notes(a.Notes)
 }
 
 // sendDHCPv6 sends what the client's steps gave, after the plan has been carried out: what a Release gives back is
@@ -136,10 +136,10 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 	case tun.Activity:
 		r.sampleTunnel(now)
 	case tun.MTUChanged:
-		r.info("tunnel MTU changed", "mtu", itoa(ev.MTU))
+		r.journal.Info("tunnel MTU changed", "mtu", itoa(ev.MTU))
 		r.replan = true
 	case tun.EndpointChanged:
-		r.info("hub endpoint changed", "peer", addrPortString(ev.AddrPort))
+		r.journal.Info("hub endpoint changed", "peer", addrPortString(ev.AddrPort))
 		r.stepHealth(now, health.EndpointReady{})
 		r.replan = true
 	case tun.Failed:
@@ -178,7 +178,7 @@ func (r *Router) stepHealth(now time.Time, ev health.Event) {
 	a := r.health.Step(now, ev)
 	r.healthWake = a.Wake
 	r.opt.Tunnel.Perform(a, r.sample)
-	r.notes(a.Notes)
+	r.journal.Notes(a.Notes)
 	if a.State == r.state {
 		return
 	}

@@ -104,6 +104,6 @@ func (r *Router) onDNSAnswer(now time.Time, a dnsAnswer) {
 	}
 	if d.answers != was {
 		r.replan = true
-		r.info("DNS server of the box", "iface", a.lan.name, "server", a.server.String(), "state", map[bool]string{true: "answers", false: "silent"}[d.answers])
+		r.journal.Info("DNS server of the box", "iface", a.lan.name, "server", a.server.String(), "state", map[bool]string{true: "answers", false: "silent"}[d.answers])
 	}
 }

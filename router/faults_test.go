@@ -16,6 +16,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/internal/drift"
 	"oasis6/internal/wgkey"
 	"oasis6/ra"
 )
@@ -58,10 +59,10 @@ func TestAFightIsSaid(t *testing.T) {
 				n += int(e.Count)
 			}
 		}
-		if s.Ready || n == 0 || n > driftFight {
+		if s.Ready || n == 0 || n > drift.Fight {
 			t.Errorf("ready %v, %d events of 100 changes", s.Ready, n)
 		}
-		b.after(driftQuiet)
+		b.after(drift.Quiet)
 		b.wantSummary("up: ")
 	})
 }

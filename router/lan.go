@@ -119,11 +119,11 @@ func (r *Router) onPlane(now time.Time, ev dataplane.Event) error {
 		}
 	case dataplane.Drift:
 		// What an interface that has just come or gone lacks is nobody's doing.
-		if r.applied && now.Sub(r.linkAt) >= linkSettles && r.drift.count(now) {
-			r.info("kernel state changed by somebody else, put right", "what", ev.What)
+		if r.applied && now.Sub(r.linkAt) >= linkSettles && r.drift.Count(now) {
+			r.journal.Info("kernel state changed by somebody else, put right", "what", ev.What)
 		}
 		r.reapply = true
-		r.apply.reset()
+		r.apply.Reset()
 	}
 	return nil
 }
@@ -141,42 +141,6 @@ func (r *Router) onTunnelLink(link dataplane.Link) error {
 // linkSettles is how long after a change of a LAN's link the kernel may differ from the plan by itself.
 const linkSettles = 2 * time.Second
 
-// driftMeter counts how often others change what is ours. Once in a while is put right without a word too
-// many; all the time is a fight that a person must end.
-type driftMeter struct {
-	n    int
-	last time.Time
-}
-
-const (
-	driftLogged = 3                // of a series are logged one by one
-	driftFight  = 5                // make it a fight
-	driftQuiet  = 30 * time.Second // ends a series
-)
-
-// count takes one more and says whether it is worth a log line.
-func (d *driftMeter) count(now time.Time) bool {
-	d.forget(now)
-	d.n++
-	d.last = now
-	return d.n <= driftLogged || d.n == driftFight || d.n%1000 == 0
-}
-
-func (d *driftMeter) forget(now time.Time) {
-	if d.n > 0 && now.Sub(d.last) >= driftQuiet {
-		*d = driftMeter{}
-	}
-}
-
-func (d *driftMeter) fight() bool { return d.n >= driftFight }
-
-func (d *driftMeter) wake() time.Time {
-	if d.n == 0 {
-		return time.Time{}
-	}
-	return d.last.Add(driftQuiet)
-}
-
 func (r *Router) onLink(now time.Time, link dataplane.Link) {
 	for _, l := range r.lans {
 		if l.name != link.Name {
@@ -186,7 +150,7 @@ func (r *Router) onLink(now time.Time, link dataplane.Link) {
 		l.link, l.seen = link, true
 		if was, is := lanState(old), lanState(link); was != is {
 			r.linkAt = now
-			r.info("LAN "+is, "iface", l.name)
+			r.journal.Info("LAN "+is, "iface", l.name)
 		}
 		if old.Index != link.Index || old.LinkLocal != link.LinkLocal {
 			l.close() // they belong to the interface and the source address of before
@@ -195,7 +159,7 @@ func (r *Router) onLink(now time.Time, link dataplane.Link) {
 			r.replan = true
 		}
 		for i := range l.sockets {
-			l.sockets[i].retry.reset()
+			l.sockets[i].retry.Reset()
 		}
 		r.serveLAN(now, l)
 	}
@@ -227,7 +191,7 @@ func (r *Router) serveLAN(now time.Time, l *lan) {
 	} else {
 		dhcp.close()
 		dhcp.err = ""
-		dhcp.retry.reset()
+		dhcp.retry.Reset()
 	}
 	nd := &l.sockets[serviceND]
 	if r.openSocket(now, l, nd); nd.conn != nil {
@@ -251,8 +215,7 @@ func (r *Router) tickLAN(now time.Time, l *lan) {
 		r.stepLAN(now, l, ra.Tick{})
 	}
 	for i := range l.sockets {
-		if again := &l.sockets[i].retry; !again.at.IsZero() && again.due(now) {
-			again.at = time.Time{}
+		if l.sockets[i].retry.Again(now) {
 			r.serveLAN(now, l)
 		}
 	}
@@ -305,7 +268,7 @@ func (r *Router) stepLAN(now time.Time, l *lan, ev ra.Event) {
 		r.send(l, &l.sockets[serviceND], d.To, d.Data)
 	}
 	l.wake = a.Wake
-	r.notes(a.Notes, note.Attr{Key: "iface", Value: l.name})
+	r.journal.Notes(a.Notes, note.Attr{Key: "iface", Value: l.name})
 }
 
 // saveMemory writes what hosts have been told. Without it they are told all the same: it only matters after a crash.

@@ -57,7 +57,7 @@ func (r *Router) startServer(now time.Time) {
 		}
 	}
 	if err != nil {
-		r.warn("file of DHCPv6 bindings unusable, starting without it", "err", err.Error())
+		r.journal.Warn("file of DHCPv6 bindings unusable, starting without it", "err", err.Error())
 		return
 	}
 	if data != nil {
@@ -85,7 +85,7 @@ func (r *Router) stepServer(now time.Time, ev server.Event) {
 		r.serverChanged(now, ev)
 	}
 	s.unsent = append(s.unsent, a.Send...)
-	r.notes(a.Notes)
+	r.journal.Notes(a.Notes)
 	if a.Persist == nil {
 		return
 	}

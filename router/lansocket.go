@@ -13,6 +13,7 @@ import (
 	"oasis6/dataplane"
 	"oasis6/dhcpv6"
 	"oasis6/internal/bucket"
+	"oasis6/internal/retry"
 	"oasis6/ra"
 )
 
@@ -37,7 +38,7 @@ func (s service) String() string {
 type socket struct {
 	service service
 	conn    dataplane.Conn
-	retry   retry         // of opening it
+	retry   retry.Retry   // of opening it
 	err     string        // why it is not open, in words
 	crowded atomic.Uint64 // messages that were too many at once
 }
@@ -82,14 +83,14 @@ func (r *Router) openSocket(now time.Time, l *lan, s *socket) {
 	conn, err := open(l.name)
 	if err != nil {
 		if s.err != err.Error() {
-			r.warn(what, "iface", l.name, "err", err.Error())
+			r.journal.Warn(what, "iface", l.name, "err", err.Error())
 		}
 		s.err = err.Error()
-		s.retry.failed(now, r.opt.Rand())
+		s.retry.Failed(now, r.opt.Rand())
 		return
 	}
 	s.err = ""
-	s.retry.reset()
+	s.retry.Reset()
 	s.conn = conn
 	go r.read(l, s, conn)
 }
@@ -131,10 +132,10 @@ func (r *Router) onMessage(now time.Time, m lanMessage) {
 		return // the last word of a socket that was replaced
 	}
 	if m.err != nil {
-		r.warn(m.socket.service.String()+" socket failed, opening it again", "iface", m.lan.name, "err", m.err.Error())
+		r.journal.Warn(m.socket.service.String()+" socket failed, opening it again", "iface", m.lan.name, "err", m.err.Error())
 		m.socket.close()
 		m.socket.err = m.err.Error()
-		m.socket.retry.failed(now, r.opt.Rand())
+		m.socket.retry.Failed(now, r.opt.Rand())
 		if m.socket.service == serviceND {
 			r.stepLAN(now, m.lan, ra.LinkDown{}) // what cannot be sent must not count as told
 		}

@@ -3,60 +3,32 @@
 package router
 
 import (
-	"context"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strconv"
 
 	"oasis6/config"
-	"oasis6/internal/note"
 )
-
-func (r *Router) info(msg string, kv ...string) {
-	r.notes([]note.Note{note.New(note.Info, msg, kv...)})
-}
-func (r *Router) warn(msg string, kv ...string) {
-	r.notes([]note.Note{note.New(note.Warn, msg, kv...)})
-}
-
-// error is for what a person must act upon.
-func (r *Router) error(msg string, kv ...string) {
-	r.notes([]note.Note{note.New(note.Error, msg, kv...)})
-}
-
-// notes turns what machines say into log records and events; extra attributes are added to each.
-func (r *Router) notes(ns []note.Note, extra ...note.Attr) {
-	for _, n := range ns {
-		n.Attrs = append(n.Attrs[:len(n.Attrs):len(n.Attrs)], extra...)
-		attrs := make([]slog.Attr, 0, len(n.Attrs))
-		for _, a := range n.Attrs {
-			attrs = append(attrs, slog.String(a.Key, a.Value))
-		}
-		r.log.LogAttrs(context.Background(), slog.Level(n.Level), n.Msg, attrs...)
-		r.events.AddNote(r.opt.Wall(), n)
-	}
-}
 
 // logPlan says what a new plan changes for the people on the LAN.
 func (r *Router) logPlan(old, next Plan) {
 	for _, l := range next.LANs {
 		for _, s := range l.Subnets {
 			if !old.has(l.Iface, s.Prefix) {
-				r.info("subnet on LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
+				r.journal.Info("subnet on LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
 			}
 		}
 	}
 	for _, l := range old.LANs {
 		for _, s := range l.Subnets {
 			if !next.has(l.Iface, s.Prefix) {
-				r.info("subnet gone from LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
+				r.journal.Info("subnet gone from LAN", "prefix", s.Prefix.String(), "iface", l.Iface)
 			}
 		}
 	}
 	for _, p := range next.Problems {
 		if !slices.Contains(old.Problems, p) {
-			r.warn("plan is incomplete", "what", p)
+			r.journal.Warn("plan is incomplete", "what", p)
 		}
 	}
 }

@@ -16,7 +16,9 @@ import (
 	"oasis6/dataplane"
 	"oasis6/dhcpv6/client"
 	"oasis6/dhcpv6/server"
+	"oasis6/internal/drift"
 	"oasis6/internal/lifetime"
+	"oasis6/internal/retry"
 	"oasis6/ra"
 	"oasis6/status"
 	"oasis6/tun"
@@ -79,8 +81,8 @@ type Router struct {
 	opt     Options
 	cfg     *config.Config
 	log     *slog.Logger
+	journal status.Journal
 	started time.Time
-	events  status.EventLog
 
 	health       *health.Machine
 	sample       health.Sample // the last one
@@ -122,10 +124,10 @@ type Router struct {
 	plan     Plan
 	replan   bool // facts changed
 	reapply  bool // the kernel may differ from what was applied
-	apply    retry
+	apply    retry.Retry
 	applyErr error
 	applied  bool // once at least
-	drift    driftMeter
+	drift    drift.Meter
 	linkAt   time.Time      // when a LAN's link last came or went
 	tunLink  dataplane.Link // the tunnel's interface as last seen
 	reloads  string         // why the last reload was refused; empty: it was not
@@ -138,7 +140,7 @@ const takeoverGrace = 20 * time.Second
 // New makes the machines. Nothing is sent and nothing in the kernel changes before Run.
 func New(opt Options) (*Router, error) {
 	r := &Router{
-		opt: opt, cfg: opt.Config, log: opt.Log,
+		opt: opt, cfg: opt.Config, log: opt.Log, journal: status.Journal{Log: opt.Log, Wall: opt.Wall},
 		received: make(chan lanMessage, 64),
 		probed:   make(chan dnsAnswer),
 		queries:  make(chan chan status.Snapshot),
@@ -155,7 +157,7 @@ func New(opt Options) (*Router, error) {
 	r.startDHCPv6(now)
 	r.memory = newLANMemory(opt.State, opt.Wall, opt.BootID)
 	if err := r.memory.load(now); err != nil {
-		r.warn("file of advertised prefixes unusable, starting without it", "err", err.Error())
+		r.journal.Warn("file of advertised prefixes unusable, starting without it", "err", err.Error())
 	}
 	r.setULA()
 	r.startServer(now)
@@ -244,7 +246,7 @@ func (r *Router) settle(ctx context.Context, now time.Time) error {
 			r.replan = false
 			r.makePlan(now)
 		}
-		if r.reapply && r.apply.due(now) {
+		if r.reapply && r.apply.Due(now) {
 			r.applyPlan(ctx, now)
 		}
 		if !r.replan {
@@ -275,19 +277,19 @@ func (r *Router) nextWake() time.Time {
 	soonest(r.aliveUntilBy)
 	soonest(r.firstUntil)
 	soonest(r.keepUntil)
-	soonest(r.drift.wake())
+	soonest(r.drift.Wake())
 	soonest(r.memory.wake)
 	soonest(r.server.wake)
 	soonest(r.server.saveAt)
 	soonest(r.server.planAt)
 	if r.reapply {
-		soonest(r.apply.at)
+		soonest(r.apply.At())
 	}
 	for _, l := range r.lans {
 		soonest(l.wake)
 		soonest(l.dns.wake())
 		for i := range l.sockets {
-			soonest(l.sockets[i].retry.at)
+			soonest(l.sockets[i].retry.At())
 		}
 	}
 	return next
@@ -317,7 +319,7 @@ func (r *Router) tick(now time.Time) {
 			*t, r.replan = time.Time{}, true
 		}
 	}
-	r.drift.forget(now)
+	r.drift.Forget(now)
 	if due(r.store.wake) {
 		r.saveLease(now)
 	}
@@ -390,7 +392,7 @@ func (r *Router) makePlan(now time.Time) {
 	}
 	r.logPlan(old, r.plan)
 	r.reapply = true
-	r.apply.reset()
+	r.apply.Reset()
 }
 
 // applyPlan makes the kernel equal to the plan, then tells the LANs: no host hears of what does not stand
@@ -406,17 +408,17 @@ func (r *Router) applyPlan(ctx context.Context, now time.Time) {
 	if err == nil {
 		r.server.unapplied = nil
 		if r.applyErr != nil {
-			r.info("kernel state applied again")
+			r.journal.Info("kernel state applied again")
 		}
 		r.reapply, r.applyErr, r.applied = false, nil, true
-		r.apply.reset()
+		r.apply.Reset()
 		return
 	}
 	if r.applyErr == nil || r.applyErr.Error() != err.Error() {
-		r.warn("kernel refuses what the box needs", "err", err.Error())
+		r.journal.Warn("kernel refuses what the box needs", "err", err.Error())
 	}
 	r.applyErr = err
-	r.apply.failed(now, r.opt.Rand())
+	r.apply.Failed(now, r.opt.Rand())
 }
 
 // onCommand carries out a command; done ends the loop with err.
@@ -443,26 +445,6 @@ func (r *Router) Snapshot(ctx context.Context) (status.Snapshot, error) {
 	case <-ctx.Done():
 		return status.Snapshot{}, ctx.Err()
 	}
-}
-
-// retry is the backoff of an I/O fault: 1 s doubling to 30 s, with jitter so that a herd spreads out.
-type retry struct {
-	at    time.Time // no attempt before; zero: at once
-	delay time.Duration
-}
-
-const (
-	retryMin = time.Second
-	retryMax = 30 * time.Second
-)
-
-func (b *retry) due(now time.Time) bool { return b.at.IsZero() || !b.at.After(now) }
-
-func (b *retry) reset() { *b = retry{} }
-
-func (b *retry) failed(now time.Time, rand float64) {
-	b.delay = min(max(2*b.delay, retryMin), retryMax)
-	b.at = now.Add(b.delay + time.Duration(rand*float64(b.delay)/4))
 }
 
 func addrPortString(a netip.AddrPort) string {

@@ -31,7 +31,7 @@ func (r *Router) snapshot(now time.Time) status.Snapshot {
 		LANs:      r.lanStatus(now),
 		Neighbors: r.neighborStatus(),
 		Sites:     []status.Site{},
-		Events:    r.events.Events(),
+		Events:    r.journal.Events(),
 	}
 	s.Problems = r.problems(now)
 	s.Summary, s.Ready = r.summary(now, s.Problems)
@@ -90,8 +90,8 @@ func (r *Router) problems(now time.Time) []string {
 	if r.applyErr != nil {
 		add("the kernel refuses what the box needs: %s", oneLine(r.applyErr))
 	}
-	if r.drift.fight() {
-		add("another program keeps changing the kernel state of this box (%d times): see the events for what, and stop it", r.drift.n)
+	if r.drift.Fighting() {
+		add("another program keeps changing the kernel state of this box (%d times): see the events for what, and stop it", r.drift.N())
 	}
 	if r.reloads != "" {
 		add("last reload refused: %s", r.reloads)
@@ -182,7 +182,7 @@ func (r *Router) summary(now time.Time, problems []string) (string, bool) {
 	if r.leaving {
 		return "down: leaving: hosts are told, and what came by DHCPv6 is given back to the hub", false
 	}
-	works := working != "" && r.state == health.Up && r.applyErr == nil && !r.drift.fight()
+	works := working != "" && r.state == health.Up && r.applyErr == nil && !r.drift.Fighting()
 	switch {
 	case works && len(problems) == 0:
 		return "up: " + working, true

@@ -62,7 +62,7 @@ func (r *Router) reportSave(last *string, err error, msg string) {
 		return
 	}
 	if *last == "" {
-		r.warn(msg, "err", err.Error())
+		r.journal.Warn(msg, "err", err.Error())
 	}
 	*last = err.Error()
 }

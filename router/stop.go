@@ -59,7 +59,7 @@ func (r *Router) leave(now time.Time) {
 	if r.leaving {
 		return
 	}
-	r.info("leaving for good")
+	r.journal.Info("leaving for good")
 	r.leaving, r.replan = true, true
 	if r.client == nil {
 		r.left = &client.Left{Released: true, How: "the prefix is a static one, there was no lease to release"}
@@ -73,9 +73,9 @@ func (r *Router) leave(now time.Time) {
 // logLeft says how leaving has ended.
 func (r *Router) logLeft() {
 	if r.left.Released {
-		r.info("left", "how", r.left.How)
+		r.journal.Info("left", "how", r.left.How)
 	} else {
-		r.warn("left, but the lease was not given back", "how", r.left.How)
+		r.journal.Warn("left, but the lease was not given back", "how", r.left.How)
 	}
 }
 
@@ -107,10 +107,10 @@ func (r *Router) reload(now time.Time) {
 	}
 	if err != nil {
 		r.reloads = err.Error()
-		r.error("configuration not reloaded, the old one goes on", "err", err.Error())
+		r.journal.Error("configuration not reloaded, the old one goes on", "err", err.Error())
 		return
 	}
-	r.info("configuration reloaded")
+	r.journal.Info("configuration reloaded")
 }
 
 func (r *Router) take(now time.Time, cfg *config.Config) error {

@@ -38,17 +38,17 @@ func (r *Router) keptULA() netip.Prefix {
 		if p, err = parseULA(data); err == nil {
 			return p
 		}
-		r.warn("file of the unique local prefix unusable, making it anew", "prefix", own.String(), "err", f.setAside(err).Error())
+		r.journal.Warn("file of the unique local prefix unusable, making it anew", "prefix", own.String(), "err", f.setAside(err).Error())
 		err = nil
 	}
 	if err == nil { // there is none; else there may be one that cannot be read now
 		err = f.write([]byte(own.String() + "\n"))
 	}
 	if err != nil {
-		r.warn("unique local prefix neither read nor saved, made of the key", "prefix", own.String(), "err", err.Error())
+		r.journal.Warn("unique local prefix neither read nor saved, made of the key", "prefix", own.String(), "err", err.Error())
 		return own
 	}
-	r.info("unique local prefix made", "prefix", own.String())
+	r.journal.Info("unique local prefix made", "prefix", own.String())
 	return own
 }
 

@@ -43,7 +43,7 @@ func (r *Router) stepReceiver(now time.Time, ev ra.Event) {
 		}
 	}
 	r.receiverWake = a.Wake
-	r.notes(a.Notes)
+	r.journal.Notes(a.Notes)
 	if a.Changed {
 		r.replan = true // hosts may be told of what it has learned
 		r.askAsToldBy(now)
