@@ -16,9 +16,9 @@ func TestHostRegainsItsAddress(t *testing.T) {
 	for _, tc := range []struct {
 		what string
 		do   func()
-		most time.Duration // DAD and a host's own delay before its solicitation are 2 s of it
+		most time.Duration // DAD and a host's own delay before its solicitation are 2 s of it, a solicitation that is lost 4 s
 	}{
-		{"the host's link down and up", func() { b.Replug(b.H1) }, 5 * time.Second},
+		{"the host's link down and up", func() { b.Replug(b.H1) }, 8 * time.Second},
 		{"bridge down and up", func() {
 			b.R1.Run("ip", "link", "set", "br-lan", "down")
 			b.R1.Run("ip", "link", "set", "br-lan", "up")
@@ -27,7 +27,7 @@ func TestHostRegainsItsAddress(t *testing.T) {
 			b.H1.Run("ip", "-6", "addr", "flush", "dev", "eth0", "scope", "global")
 			b.H1.Run("ip", "-6", "route", "flush", "proto", "ra")
 			b.Replug(b.H1)
-		}, 5 * time.Second},
+		}, 8 * time.Second},
 		{"kill -9 and start", func() { b.proc.Kill(); b.start() }, 3 * time.Second},
 		{"SIGTERM and start", func() { b.stop(); b.start() }, 5 * time.Second},
 		{"reboot", func() { b.reboot(func() {}) }, 5 * time.Second},
