@@ -38,6 +38,7 @@ var ErrQueueFull = errors.New("tunnel: queue of packets to send is full")
 // somebody set the link down for a moment.
 type Tap struct {
 	wgtun.Device
+	reader deadliner
 	self   atomic.Pointer[netip.Addr]
 	take   func(pkt []byte) // gets packets from the peer, must copy what it keeps
 	q      chan []byte
@@ -56,6 +57,11 @@ type tapCounters struct {
 	taken, injected, silenced, readErrors atomic.Uint64
 }
 
+// deadliner wakes a Read that waits, as os.File does.
+type deadliner interface {
+	SetReadDeadline(at time.Time) error
+}
+
 // longAgo as a read deadline wakes a reader that is blocked in the kernel.
 func longAgo() time.Time { return time.Unix(1, 0) }
 
@@ -63,13 +69,21 @@ func longAgo() time.Time { return time.Unix(1, 0) }
 // belongs to the caller.
 func NewTap(d wgtun.Device, self netip.Addr, take func(pkt []byte)) *Tap {
 	t := &Tap{
-		Device: d, take: take, q: make(chan []byte, injectQueue),
+		Device: d, reader: readerOf(d), take: take, q: make(chan []byte, injectQueue),
 		events: make(chan wgtun.Event, 1), closed: make(chan struct{}),
 	}
 	t.SetSelf(self)
 	t.pumped.Add(1)
 	go t.pump()
 	return t
+}
+
+// readerOf is what wakes d's reader: d itself if it can, else its file.
+func readerOf(d wgtun.Device) deadliner {
+	if r, ok := d.(deadliner); ok {
+		return r
+	}
+	return d.File()
 }
 
 // SetSelf changes which address is ours.
@@ -93,7 +107,7 @@ func (t *Tap) Inject(pkt []byte) error {
 	default:
 		return ErrQueueFull
 	}
-	if err := t.File().SetReadDeadline(longAgo()); err != nil {
+	if err := t.reader.SetReadDeadline(longAgo()); err != nil {
 		return fmt.Errorf("wake the tunnel's reader: %w", err)
 	}
 	return nil
@@ -118,7 +132,7 @@ func (t *Tap) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 			return n, err
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			if err := t.File().SetReadDeadline(time.Time{}); err != nil {
+			if err := t.reader.SetReadDeadline(time.Time{}); err != nil {
 				return 0, err
 			}
 			continue

@@ -20,6 +20,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
+	wgtun "golang.zx2c4.com/wireguard/tun"
 
 	"oasis6/internal/bootclock"
 	"oasis6/internal/ip6pkt"
@@ -55,7 +56,7 @@ type Tunnel struct {
 	tap      *Tap
 	obs      *observer
 	dev      *device.Device
-	control  *control // nil: no socket could be made
+	control  *control // nil: no socket could be made, or none is wanted
 	resolver *resolver
 	events   chan Event
 	dropped  atomic.Uint64
@@ -94,6 +95,24 @@ type truth struct {
 func Open(cfg Config, log *slog.Logger) (*Tunnel, error) { return open(cfg, log, goLookup) }
 
 func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
+	t, err := newTunnel(cfg, log, look)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := createTUN(t.name, t.mtu)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.open(inner); err != nil {
+		return nil, err
+	}
+	if t.control, err = listenControl(t.name, t.dev); err != nil {
+		t.log.Warn("wg show will not work", "err", err)
+	}
+	return t, nil
+}
+
+func newTunnel(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
 		return nil, err
@@ -109,26 +128,24 @@ func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 	if t.mtu == 0 {
 		t.mtu = t.firstMTU()
 	}
-	inner, err := createTUN(cfg.Name, t.mtu)
-	if err != nil {
-		return nil, err
-	}
-	t.tap = NewTap(inner, cfg.LinkLocal, t.received)
+	return t, nil
+}
+
+// open brings WireGuard up on inner, which it closes if that fails.
+func (t *Tunnel) open(inner wgtun.Device) error {
+	t.tap = NewTap(inner, t.cfg.LinkLocal, t.received)
 	t.obs = newObserver(conn.NewStdNetBind())
 	t.dev = device.NewDevice(t.tap, t.obs, t.deviceLogger())
-	if err := t.dev.IpcSet(deviceSettings(cfg)); err != nil {
+	if err := t.dev.IpcSet(deviceSettings(t.cfg)); err != nil {
 		t.dev.Close()
-		return nil, fmt.Errorf("interface %s: configure wireguard: %w", cfg.Name, err)
+		return fmt.Errorf("interface %s: configure wireguard: %w", t.name, err)
 	}
 	if err := t.dev.Up(); err != nil {
 		t.dev.Close()
-		return nil, fmt.Errorf("interface %s: open UDP port %d: %w", cfg.Name, cfg.ListenPort, err)
-	}
-	if t.control, err = listenControl(cfg.Name, t.dev); err != nil {
-		t.log.Warn("wg show will not work", "err", err)
+		return fmt.Errorf("interface %s: open UDP port %d: %w", t.name, t.cfg.ListenPort, err)
 	}
 	t.start()
-	return t, nil
+	return nil
 }
 
 // firstMTU measures when the endpoint needs no lookup, so that the first RA is right.
@@ -182,8 +199,8 @@ func (t *Tunnel) received(pkt []byte) {
 // Send injects a whole IPv6 packet towards the peer. The packet belongs to the tunnel afterwards. It is
 // lost, as on any link, when there is no session; WireGuard begins one then.
 func (t *Tunnel) Send(pkt []byte) error {
-	if len(pkt) < ip6pkt.HeaderLen || len(pkt) > maxPacket || pkt[0]>>4 != 6 {
-		return fmt.Errorf("send through %s: not an IPv6 packet of %d to %d octets", t.name, ip6pkt.HeaderLen, maxPacket)
+	if err := checkPacket(t.name, pkt); err != nil {
+		return err
 	}
 	return t.tap.Inject(pkt)
 }
