@@ -21,7 +21,10 @@ type Desired struct {
 	Addresses []Address
 	Routes    []Route
 	Forward   bool     // forward IPv6 between interfaces
-	Firewall  Firewall // zero value: no table of ours
+	Firewall  Firewall // of a box; zero value: no table of ours
+	// Hub is what the same table does on a hub. Only one of the two may be set: with both, the Plane makes the hub's.
+	Hub   HubFirewall
+	Proxy []NDProxy // one for each interface
 }
 
 // Tunnel is the interface that the tunnel device made.
@@ -86,6 +89,46 @@ type Firewall struct {
 	// Dead: the tunnel leads nowhere now; what would take it is refused at once.
 	Dead bool
 	Open bool // let the outside begin flows to the inside
+}
+
+// HubFirewall is what the table `ip6 oasis6` does on a hub. That a packet out of the tunnel is from the site whose lease
+// its source is, WireGuard's allowed-ips have proven; the table is the second lock, and the only one for packets that
+// come another way.
+type HubFirewall struct {
+	Tunnel string // where the sites are; empty: no table
+	// Pools are all that sites may have: the pools, and reservations outside of them. Nothing else leaves the tunnel, and
+	// nothing from there comes in by another way.
+	Pools []netip.Prefix
+	// Taken are parts of Pools that no site has, such as the hub's own addresses and those of the provider's router in an
+	// on-link prefix: as sources they may come by another way than the tunnel, and only so.
+	Taken      []netip.Prefix
+	SiteToSite bool // sites may reach each other; else a site that tries is told so
+	Open       bool // let the outside begin flows to sites
+}
+
+// NDProxy asks for answers to neighbor solicitations on an Ethernet interface for all addresses in Prefixes, with the
+// interface's own MAC (RFC 4861 section 7.2.8, RFC 4389 section 4.1.3), so that packets for them come to us although the
+// prefix is on-link there. The addresses of this machine itself are left to the kernel.
+type NDProxy struct {
+	Iface string
+	// Prefixes may be many and may change often: a change costs no packet.
+	Prefixes []netip.Prefix
+}
+
+// ProxyStats is what became of the neighbor solicitations that came in by an interface since it was first named by an
+// NDProxy.
+type ProxyStats struct {
+	Iface    string
+	Up       bool   // solicitations are listened for now
+	Answered uint64 //
+	// Dropped are those that were not answered, by reason. Those for addresses of nobody that we know are among them.
+	Dropped map[string]uint64
+}
+
+// ProxyReporter is a Plane that can say how its NDProxys fare, in the order of the interfaces' names. It may be called
+// from any goroutine.
+type ProxyReporter interface {
+	ProxyStats() []ProxyStats
 }
 
 // LANSources are the prefixes behind one LAN interface.

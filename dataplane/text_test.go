@@ -57,3 +57,39 @@ firewall closed tunnel oasis0 lan br-lan from 2001:db8:ebbd:990a::/64 stale 2001
 		t.Errorf("zero Desired = %q, want nothing", got)
 	}
 }
+
+func TestHubReadsAsAnAdministratorWouldTypeIt(t *testing.T) {
+	pfx := netip.MustParsePrefix
+	d := dataplane.Desired{
+		Tunnel: dataplane.Tunnel{Name: "oasis0", MTU: 1420},
+		Routes: []dataplane.Route{
+			{Dst: pfx("2001:db8:ebbd:990a::/64"), Iface: "oasis0", Metric: 128},
+			{Kind: dataplane.Unreachable, Dst: pfx("2001:db8:ebbd:9900::/56")},
+		},
+		Forward: true,
+		Hub: dataplane.HubFirewall{
+			Tunnel: "oasis0", Open: true, SiteToSite: true,
+			Pools: []netip.Prefix{pfx("2001:db8:ebbd:9900::/56"), pfx("2001:db8:1::/64")},
+			Taken: []netip.Prefix{pfx("2001:db8:ebbd:9900::1/128")},
+		},
+		Proxy: []dataplane.NDProxy{{Iface: "eth0", Prefixes: []netip.Prefix{pfx("2001:db8:ebbd:990a::/64"), pfx("2001:db8:ebbd:990b::/64")}}},
+	}
+	want := `link oasis0 mtu 1420 up
+route 2001:db8:ebbd:990a::/64 dev oasis0 metric 128
+route unreachable 2001:db8:ebbd:9900::/56
+forward ipv6
+hub open tunnel oasis0 pool 2001:db8:ebbd:9900::/56 pool 2001:db8:1::/64 taken 2001:db8:ebbd:9900::1/128 site to site
+proxy 2001:db8:ebbd:990a::/64 dev eth0
+proxy 2001:db8:ebbd:990b::/64 dev eth0
+`
+	if diff := cmp.Diff(want, d.String()); diff != "" {
+		t.Errorf("Desired.String() (-want +got):\n%s", diff)
+	}
+	d.Hub.Open, d.Hub.SiteToSite, d.Hub.Taken = false, false, nil
+	if got := d.Hub.String(); got != "hub closed tunnel oasis0 pool 2001:db8:ebbd:9900::/56 pool 2001:db8:1::/64" {
+		t.Errorf("a closed hub = %q", got)
+	}
+	if got := (dataplane.HubFirewall{}).String(); got != "hub none" {
+		t.Errorf("zero HubFirewall = %q", got)
+	}
+}

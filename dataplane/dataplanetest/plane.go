@@ -30,12 +30,16 @@ type Plane struct {
 	dhcpErr   error
 	neighbors []dataplane.Neighbor
 	stats     dataplane.NeighborStats
+	proxies   []dataplane.ProxyStats
 	restored  bool
 	closed    bool
 	events    chan dataplane.Event
 }
 
-var _ dataplane.Plane = (*Plane)(nil)
+var (
+	_ dataplane.Plane         = (*Plane)(nil)
+	_ dataplane.ProxyReporter = (*Plane)(nil)
+)
 
 // eventBuffer is more than a test pushes between two reads of its loop.
 const eventBuffer = 256
@@ -154,6 +158,20 @@ func (p *Plane) SetNeighborStats(s dataplane.NeighborStats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats = s
+}
+
+// ProxyStats is what SetProxyStats set.
+func (p *Plane) ProxyStats() []dataplane.ProxyStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]dataplane.ProxyStats(nil), p.proxies...)
+}
+
+// SetProxyStats sets what ProxyStats answers.
+func (p *Plane) SetProxyStats(s ...dataplane.ProxyStats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proxies = s
 }
 
 // Restore empties the plane.
