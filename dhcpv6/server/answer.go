@@ -11,14 +11,10 @@ import (
 	"oasis6/internal/lifetime"
 )
 
-// RefreshTime is when a stateless client asks again, in seconds: as long as a host may prefer an address of a prefix that
-// is not renewed. Nothing else tells such clients that the servers have moved with the prefix.
-const RefreshTime uint32 = 2700
-
-// answer makes the reply to a valid message (RFC 9915 section 18.3). A reason says why there is none.
-func (s *Server) answer(now time.Time, q *query) reason {
+// answer makes the reply to a valid message (RFC 9915 section 18.3). A fault says why there is none.
+func (s *Server) answer(now time.Time, q *query) Fault {
 	r := dhcpv6.Message{Type: dhcpv6.Reply, XID: q.XID, ClientID: q.ClientID, ServerID: s.cfg.DUID}
-	why := valid
+	why := Valid
 	switch q.Type {
 	case dhcpv6.Solicit:
 		if r.RapidCommit = q.RapidCommit; !q.RapidCommit {
@@ -34,14 +30,14 @@ func (s *Server) answer(now time.Time, q *query) reason {
 	case dhcpv6.Release, dhcpv6.Decline:
 		why = s.giveBack(now, q, &r)
 	case dhcpv6.InformationRequest:
-		q.configure(&r)
+		q.link.Info.Answer(&q.Message, &r)
 	}
-	if why != valid {
+	if why != Valid {
 		return why
 	}
-	setTimes(r.IAs)
+	SetTimes(r.IAs)
 	s.send(q.link.Name, q.src, r.Append(nil))
-	return valid
+	return Valid
 }
 
 func (s *Server) send(link string, to netip.Addr, data []byte) {
@@ -49,58 +45,8 @@ func (s *Server) send(link string, to netip.Addr, data []byte) {
 	s.act.Send = append(s.act.Send, Datagram{Link: link, To: to, Data: data})
 }
 
-// setTimes gives all IAs of a message the same T1 and T2 (RFC 9915 section 21.4): 0.5 and 0.8 of the shortest preferred
-// lifetime. Addresses that nobody should use any more do not count, and where there are no others, there is nothing to
-// renew before their end.
-func setTimes(ias []dhcpv6.IA) {
-	var preferred, valid uint32
-	for _, ia := range ias {
-		for _, p := range ia.Prefixes {
-			preferred, valid = shorter(preferred, p.Preferred), shorter(valid, p.Valid)
-		}
-	}
-	t1, t2 := preferred/2, preferred/5*4+preferred%5*4/5
-	if preferred == 0 {
-		t1, t2 = valid, valid
-	}
-	for i := range ias {
-		ias[i].T1, ias[i].T2 = t1, t2
-	}
-}
-
-// shorter is the shorter one of two lifetimes that are not 0.
-func shorter(a, b uint32) uint32 {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// configure adds what the client asked for in its Option Request option (RFC 9915 section 21.7), and nothing else.
-func (q *query) configure(r *dhcpv6.Message) {
-	info := &q.link.Info
-	for _, c := range q.ORO {
-		switch c {
-		case dhcpv6.OptionDNSServers:
-			r.DNS = info.DNS
-		case dhcpv6.OptionDomainList:
-			r.Search = info.Search
-		case dhcpv6.OptionNTPServer:
-			r.NTP = info.NTP
-		case dhcpv6.OptionEncryptedDNS:
-			r.EncryptedDNS = info.EncryptedDNS
-		case dhcpv6.OptionCaptivePortal:
-			r.CaptivePortal = info.CaptivePortal
-		case dhcpv6.OptionRefreshTime:
-			if q.Type == dhcpv6.InformationRequest {
-				r.RefreshTime = RefreshTime
-			}
-		}
-	}
-}
-
 // assign answers Solicit and Request (RFC 9915 sections 18.3.1, 18.3.2 and 18.3.9).
-func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) reason {
+func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) Fault {
 	commit := r.Type == dhcpv6.Reply
 	limit := &s.limits(q.link.Name).offers
 	if commit {
@@ -113,7 +59,7 @@ func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) reason {
 	for i := range q.IAs {
 		ia := &q.IAs[i]
 		if q.Type == dhcpv6.Request && ia.Type == dhcpv6.NA && !q.link.onLink(ia.Prefixes) {
-			r.IAs = append(r.IAs, refused(ia, dhcpv6.NotOnLink))
+			r.IAs = append(r.IAs, Refused(ia, dhcpv6.NotOnLink))
 			continue
 		}
 		a := s.serve(now, q, ia, commit, planned)
@@ -122,9 +68,9 @@ func (s *Server) assign(now time.Time, q *query, r *dhcpv6.Message) reason {
 		}
 		r.IAs = append(r.IAs, a)
 	}
-	q.configure(r)
+	q.link.Info.Answer(&q.Message, r)
 	s.accept(now, q, r)
-	return valid
+	return Valid
 }
 
 // many is for how many IAs of the message it is so for the binding, or its want.
@@ -155,7 +101,7 @@ func (s *Server) serve(now time.Time, q *query, ia *dhcpv6.IA, commit bool, plan
 	if !known {
 		b = &Binding{Link: q.link.Name, Client: q.ClientID, Type: ia.Type, IAID: ia.IAID}
 		if !s.room(q, ia.Type, commit) {
-			return refused(ia, noneLeft(ia.Type))
+			return Refused(ia, NoneLeft(ia.Type))
 		}
 	}
 	p := s.plan(now, q, b, ia, planned)
@@ -167,33 +113,21 @@ func (s *Server) serve(now time.Time, q *query, ia *dhcpv6.IA, commit bool, plan
 		}
 	}
 	if len(a.Prefixes) == 0 {
-		return refused(ia, noneLeft(ia.Type))
+		return Refused(ia, NoneLeft(ia.Type))
 	}
 	return a
 }
 
-// refused is an IA with nothing but a status.
-func refused(ia *dhcpv6.IA, c dhcpv6.StatusCode) dhcpv6.IA {
-	return dhcpv6.IA{Type: ia.Type, IAID: ia.IAID, Status: dhcpv6.Status{Code: c}}
-}
-
-func noneLeft(t dhcpv6.IAType) dhcpv6.StatusCode {
-	if t == dhcpv6.NA {
-		return dhcpv6.NoAddrsAvail
-	}
-	return dhcpv6.NoPrefixAvail
-}
-
 // extend answers Renew and Rebind (RFC 9915 sections 18.3.4 and 18.3.5). An IA that we do not know gets NoBinding, which
 // makes the client request it. What the client names and does not have, it is told to give up by lifetimes of 0.
-func (s *Server) extend(now time.Time, q *query, r *dhcpv6.Message) reason {
+func (s *Server) extend(now time.Time, q *query, r *dhcpv6.Message) Fault {
 	if !s.limits(q.link.Name).grants.Take(now, s.many(q, q.moved)) {
 		return dropRate // other addresses, or another next hop, which is work for the kernel
 	}
 	for i := range q.IAs {
 		ia := &q.IAs[i]
 		if b := s.find(q.ClientID, ia.Type, ia.IAID); !q.known(b) {
-			r.IAs = append(r.IAs, refused(ia, dhcpv6.NoBinding))
+			r.IAs = append(r.IAs, Refused(ia, dhcpv6.NoBinding))
 			continue
 		}
 		a := s.serve(now, q, ia, true, nil)
@@ -206,9 +140,9 @@ func (s *Server) extend(now time.Time, q *query, r *dhcpv6.Message) reason {
 		}
 		r.IAs = append(r.IAs, a)
 	}
-	q.configure(r)
+	q.link.Info.Answer(&q.Message, r)
 	s.accept(now, q, r)
-	return valid
+	return Valid
 }
 
 // onLink says whether all the addresses are ones of the link.
@@ -224,7 +158,7 @@ func (l *Link) onLink(addrs []dhcpv6.IAPrefix) bool {
 // confirm answers a Confirm (RFC 9915 section 18.3.3). It is about addresses alone; a client with prefixes sends Rebind.
 // "If the server is unable to perform this test [...] or if there were no addresses in any of the IAs sent by the client,
 // the server MUST NOT send a Reply".
-func (q *query) confirm(r *dhcpv6.Message) reason {
+func (q *query) confirm(r *dhcpv6.Message) Fault {
 	some, all := false, true
 	for _, ia := range q.IAs {
 		if ia.Type == dhcpv6.NA {
@@ -239,7 +173,7 @@ func (q *query) confirm(r *dhcpv6.Message) reason {
 	if !all {
 		r.Status = dhcpv6.Status{Code: dhcpv6.NotOnLink}
 	}
-	return valid
+	return Valid
 }
 
 // declineTime is how long an address that somebody else has is given to nobody: the other one may have been configured
@@ -258,7 +192,7 @@ type declined struct {
 
 // giveBack answers Release and Decline (RFC 9915 sections 18.3.7 and 18.3.8): Success at the top, and NoBinding for each
 // IA that we do not know. Prefixes cannot be declined.
-func (s *Server) giveBack(now time.Time, q *query, r *dhcpv6.Message) reason {
+func (s *Server) giveBack(now time.Time, q *query, r *dhcpv6.Message) Fault {
 	decline := q.Type == dhcpv6.Decline
 	if !s.limits(q.link.Name).grants.Take(now, s.many(q, q.known)) {
 		return dropRate // it is a write
@@ -268,7 +202,7 @@ func (s *Server) giveBack(now time.Time, q *query, r *dhcpv6.Message) reason {
 		ia := &q.IAs[i]
 		b := s.find(q.ClientID, ia.Type, ia.IAID)
 		if !q.known(b) {
-			r.IAs = append(r.IAs, refused(ia, dhcpv6.NoBinding))
+			r.IAs = append(r.IAs, Refused(ia, dhcpv6.NoBinding))
 			continue
 		}
 		for _, p := range ia.Prefixes {
@@ -285,7 +219,7 @@ func (s *Server) giveBack(now time.Time, q *query, r *dhcpv6.Message) reason {
 		}
 	}
 	s.sweep()
-	return valid
+	return Valid
 }
 
 // isDeclined says that somebody else was seen to use the address.

@@ -23,7 +23,7 @@ func (s *Server) setContent(now time.Time, c Content) {
 			continue // nobody can be told
 		}
 		other := s.judge(now, b, c.sources(now, link, b.Type), old.sources(now, oldLink, b.Type))
-		if (other || oldLink != nil && link.Info.wire() != oldLink.Info.wire()) && b.live() {
+		if (other || oldLink != nil && !link.Info.Same(&oldLink.Info)) && b.live() {
 			tell = append(tell, b.Client)
 		}
 	}
@@ -31,11 +31,6 @@ func (s *Server) setContent(now time.Time, c Content) {
 		return !slices.ContainsFunc(c.Pools, func(x Pool) bool { return x.Prefix == p })
 	})
 	s.startReconfigures(now, tell)
-}
-
-// wire is the configuration as octets, to compare it.
-func (i *Info) wire() string {
-	return string(dhcpv6.Message{DNS: i.DNS, Search: i.Search, NTP: i.NTP, EncryptedDNS: i.EncryptedDNS, CaptivePortal: i.CaptivePortal}.Append(nil))
 }
 
 // judge says which leases of a binding are stale now (RFC 9096 section 3.5), and whether the client should ask

@@ -136,7 +136,7 @@ func (w *world) reconfigured(sent []Datagram, name string) (n int) {
 			continue
 		}
 		n++
-		if err := dhcpv6.VerifyReconfigure(d.Data, m, w.s.key(duidOf(name))); err != nil || m.XID != 0 || m.ReconfigureMessage != dhcpv6.Renew || d.To != address(name) || len(m.IAs) > 0 {
+		if err := dhcpv6.VerifyReconfigure(d.Data, m, ReconfigureKey(testConfig.Secret, string(duidOf(name)))); err != nil || m.XID != 0 || m.ReconfigureMessage != dhcpv6.Renew || d.To != address(name) || len(m.IAs) > 0 {
 			w.t.Errorf("%v, to %s: %+v", err, d.To, m)
 		}
 		if m.Auth.Replay > w.disk.Replay {
@@ -152,7 +152,7 @@ func TestRFC9915_20_4_2_KeyInTheFirstReply(t *testing.T) {
 	w.want("solicit pd1 accept", "advertise accept pd1 2001:db8:1:ff::/64=2700/5400")
 	m := w.want("request pd1 accept", "reply accept auth pd1 2001:db8:1:ff::/64=2700/5400")
 	key, ok := m.Auth.ReconfigureKey()
-	if !ok || key != w.s.key(duidOf("c1")) || key == w.s.key(duidOf("c2")) {
+	if !ok || key != ReconfigureKey(testConfig.Secret, string(duidOf("c1"))) || key == ReconfigureKey(testConfig.Secret, string(duidOf("c2"))) {
 		t.Errorf("key %x %v", [16]byte(key), ok)
 	}
 	w.want("renew pd1 accept", "reply accept pd1 2001:db8:1:ff::/64=2700/5400")

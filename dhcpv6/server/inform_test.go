@@ -91,12 +91,12 @@ func TestCE_2_2_08_InvalidInformationRequest(t *testing.T) {
 
 func TestCE_2_2_09_ServerMessageValidation(t *testing.T) { testTypes(t) }
 
-// Every reason has words of its own.
+// Every fault has words of its own.
 func TestDropReasonsAreNamed(t *testing.T) {
 	seen := map[string]bool{}
 	for i, text := range dropReasons() {
-		if (text == "") != (reason(i) == valid) || seen[text] || strings.HasSuffix(text, ".") {
-			t.Errorf("reason %d is %q", i, text)
+		if (text == "") != (Fault(i) == Valid) || seen[text] || strings.HasSuffix(text, ".") {
+			t.Errorf("fault %d is %q", i, text)
 		}
 		seen[text] = true
 	}

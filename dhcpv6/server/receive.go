@@ -10,45 +10,32 @@ import (
 	"oasis6/internal/bucket"
 )
 
-// reason is why a message is dropped.
-type reason uint8
-
+// Why a message is dropped, besides what is wrong with it by itself.
 const (
-	valid reason = iota
-	dropLink
-	dropType
+	dropLink Fault = Faults + iota
 	dropSource
-	dropNoClientID
-	dropNoServerID
-	dropServerID
-	dropOtherServer
-	dropIA
 	dropConfirm
 	dropRate
-	reasons // how many there are
+	faults // how many there are
 )
 
-// dropReasons are the reasons in words.
-func dropReasons() [reasons]string {
-	return [...]string{
-		dropLink:        "link without DHCPv6",
-		dropType:        "not a message of a client",
-		dropSource:      "source is not link-local",
-		dropNoClientID:  "no Client Identifier",
-		dropNoServerID:  "no Server Identifier",
-		dropServerID:    "Server Identifier in a message to all servers",
-		dropOtherServer: "for another server",
-		dropIA:          "IA in an Information-request",
-		dropConfirm:     "nothing to confirm, or no prefix to judge it by",
-		dropRate:        "too many new clients",
+// dropReasons are the faults in words.
+func dropReasons() (text [faults]string) {
+	for f := NotOfClient; f < Faults; f++ {
+		text[f] = f.String()
 	}
+	text[dropLink] = "link without DHCPv6"
+	text[dropSource] = "source is not link-local"
+	text[dropConfirm] = "nothing to confirm, or no prefix to judge it by"
+	text[dropRate] = "too many new clients"
+	return text
 }
 
 // counters are those of one link.
 type counters struct {
 	link           string
 	received, sent uint64
-	dropped        [reasons]uint64
+	dropped        [faults]uint64
 }
 
 func (s *Server) count(link string) *counters {
@@ -84,7 +71,7 @@ type query struct {
 	src  netip.Addr
 }
 
-// receive checks a message (RFC 9915 section 16) and answers it. Garbage is found out before anything is allocated.
+// receive checks a message (RFC 9915 section 16) and answers it.
 func (s *Server) receive(now time.Time, r Received) {
 	q := query{link: s.content.link(r.Link), src: r.Src}
 	why := dropLink
@@ -93,12 +80,12 @@ func (s *Server) receive(now time.Time, r Received) {
 	} else {
 		r.Link = ""
 	}
-	if why == valid {
+	if why == Valid {
 		s.touched = true
 		s.heard(&q)
 		why = s.answer(now, &q)
 	}
-	if c := s.count(r.Link); why == valid {
+	if c := s.count(r.Link); why == Valid {
 		c.received++
 	} else {
 		c.dropped[why]++
@@ -107,53 +94,12 @@ func (s *Server) receive(now time.Time, r Received) {
 
 // read makes the checks of RFC 9915 section 16. A client has a link-local source (section 13.1): our answers go there, and
 // the routes of its prefixes.
-func (s *Server) read(q *query, data []byte) reason {
-	if len(data) < 4 || !fromClient(dhcpv6.MessageType(data[0])) {
-		return dropType
-	}
-	if !linkLocal(q.src) {
+func (s *Server) read(q *query, data []byte) (why Fault) {
+	if dhcpv6.FromClient(data) && !linkLocal(q.src) {
 		return dropSource
 	}
-	m, _, err := dhcpv6.ParseMessage(data)
-	if err != nil {
-		return dropType
-	}
-	q.Message = m
-	return s.check(&m)
-}
-
-// fromClient says that a server answers messages of this type. It discards those of servers and relay agents, and
-// unknown ones.
-func fromClient(t dhcpv6.MessageType) bool {
-	switch t {
-	case dhcpv6.Solicit, dhcpv6.Request, dhcpv6.Confirm, dhcpv6.Renew, dhcpv6.Rebind, dhcpv6.Release, dhcpv6.Decline, dhcpv6.InformationRequest:
-		return true
-	}
-	return false
-}
-
-// check is about the identifiers that a message of the type must or must not have (RFC 9915 sections 16.2 to 16.12).
-func (s *Server) check(m *dhcpv6.Message) reason {
-	inform := m.Type == dhcpv6.InformationRequest
-	switch m.Type {
-	case dhcpv6.Solicit, dhcpv6.Confirm, dhcpv6.Rebind:
-		if m.ServerID != "" {
-			return dropServerID
-		}
-	case dhcpv6.Request, dhcpv6.Renew, dhcpv6.Release, dhcpv6.Decline:
-		if m.ServerID == "" {
-			return dropNoServerID
-		}
-	}
-	switch {
-	case m.ServerID != "" && m.ServerID != s.cfg.DUID:
-		return dropOtherServer
-	case !inform && m.ClientID == "":
-		return dropNoClientID
-	case inform && len(m.IAs) > 0:
-		return dropIA
-	}
-	return valid
+	q.Message, why = ReadQuery(data, s.cfg.DUID)
+	return why
 }
 
 // Limits of what clients without a binding can make us do: anybody can make up DUIDs. A house that has power again is

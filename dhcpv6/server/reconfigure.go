@@ -3,8 +3,6 @@
 package server
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"slices"
 	"time"
 
@@ -33,15 +31,6 @@ type pending struct {
 	replay uint64 // 0: not sent yet
 	sent   int
 	at     time.Time // of the next transmission
-}
-
-// key is the reconfigure key of a client (RFC 9915 section 20.4.2): made of our secret, it need not be kept.
-func (s *Server) key(client dhcpv6.DUID) (k dhcpv6.ReconfigureKey) {
-	h := hmac.New(sha256.New, s.cfg.Secret[:])
-	h.Write([]byte("oasis6 reconfigure key"))
-	h.Write([]byte(client))
-	copy(k[:], h.Sum(nil))
-	return k
 }
 
 // nextReplay is the next replay detection value, greater than all before it (RFC 9915 section 20.3). One that the disk
@@ -76,7 +65,7 @@ func (s *Server) accept(now time.Time, q *query, r *dhcpv6.Message) {
 		}
 	}
 	if can && first && bound {
-		r.Auth = dhcpv6.KeyAuth(s.key(q.ClientID), s.nextReplay())
+		r.Auth = dhcpv6.KeyAuth(ReconfigureKey(s.cfg.Secret, string(q.ClientID)), s.nextReplay())
 	}
 }
 
@@ -136,7 +125,7 @@ func (s *Server) sendReconfigures(now time.Time) {
 			p.replay = s.nextReplay()
 		}
 		m := dhcpv6.Message{Type: dhcpv6.Reconfigure, ClientID: p.client, ServerID: s.cfg.DUID, ReconfigureMessage: dhcpv6.Renew}
-		s.send(b.Link, b.Peer, dhcpv6.SignReconfigure(m, s.key(p.client), p.replay))
+		s.send(b.Link, b.Peer, dhcpv6.SignReconfigure(m, ReconfigureKey(s.cfg.Secret, string(p.client)), p.replay))
 		p.at = now.Add(RecTimeout << p.sent)
 		p.sent++
 		kept = append(kept, p)
