@@ -53,7 +53,15 @@ func (s Snapshot) filled() Snapshot {
 	for i := range s.LANs {
 		s.LANs[i].fill()
 	}
-	s.Sites = list(s.Sites)
+	s.Sites = slices.Clone(list(s.Sites))
+	for i := range s.Sites {
+		s.Sites[i].Leases = list(s.Sites[i].Leases)
+	}
+	if s.Hub != nil {
+		h := *s.Hub
+		h.Pools, h.Invitations, h.Dropped = list(h.Pools), list(h.Invitations), filledMap(h.Dropped)
+		s.Hub = &h
+	}
 	s.Problems = list(s.Problems)
 	s.Events = list(s.Events)
 	return s
@@ -65,10 +73,7 @@ func (l *LAN) fill() {
 	l.Routes = list(l.Routes)
 	l.RDNSS = list(l.RDNSS)
 	l.DNSSL = list(l.DNSSL)
-	l.Dropped = maps.Clone(l.Dropped)
-	if l.Dropped == nil {
-		l.Dropped = map[string]uint64{}
-	}
+	l.Dropped = filledMap(l.Dropped)
 	if l.DHCPv6 != nil {
 		d := *l.DHCPv6
 		d.Bindings = slices.Clone(list(d.Bindings))
@@ -85,6 +90,14 @@ func (l *LAN) fill() {
 	for i := range l.Hosts {
 		l.Hosts[i].Addresses = list(l.Hosts[i].Addresses)
 	}
+}
+
+// filledMap is a copy that is not nil.
+func filledMap(m map[string]uint64) map[string]uint64 {
+	if m == nil {
+		return map[string]uint64{}
+	}
+	return maps.Clone(m)
 }
 
 func list[T any](v []T) []T {

@@ -48,7 +48,7 @@ func TestSchemaIsStrict(t *testing.T) {
 			t.Errorf("%s: additionalProperties is %q, want false", path, s.AdditionalProperties)
 		}
 		for _, k := range slices.Sorted(maps.Keys(s.Properties)) {
-			if k != "dhcpv6" && !slices.Contains(s.Required, k) {
+			if k != "dhcpv6" && k != "hub" && !slices.Contains(s.Required, k) {
 				t.Errorf("%s: %s is not required", path, k)
 			}
 		}
@@ -70,7 +70,9 @@ func TestSchemaIsStrict(t *testing.T) {
 		{`"state":"none"`, `"state":"idle"`, "want one of"},
 		{`"confirmed":true`, `"confirmed":1`, "want a boolean"},
 		{`"exclude":""`, `"exclude":null`, "want a string"},
-		{`"sites":[{"name":"library"}]`, `"sites":null`, "want an array"},
+		{`"origin":"file"`, `"origin":"paper"`, "want one of"},
+		{`"state":"stale"`, `"state":"old"`, "want one of"},
+		{`"invitations":[{"name":"museum","expires_s":86000}]`, `"invitations":null`, "want an array"},
 		{`"at":"2026-`, `"at":"26-`, "cannot parse"},
 		{`"state":"up","prefixes"`, `"state":"idle","prefixes"`, "want one of"},
 		{`"rdnss_source":"dhcpv6"`, `"rdnss_source":"dhcp"`, "want one of"},

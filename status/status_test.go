@@ -122,8 +122,23 @@ func full() Snapshot {
 			Hosts: []Host{{MAC: "00:00:5e:00:53:01", Addresses: []string{"2001:db8:ebbd:990a::10", "fe80::10"}, SeenS: 75.5}},
 		}},
 		Neighbors: Neighbors{Known: 12, Dropped: 9913, Entries: 700, Most: 1024},
-		Sites:     []Site{{Name: "library"}},
-		Problems:  []string{"LAN br-guest does not exist: create it or take its section out of the file"},
+		Hub: &Hub{
+			Pools: []Pool{{Prefix: "2001:db8:ebbd:9900::/56", Leases: 2}}, SitesUp: 1, Leases: 2,
+			Invitations: []Invitation{{Name: "museum", ExpiresS: 86000}}, Received: 17, Sent: 16,
+			Dropped: map[string]uint64{"no Client Identifier": 1}, StoreError: "hub.db: no space left on device",
+			NDAnswered: 12, SiteToSite: true, FirewallOpen: true,
+		},
+		Sites: []Site{{
+			Name: "library", PublicKey: "E/2sXvSeg8cggZhJvDOn22z5HqV+eSDduOw46BwBzww=", LinkLocal: "fe80::9d23:9a19:b6c6:9d7c",
+			Origin: "file", State: "up", Endpoint: "198.51.100.2:51820", HandshakeAgeS: 106, RxBytes: 1101005, TxBytes: 1080033,
+			Flapping: true, Leases: []SiteLease{
+				{Prefix: "2001:db8:ebbd:990a::/64", IAID: 1, DUID: "00040f0e0d0c0b0a09080706050403020100", State: "bound", PreferredS: 2700, ValidS: 5400},
+				{Prefix: "2001:db8:ebbd:9a00::/64", IAID: 1, DUID: "00040f0e0d0c0b0a09080706050403020100", State: "stale", PreferredS: 0, ValidS: 1200},
+			},
+		}, {
+			PublicKey: "cqrT9TuDN3yAjRXprLVWYiH0tAgPxr8Np/HDIQ21+AM=", LinkLocal: "fe80::2", Origin: "joined", State: "never", HandshakeAgeS: Never,
+		}},
+		Problems: []string{"LAN br-guest does not exist: create it or take its section out of the file"},
 		Events: []Event{
 			{At: at("2026-11-23T12:00:00Z"), Level: "info", What: "prefix bound", Detail: "prefix=2001:db8:ebbd:990a::/64", Count: 1},
 			{At: at("2026-11-23T12:30:00Z"), Level: "warn", What: "link down", Detail: "iface=br-lan", Count: 17},
@@ -191,7 +206,7 @@ func TestJSON(t *testing.T) {
 }
 
 func TestJSONHasNoNullAndLeavesTheSnapshotAlone(t *testing.T) {
-	s := Snapshot{DHCPv6: &DHCPv6{IAs: []IA{{}}}, LANs: []LAN{{Hosts: []Host{{}}, Routers: []LANRouter{{}}, DHCPv6: &LANServer{Bindings: []Binding{{}}}}}}
+	s := Snapshot{Hub: &Hub{}, Sites: []Site{{}}, DHCPv6: &DHCPv6{IAs: []IA{{}}}, LANs: []LAN{{Hosts: []Host{{}}, Routers: []LANRouter{{}}, DHCPv6: &LANServer{Bindings: []Binding{{}}}}}}
 	text := func() string { return fmt.Sprintf("%#v %#v %#v", s, *s.DHCPv6, *s.LANs[0].DHCPv6) }
 	before := text()
 	b, err := json.Marshal(s)

@@ -32,6 +32,9 @@ func Text(s Snapshot) string {
 	for _, l := range s.LANs {
 		p.lan(l)
 	}
+	if s.Hub != nil {
+		p.hub(*s.Hub, s.Sites)
+	}
 	p.neighbors(s.Neighbors)
 	p.events(s.Events)
 	return p.b.String()
