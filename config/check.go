@@ -51,16 +51,20 @@ func Parse(name string, r io.Reader) (*Config, []Notice, error) {
 
 // parse leaves what it finds wrong in rep; its error is only that of r.
 func parse(rep *report, r io.Reader) (*checker, error) {
-	lines, problem, err := readLines(r)
+	lines, problem, err := readLines(r, maxFile)
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{report: rep}
+	c := &checker{report: rep, end: "box"}
+	if n := hubLine(lines); n != 0 {
+		rep.errorf(n, "[Hub]: this is the file of a hub, not of a box: oasis6 hub -c %s", shellWord(rep.file))
+		return c, nil
+	}
 	if problem != "" {
 		rep.errorf(1, "%s", problem)
 		return c, nil
 	}
-	c.raw = readRaw(rep, lines)
+	c.raw = readRaw(rep, lines, sections(), openBox)
 	c.iface()
 	c.peers()
 	c.prefix()
@@ -74,6 +78,7 @@ const zeroKey = "all octets are zero: this is no key"
 // checker makes the validated form out of the text form.
 type checker struct {
 	*report
+	end       string // "box" or "hub", whose file this is
 	raw       rawFile
 	cfg       Config
 	ownPublic wgkey.Public // of the private key in the file
@@ -92,7 +97,7 @@ func (c *checker) iface() {
 	out := &c.cfg.Interface
 	out.Name = defaultName
 	if raw == nil {
-		c.errorf(c.raw.last, "no [Interface] section: it holds the box's PrivateKey or PrivateKeyFile")
+		c.errorf(c.raw.last, "no [Interface] section: it holds the %s's PrivateKey or PrivateKeyFile", c.end)
 		return
 	}
 	c.privateKey(raw, out)

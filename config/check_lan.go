@@ -234,6 +234,7 @@ func (c *checker) router() {
 	case "open":
 		c.cfg.Router.FirewallOpen = true
 	case "closed":
+		c.cfg.Router.FirewallOpen = false
 	default:
 		c.bad("Firewall", v, "want closed or open")
 	}

@@ -4,6 +4,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,18 +13,21 @@ import (
 	"oasis6/internal/wgkey"
 )
 
-// checkNotOwn refuses the box's own keys in the peer's place: the tunnel would lead nowhere, and a
+// checkNotOwn refuses this end's own keys in the peer's place: the tunnel would lead nowhere, and a
 // private key there would show in status and log.
-func checkNotOwn(peer wgkey.Public, own wgkey.Private, ownPublic wgkey.Public) error {
+func (c *checker) checkNotOwn(peer wgkey.Public, own wgkey.Private, ownPublic wgkey.Public) error {
+	what := ""
 	switch {
 	case own.IsZero():
 		return nil
 	case peer == wgkey.Public(own):
-		return errors.New("this is the box's own private key: the peer's public key belongs here")
+		what = "private key: the peer's public key"
 	case peer == ownPublic:
-		return errors.New("this is the box's own public key: the peer's belongs here")
+		what = "public key: the peer's"
+	default:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("this is the %s's own %s belongs here", c.end, what)
 }
 
 func (c *checker) peers() {
@@ -39,25 +43,11 @@ func (c *checker) peers() {
 }
 
 func (c *checker) peer(raw *rawPeer) {
-	var out Peer
-	if given(raw.name) {
-		out.Name = raw.name.text
-		if !printable(out.Name) || len(out.Name) > maxLabel {
-			c.bad("Name", *raw.name, "want at most 63 printable characters")
+	out := Peer{Name: c.peerName(raw.name), PublicKey: c.publicKey(raw.line, raw.publicKey), PresharedKey: c.presharedKey(raw.presharedKey)}
+	if given(raw.publicKey) {
+		if err := c.checkNotOwn(out.PublicKey, c.cfg.Interface.PrivateKey, c.ownPublic); err != nil {
+			c.errorf(raw.publicKey.line, "PublicKey: %v", err)
 		}
-	}
-	switch {
-	case raw.publicKey == nil:
-		c.errorf(raw.line, "[Peer] has no PublicKey")
-	case given(raw.publicKey):
-		out.PublicKey = c.publicKey(*raw.publicKey)
-	}
-	if v := raw.presharedKey; given(v) {
-		k, err := wgkey.ParsePreshared(v.text)
-		if err != nil {
-			c.errorf(v.line, "PresharedKey: %v", err)
-		}
-		out.PresharedKey = k
 	}
 	if v := raw.endpoint; given(v) {
 		e, err := parseEndpoint(v.text)
@@ -67,33 +57,67 @@ func (c *checker) peer(raw *rawPeer) {
 		out.Endpoint = e
 	}
 	out.AllowedIPs = c.allowedIPs(raw)
-	out.Keepalive = c.keepalive(raw)
-	if v := raw.linkLocal; given(v) {
-		a, err := netip.ParseAddr(v.text)
-		if err != nil || a.Zone() != "" || !linkLocalUnicast().Contains(a) {
-			c.bad("LinkLocal", *v, "want an address in fe80::/10, without %interface")
-		}
-		out.LinkLocal = a
-		if a.IsValid() && a == c.cfg.Interface.LinkLocal {
-			c.bad("LinkLocal", *v, "the box has the same one in Address")
-		}
+	unset := time.Duration(0)
+	if raw.endpoint != nil {
+		unset = defaultKeepalive
 	}
+	out.Keepalive = c.keepalive(raw.persistentKeepalive, unset)
+	out.LinkLocal = c.linkLocal(raw.linkLocal)
 	c.cfg.Peers = append(c.cfg.Peers, out)
 }
 
-func (c *checker) publicKey(v value) wgkey.Public {
+func (c *checker) peerName(v *value) string {
+	if !given(v) {
+		return ""
+	}
+	if !printable(v.text) || len(v.text) > maxLabel {
+		c.bad("Name", *v, "want at most 63 printable characters")
+	}
+	return v.text
+}
+
+// publicKey reads the one of the [Peer] on that line. It is zero where something is wrong with it.
+func (c *checker) publicKey(section int, v *value) wgkey.Public {
+	if v == nil {
+		c.errorf(section, "[Peer] has no PublicKey")
+	}
+	if !given(v) {
+		return wgkey.Public{}
+	}
 	k, err := wgkey.ParsePublic(v.text)
-	switch {
-	case err != nil:
-	case k.IsZero():
+	if err == nil && k.IsZero() {
 		err = errors.New(zeroKey)
-	default:
-		err = checkNotOwn(k, c.cfg.Interface.PrivateKey, c.ownPublic)
 	}
 	if err != nil {
 		c.errorf(v.line, "PublicKey: %v", err)
 	}
 	return k
+}
+
+func (c *checker) presharedKey(v *value) wgkey.Preshared {
+	if !given(v) {
+		return wgkey.Preshared{}
+	}
+	k, err := wgkey.ParsePreshared(v.text)
+	if err != nil {
+		c.errorf(v.line, "PresharedKey: %v", err)
+	}
+	return k
+}
+
+// linkLocal reads that of a peer, which is not the one in Address.
+func (c *checker) linkLocal(v *value) netip.Addr {
+	if !given(v) {
+		return netip.Addr{}
+	}
+	a, err := netip.ParseAddr(v.text)
+	switch {
+	case err != nil || a.Zone() != "" || !linkLocalUnicast().Contains(a):
+		c.bad("LinkLocal", *v, "want an address in fe80::/10, without %interface")
+	case a == c.cfg.Interface.LinkLocal:
+		c.bad("LinkLocal", *v, "the "+c.end+" has the same one in Address")
+	}
+	return a
 }
 
 func (c *checker) allowedIPs(raw *rawPeer) []netip.Prefix {
@@ -132,13 +156,10 @@ func (c *checker) allowedIPs(raw *rawPeer) []netip.Prefix {
 	return list
 }
 
-func (c *checker) keepalive(raw *rawPeer) time.Duration {
-	v := raw.persistentKeepalive
+// keepalive reads the interval, which is unset where the file has none.
+func (c *checker) keepalive(v *value, unset time.Duration) time.Duration {
 	if v == nil {
-		if raw.endpoint == nil {
-			return 0
-		}
-		return defaultKeepalive
+		return unset
 	}
 	if v.text == "" || strings.EqualFold(v.text, "off") {
 		return 0

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"oasis6/internal/wgkey"
 )
 
 // WriteEffective writes the value of every key as it counts now, in the form of the file, with
@@ -78,14 +80,18 @@ func effective(c *Config, show func(secret) string) string {
 	for i := range c.LANs {
 		w.lan(&c.LANs[i])
 	}
+	w.router(c.Router.FirewallOpen)
+	return w.String()
+}
+
+func (w *writer) router(open bool) {
 	w.section("Router")
 	firewall := "closed"
-	if c.Router.FirewallOpen {
+	if open {
 		firewall = "open"
 	}
 	w.set("Firewall", firewall, "")
 	w.absent(new(rawRouter).keys())
-	return w.String()
 }
 
 func (w *writer) iface(i *Interface) {
@@ -126,20 +132,28 @@ func (w *writer) peer(p *Peer) {
 	w.section("Peer")
 	w.set("Name", p.Name, "none")
 	w.set("PublicKey", p.PublicKey.String(), "")
-	preshared := ""
-	if !p.PresharedKey.IsZero() {
-		preshared = w.secret(p.PresharedKey)
-	}
-	w.set("PresharedKey", preshared, "none")
+	w.preshared(p.PresharedKey)
 	w.set("Endpoint", p.Endpoint, "none, the peer must come to us")
 	w.set("AllowedIPs", list(p.AllowedIPs), "")
 	w.set("PersistentKeepalive", orWord(int(p.Keepalive/time.Second), "off"), "")
-	local := ""
-	if p.LinkLocal.IsValid() {
-		local = p.LinkLocal.String()
-	}
-	w.set("LinkLocal", local, p.PublicKey.LinkLocal().String()+", from the key")
+	w.linkLocal(p.LinkLocal, p.PublicKey)
 	w.absent(new(rawPeer).keys())
+}
+
+func (w *writer) preshared(k wgkey.Preshared) {
+	text := ""
+	if !k.IsZero() {
+		text = w.secret(k)
+	}
+	w.set("PresharedKey", text, "none")
+}
+
+func (w *writer) linkLocal(a netip.Addr, key wgkey.Public) {
+	text := ""
+	if a.IsValid() {
+		text = a.String()
+	}
+	w.set("LinkLocal", text, key.LinkLocal().String()+", from the key")
 }
 
 func (w *writer) lan(l *LAN) {
@@ -164,14 +178,17 @@ func (w *writer) lan(l *LAN) {
 		name string
 		on   bool
 	}{{"Delegate", l.Delegate}, {"OnLink", l.OnLink}, {"Autonomous", l.Autonomous}} {
-		value := "no"
-		if s.on {
-			value = "yes"
-		}
-		w.set(s.name, value, "")
+		w.set(s.name, yesOrNo(s.on), "")
 	}
 	w.set("PREF64", prefixText(l.PREF64), "none")
 	w.set("CaptivePortal", l.CaptivePortal, "none")
+}
+
+func yesOrNo(on bool) string {
+	if on {
+		return "yes"
+	}
+	return "no"
 }
 
 // ula is the value of ULA.

@@ -17,7 +17,7 @@ import (
 // writes it with mode 0600, because it holds the keys.
 func Import(name string, r io.Reader) (text string, notices []Notice, err error) {
 	rep := &report{file: name}
-	lines, problem, err := readLines(r)
+	lines, problem, err := readLines(r, maxFile)
 	if err != nil {
 		return "", nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -40,20 +40,37 @@ type loader struct {
 // PrivateKeyFile, whose name is relative to the folder of path. An error that is no Errors says that
 // path itself cannot be read, or what is wrong with OnlyLAN.
 func Load(path string, opts ...Option) (*Config, []Notice, error) {
-	l := &loader{report: &report{file: path}, path: path}
-	for _, o := range opts {
-		o(l)
-	}
-	f, err := os.Open(path)
+	f, info, err := open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = f.Close() }() // read only: nothing can be lost
-	info, err := f.Stat()
+	return newLoader(path, opts).box(info, f)
+}
+
+func newLoader(path string, opts []Option) *loader {
+	l := &loader{report: &report{file: path}, path: path}
+	for _, o := range opts {
+		o(l)
+	}
+	return l
+}
+
+func open(path string) (*os.File, fs.FileInfo, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := parse(l.report, f)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
+
+// box loads the text of a box's file.
+func (l *loader) box(info fs.FileInfo, r io.Reader) (*Config, []Notice, error) {
+	c, err := parse(l.report, r)
 	if err != nil {
 		return nil, nil, err // a PathError, it names the file
 	}
@@ -66,7 +83,15 @@ func Load(path string, opts ...Option) (*Config, []Notice, error) {
 	}
 	l.guardSecrets(info, c.raw)
 	l.checkLAN(c)
-	l.readKey(c) // last: it makes a key only if nothing is wrong
+	if l.readKey(c) { // last: it makes a key only if nothing is wrong
+		key := c.cfg.Interface.PrivateKey
+		public := key.Public()
+		for i, p := range c.cfg.Peers {
+			if err := c.checkNotOwn(p.PublicKey, key, public); err != nil && given(c.raw.peers[i].publicKey) {
+				l.errorf(c.raw.peers[i].publicKey.line, "PublicKey: %v", err)
+			}
+		}
+	}
 	notices, err := l.done()
 	if err != nil {
 		return nil, notices, err
@@ -81,7 +106,7 @@ const (
 
 func (l *loader) checkLAN(c *checker) {
 	switch {
-	case len(c.raw.lans) > 0 || l.lan != "":
+	case len(c.raw.lans) > 0 || l.lan != "" || c.raw.last == 0:
 	case l.requireLAN:
 		l.errorf(c.raw.last, noLAN)
 	default:
@@ -108,12 +133,19 @@ func (l *loader) guardSecrets(info fs.FileInfo, raw rawFile) {
 	for _, p := range raw.peers {
 		guard("PresharedKey", p.presharedKey)
 	}
+	for _, s := range raw.sites {
+		if s.presharedKey != nil {
+			guard("PresharedKey", s.presharedKey)
+			break // one says it for all
+		}
+	}
 }
 
-// readKey reads the key file, and makes it if that is asked and the rest of the file is right.
-func (l *loader) readKey(c *checker) {
+// readKey reads the key file, and makes it if that is asked and the rest of the file is right. It says whether there is
+// a key now that was not in the text.
+func (l *loader) readKey(c *checker) bool {
 	if c.raw.iface == nil || !given(c.raw.iface.privateKeyFile) || c.raw.iface.privateKey != nil {
-		return
+		return false
 	}
 	line := c.raw.iface.privateKeyFile.line
 	path := c.raw.iface.privateKeyFile.text
@@ -123,19 +155,14 @@ func (l *loader) readKey(c *checker) {
 	c.cfg.Interface.PrivateKeyFile = path
 	key, err := readKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		key, err = l.missingKey(line, path)
+		key, err = l.missingKey(c.end, line, path)
 	}
 	if err != nil {
 		l.errorf(line, "PrivateKeyFile: %v%s", err, asRoot(err, os.Geteuid()))
-		return
+		return false
 	}
 	c.cfg.Interface.PrivateKey = key
-	public := key.Public()
-	for i, p := range c.cfg.Peers {
-		if err := checkNotOwn(p.PublicKey, key, public); err != nil && given(c.raw.peers[i].publicKey) {
-			l.errorf(c.raw.peers[i].publicKey.line, "PublicKey: %v", err)
-		}
-	}
+	return !key.IsZero()
 }
 
 // asRoot is what to do about an error, empty if root gets it too.
@@ -146,7 +173,7 @@ func asRoot(err error, euid int) string {
 	return ": run it as root"
 }
 
-func (l *loader) missingKey(line int, path string) (wgkey.Private, error) {
+func (l *loader) missingKey(end string, line int, path string) (wgkey.Private, error) {
 	folder := filepath.Dir(path)
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 		return wgkey.Private{}, fmt.Errorf("%s: the folder does not exist: mkdir -m 700 %s", path, shellWord(folder))
@@ -158,7 +185,11 @@ func (l *loader) missingKey(line int, path string) (wgkey.Private, error) {
 		return wgkey.Private{}, fmt.Errorf("%s is a symbolic link to nowhere: remove it", path)
 	}
 	if !l.createKey || len(l.errors) > 0 {
-		l.noticef(line, `PrivateKeyFile: %s does not exist yet: "oasis6 run" makes it with a new key`, path)
+		command := "run"
+		if end != "box" {
+			command = end
+		}
+		l.noticef(line, `PrivateKeyFile: %s does not exist yet: "oasis6 %s" makes it with a new key`, path, command)
 		return wgkey.Private{}, nil
 	}
 	key := wgkey.GeneratePrivate()

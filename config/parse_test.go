@@ -171,9 +171,9 @@ func TestNotices(t *testing.T) {
 		"DNS = fe80::53, 192.0.2.53, 2001:db8::53, fe80::54\n" +
 		peer + "[Prefix]\nPrefix = 2001:db8::/56\nHint = ::/56, ::/64\nHint = ::/48\n"
 	_, notices, err := Parse("f", strings.NewReader(text))
-	want := `f:3: Table: no effect: the routes are made by the box itself, and IPv4 routes are left alone
-f:4: Table: no effect: the routes are made by the box itself, and IPv4 routes are left alone
-f:5: SaveConfig: no effect: the box never writes its configuration
+	want := `f:3: Table: no effect: the routes are made as needed, and IPv4 routes are left alone
+f:4: Table: no effect: the routes are made as needed, and IPv4 routes are left alone
+f:5: SaveConfig: no effect: nothing ever writes this file
 f:6: Address: IPv4 dropped, it stays on its native path: 192.0.2.7, 192.0.2.8/24
 f:7: DNS: IPv4 dropped, it stays on its native path: 192.0.2.53
 f:7: DNS: link-local dropped, no host of a LAN can reach it: fe80::53, fe80::54

@@ -47,12 +47,15 @@ type (
 		firewall *value
 	}
 	rawFile struct {
-		last   int // number of the last line, at least 1
+		last   int // number of the last line, at least 1; 0: nothing has been read
 		iface  *rawInterface
 		peers  []*rawPeer
 		prefix *rawPrefix
 		lans   []*rawLAN
 		router *rawRouter
+
+		hub   *rawHub // these two only in a hub's file
+		sites []*rawSite
 	}
 )
 
@@ -70,8 +73,9 @@ type key struct {
 
 const (
 	whyNoHooks   = `nothing from a file is ever executed; "oasis6 import" comments it out`
-	whyNoTable   = "no effect: the routes are made by the box itself, and IPv4 routes are left alone"
-	whyNoSave    = "no effect: the box never writes its configuration"
+	whyNoTable   = "no effect: the routes are made as needed, and IPv4 routes are left alone"
+	whyNoSave    = "no effect: nothing ever writes this file"
+	whyNoReserve = "a reservation stands in the file of the hub; a box writes its wish as Hint in [Prefix]"
 	notAvailable = "not available in this version"
 )
 
@@ -104,7 +108,7 @@ func (r *rawPeer) keys() []key {
 		{name: "AllowedIPs", list: &r.allowedIPs},
 		{name: "PersistentKeepalive", one: &r.persistentKeepalive},
 		{name: "LinkLocal", one: &r.linkLocal},
-		{name: "Prefix", absent: true}, // a hub's reservation for a site
+		{name: "Prefix", refused: whyNoReserve},
 	}
 }
 
@@ -143,13 +147,13 @@ func (r *rawRouter) keys() []key {
 	}
 }
 
-// section is one kind of section. Those without keys are not in this version.
+// section is one kind of section. [Hub] has no keys here: its are those of another kind of file, see hubSections.
 type section struct {
 	name string
 	keys []key
 }
 
-// sections lists all that exist, with keys that store nowhere: for hints, import and tests.
+// sections lists all of a box's file, with keys that store nowhere: for hints, import and tests.
 func sections() []section {
 	return []section{
 		{"Interface", new(rawInterface).keys()},
@@ -175,6 +179,7 @@ type reader struct {
 	*report
 	file    rawFile
 	known   []section
+	open    opener
 	section section // the current one
 	mode    mode
 	first   map[string]int // line of each single-valued key of the current section
@@ -190,8 +195,12 @@ const (
 	skip                // a section that is refused: its keys say nothing more
 )
 
-func readRaw(rep *report, lines []string) rawFile {
-	r := &reader{report: rep, known: sections(), single: map[string]int{}, file: rawFile{last: max(1, len(lines))}}
+// opener begins the section of that name, in small letters, in the text form. Without a section the second result is what
+// is wrong with it, empty: there is no such section.
+type opener func(f *rawFile, id string, line int) (section, string)
+
+func readRaw(rep *report, lines []string, known []section, open opener) rawFile {
+	r := &reader{report: rep, known: known, open: open, single: map[string]int{}, file: rawFile{last: max(1, len(lines))}}
 	for i, text := range lines {
 		if len(r.errors) >= maxReports {
 			break // hints cost time, and nobody would see them
@@ -218,35 +227,52 @@ func (r *reader) header(line int, name string) {
 		r.errorf(line, "[%s] stands twice, first on line %d: put its keys together", name, first)
 		return
 	}
-	r.mode = inside
-	switch id {
-	case "interface":
-		r.single[id] = line
-		r.file.iface = &rawInterface{line: line}
-		r.section = section{"Interface", r.file.iface.keys()}
-	case "peer":
-		p := &rawPeer{line: line}
-		r.file.peers = append(r.file.peers, p)
-		r.section = section{"Peer", p.keys()}
-	case "prefix":
-		r.single[id] = line
-		r.file.prefix = &rawPrefix{line: line}
-		r.section = section{"Prefix", r.file.prefix.keys()}
-	case "lan":
-		l := &rawLAN{line: line}
-		r.file.lans = append(r.file.lans, l)
-		r.section = section{"LAN", l.keys()}
-	case "router":
-		r.single[id] = line
-		r.file.router = &rawRouter{line: line}
-		r.section = section{"Router", r.file.router.keys()}
-	case "hub":
+	s, problem := r.open(&r.file, id, line)
+	switch {
+	case problem != "":
 		r.mode = skip
-		r.errorf(line, "[Hub]: %s", notAvailable)
-	default:
+		r.errorf(line, "%s", problem)
+		return
+	case s.name == "":
 		r.mode = skip
 		r.errorf(line, "unknown section %s%s", sectionName(name), hintSection(name, r.known))
+		return
 	}
+	r.mode, r.section = inside, s
+	if id != "peer" && id != "lan" {
+		r.single[id] = line
+	}
+}
+
+// openBox is the opener of a box's file.
+func openBox(f *rawFile, id string, line int) (section, string) {
+	switch id {
+	case "peer":
+		p := &rawPeer{line: line}
+		f.peers = append(f.peers, p)
+		return section{"Peer", p.keys()}, ""
+	case "prefix":
+		f.prefix = &rawPrefix{line: line}
+		return section{"Prefix", f.prefix.keys()}, ""
+	case "lan":
+		l := &rawLAN{line: line}
+		f.lans = append(f.lans, l)
+		return section{"LAN", l.keys()}, ""
+	}
+	return openCommon(f, id, line), ""
+}
+
+// openCommon begins what the files of a box and of a hub have in common.
+func openCommon(f *rawFile, id string, line int) section {
+	switch id {
+	case "interface":
+		f.iface = &rawInterface{line: line}
+		return section{"Interface", f.iface.keys()}
+	case "router":
+		f.router = &rawRouter{line: line}
+		return section{"Router", f.router.keys()}
+	}
+	return section{}
 }
 
 func (r *reader) pair(line int, s scanned) {

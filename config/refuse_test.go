@@ -23,7 +23,8 @@ func TestRefused(t *testing.T) {
 		{"interface twice", iface + peer + iface, "f:6: [Interface] stands twice, first on line 1: put its keys together"},
 		{"prefix twice", inPrefix("Source = dhcpv6") + "[prefix]", "f:8: [prefix] stands twice, first on line 6: put its keys together"},
 		{"router twice", inRouter("") + "[Router]", "f:8: [Router] stands twice, first on line 6: put its keys together"},
-		{"hub", iface + peer + "[Hub]\nPool = x\n", "f:6: [Hub]: not available in this version"},
+		{"hub", iface + peer + "Foo = 1\n[ hub ]\nPool = x\n", "f:7: [Hub]: this is the file of a hub, not of a box: oasis6 hub -c f"},
+		{"long hub", "[Hub]\n" + strings.Repeat("#\n", maxFile/2), "f:1: [Hub]: this is the file of a hub, not of a box: oasis6 hub -c f"},
 		{"second peer", iface + peer + peer + peer, "f:6: several peers: not available in this version"},
 		{"unknown section", iface + peer + "[Lann]\nFoo = 1\n", `f:6: unknown section "[Lann]": did you mean [LAN]?`},
 		{"far section", iface + peer + "[Wonderland]\n", `f:6: unknown section "[Wonderland]"`},
@@ -104,7 +105,7 @@ func TestRefused(t *testing.T) {
 		{"link-local zone", inPeer("LinkLocal = fe80::1%eth0"), `f:6: LinkLocal = "fe80::1%eth0": want an address in fe80::/10, without %interface`},
 		{"same link-local", inInterface("Address = fe80::1/64") + "LinkLocal = fe80::1", `f:7: LinkLocal = "fe80::1": the box has the same one in Address`},
 		{"fallback", inPeer("Fallback = tls://hub.example.net:443"), "f:6: Fallback: not available in this version"},
-		{"reservation", inPeer("Prefix = 2001:db8::/64"), "f:6: Prefix: not available in this version"},
+		{"reservation", inPeer("Prefix = 2001:db8::/64"), "f:6: Prefix: refused: a reservation stands in the file of the hub; a box writes its wish as Hint in [Prefix]"},
 
 		{"source", inPrefix("Source = slaac"), `f:7: Source = "slaac": want dhcpv6 or static`},
 		{"static without prefix", inPrefix("Source = static"), "f:7: Source = static needs Prefix, the one that is routed to this box"},

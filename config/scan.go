@@ -16,15 +16,16 @@ const (
 	maxLine = 64 << 10
 )
 
-// readLines splits a file into lines without their ends. It takes LF and CRLF, an UTF-8 byte
-// order mark, and a last line without an end. The second result is what makes the whole file unreadable.
-func readLines(r io.Reader) (lines []string, problem string, err error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+// readLines splits a file of at most so many octets into lines without their ends. It takes LF and CRLF, an UTF-8 byte
+// order mark, and a last line without an end. The second result is what makes the whole file unreadable; of one that is
+// too long the lines are what was read.
+func readLines(r io.Reader, most int) (lines []string, problem string, err error) {
+	b, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	if err != nil {
 		return nil, "", err
 	}
-	if len(b) > maxFile {
-		return nil, fmt.Sprintf("larger than %d octets: this is not a configuration file", maxFile), nil
+	if len(b) > most {
+		problem = fmt.Sprintf("larger than %d octets: this is not a configuration file", most)
 	}
 	if bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff")) {
 		return nil, "UTF-16 text: save the file as UTF-8", nil
@@ -37,7 +38,20 @@ func readLines(r io.Reader) (lines []string, problem string, err error) {
 	for i, l := range lines {
 		lines[i] = strings.TrimSuffix(l, "\r")
 	}
-	return lines, "", nil
+	return lines, problem, nil
+}
+
+// hubLine is the line of [Hub], which makes a file a hub's; 0: it has none.
+func hubLine(lines []string) int {
+	for i, l := range lines {
+		if !strings.Contains(l, "[") {
+			continue
+		}
+		if s := scan(l); s.kind == header && strings.EqualFold(s.name, "Hub") {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // kind is what a line is.
