@@ -35,6 +35,7 @@ type observer struct {
 	initiationsSeen, responsesSeen, dataSeen  atomic.Uint64
 	sendErrors, receiveErrors                 atomic.Uint64
 	failing                                   atomic.Uint32 // sends in a row that failed
+	lastPort                                  atomic.Uint32 // the port of the last sockets that could be opened
 	broken                                    atomic.Bool   // the sockets need to be opened again
 	lastError                                 atomic.Pointer[error]
 	confirm                                   atomic.Bool // an initiation came in: the first data after it completes the handshake
@@ -65,6 +66,7 @@ func (o *observer) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	o.lastPort.Store(uint32(actual))
 	o.failing.Store(0)
 	o.broken.Store(false)
 	for i, fn := range fns {
@@ -72,6 +74,9 @@ func (o *observer) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	}
 	return fns, actual, nil
 }
+
+// port is that of the last sockets that could be opened, zero if there never were any.
+func (o *observer) port() uint16 { return uint16(o.lastPort.Load()) }
 
 func (o *observer) receiving(fn conn.ReceiveFunc) conn.ReceiveFunc {
 	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {

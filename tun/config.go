@@ -154,18 +154,54 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64(d/time.Second), 10)
 }
 
+// outer is what concerns the sockets.
+type outer struct {
+	port uint16
+	mark uint32
+}
+
+func (c Config) outer() outer { return outer{c.ListenPort, c.FwMark} }
+
 // deviceSettings is the configuration protocol's text for a new device. The endpoint and the keepalive
 // follow when the endpoint is known: an initiation into nowhere would block the next one for 5 s.
 func deviceSettings(c Config) string {
-	var b strings.Builder
-	line := func(k, v string) { b.WriteString(k + "=" + v + "\n") }
-	line("private_key", c.PrivateKey.RevealHex())
-	line("listen_port", strconv.Itoa(int(c.ListenPort)))
-	if c.FwMark != 0 {
-		line("fwmark", strconv.FormatUint(uint64(c.FwMark), 10))
+	return interfaceSettings(c.PrivateKey, c.outer()) + peerSettings(c.Peer)
+}
+
+// interfaceSettings is the part of a new device's text that is not about peers.
+func interfaceSettings(key wgkey.Private, o outer) string {
+	return "private_key=" + key.RevealHex() + "\n" + "listen_port=" + strconv.Itoa(int(o.port)) + "\n" + outer{}.markTo(o)
+}
+
+// to is the text that changes was to now.
+func (was outer) to(now outer) string {
+	if was.port != now.port {
+		return "listen_port=" + strconv.Itoa(int(now.port)) + "\n" + was.markTo(now)
 	}
-	b.WriteString(peerSettings(c.Peer))
-	return b.String()
+	return was.markTo(now)
+}
+
+func (was outer) markTo(now outer) string {
+	if was.mark == now.mark {
+		return ""
+	}
+	return "fwmark=" + strconv.FormatUint(uint64(now.mark), 10) + "\n"
+}
+
+// back are the texts that turn what a change from was to now may have left back into was, one for each part that can
+// fail by itself. port is the one that was in use.
+func (was outer) back(now outer, port uint16) []string {
+	var parts []string
+	if was.port != now.port {
+		if port == 0 {
+			port = was.port
+		}
+		parts = append(parts, "listen_port="+strconv.Itoa(int(port))+"\n")
+	}
+	if mark := now.markTo(was); mark != "" {
+		parts = append(parts, mark)
+	}
+	return parts
 }
 
 func peerSettings(p Peer) string {
@@ -182,22 +218,10 @@ func peerSettings(p Peer) string {
 	return b.String()
 }
 
-// deviceChange is the part of changeSettings that is not about the peer.
-func deviceChange(was, now Config) string {
-	s := ""
-	if was.ListenPort != now.ListenPort {
-		s = "listen_port=" + strconv.Itoa(int(now.ListenPort)) + "\n"
-	}
-	if was.FwMark != now.FwMark {
-		s += "fwmark=" + strconv.FormatUint(uint64(now.FwMark), 10) + "\n"
-	}
-	return s
-}
-
 // changeSettings is the text that turns old into new without touching the session. A new public key is
 // another peer: the old one goes, and its session with it.
 func changeSettings(was, now Config) string {
-	device := deviceChange(was, now)
+	device := was.outer().to(now.outer())
 	var peer strings.Builder
 	if was.Peer.Public != now.Peer.Public {
 		return device + "public_key=" + was.Peer.Public.Hex() + "\nremove=true\n" + peerSettings(now.Peer)

@@ -173,7 +173,9 @@ func TestParseReadingTakesOurPeerOnly(t *testing.T) {
 		"public_key=aa\nendpoint=192.0.2.9:9\nlast_handshake_time_sec=9\nrx_bytes=9\ntx_bytes=9\n" +
 		"public_key=bb\npreshared_key=00\nendpoint=198.51.100.2:51820\nlast_handshake_time_sec=5\nlast_handshake_time_nsec=6\ntx_bytes=7\nrx_bytes=8\nallowed_ip=::/0\n" +
 		"public_key=cc\nrx_bytes=1\n"
-	want := reading{port: 51820, found: true, endpoint: netip.MustParseAddrPort("198.51.100.2:51820"), handshake: handshakeStamp{5, 6}, rx: 8, tx: 7}
+	want := reading{port: 51820, found: true, peerReading: peerReading{
+		endpoint: netip.MustParseAddrPort("198.51.100.2:51820"), handshake: handshakeStamp{5, 6}, rx: 8, tx: 7,
+	}}
 	if got := parseReading(text, "bb"); got != want {
 		t.Errorf("parseReading = %+v, want %+v", got, want)
 	}

@@ -9,13 +9,17 @@ import (
 	"oasis6/internal/wgkey"
 )
 
-// Event is what a Tunnel reports: Received, Handshake, Activity, MTUChanged, EndpointChanged or Failed.
+// Event is what a Tunnel or a Hub reports: Received, Handshake, Activity, MTUChanged, EndpointChanged or Failed.
 type Event interface{ tunEvent() }
 
 type (
 	// Received is a whole IPv6 packet that the tap took out: DHCPv6 or ND for us, checksum not yet
-	// verified. It is a copy and belongs to the receiver.
-	Received struct{ Packet []byte }
+	// verified. It is a copy and belongs to the receiver. Site is zero from a Tunnel; from a Hub
+	// it is the key to which the source address belongs, as WireGuard has proven: the site's link-local address.
+	Received struct {
+		Packet []byte
+		Site   wgkey.Public
+	}
 	// Handshake says that a handshake was completed, At an instant of the boot clock.
 	Handshake struct{ At time.Time }
 	// Activity says that data is leaving, once after each WatchData.

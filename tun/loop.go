@@ -4,10 +4,8 @@ package tun
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.zx2c4.com/wireguard/device"
@@ -18,28 +16,26 @@ import (
 // loop is the one goroutine that changes the running device and that tells the consumer, packets apart.
 type loop struct {
 	*Tunnel
-	ctx       context.Context
-	polls     int // still to do after a hint
-	poll      *time.Timer
-	rebind    *time.Timer
-	reboundAt time.Time
-	port      uint16 // the last that worked
-	small     bool   // the path is too small for IPv6, and it was said
+	ctx     context.Context
+	polls   int // still to do after a hint
+	poll    *time.Timer
+	sockets sockets
+	small   bool // the path is too small for IPv6, and it was said
 }
 
 func (t *Tunnel) loop(ctx context.Context) {
-	l := &loop{Tunnel: t, ctx: ctx, poll: stopped(), rebind: stopped()}
+	l := &loop{Tunnel: t, ctx: ctx, poll: stopped(), sockets: newSockets(&t.end)}
 	measure := time.NewTicker(mtuEvery)
 	defer measure.Stop()
 	defer l.poll.Stop()
-	defer l.rebind.Stop()
+	defer l.sockets.rebind.Stop()
 	l.ask()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.dev.Wait():
-			l.emit(Failed{fmt.Errorf("interface %s: %w", t.name, errDeviceClosed)})
+			l.emit(t.failed())
 			return
 		case <-t.obs.handshakeHint:
 			l.polls = handshakePolls
@@ -49,9 +45,9 @@ func (t *Tunnel) loop(ctx context.Context) {
 		case <-t.obs.activity:
 			l.emit(Activity{})
 		case <-t.obs.trouble:
-			l.scheduleRebind()
-		case <-l.rebind.C:
-			l.reopen()
+			l.sockets.schedule()
+		case <-l.sockets.rebind.C:
+			l.sockets.reopen(t.listenPort())
 		case <-t.initiate:
 			l.beginHandshake()
 		case <-t.resolve:
@@ -65,12 +61,6 @@ func (t *Tunnel) loop(ctx context.Context) {
 			l.measurePath()
 		}
 	}
-}
-
-func stopped() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
 }
 
 // emit waits for the consumer, but not beyond Close.
@@ -232,36 +222,10 @@ func (l *loop) measurePath() {
 	l.emit(MTUChanged{mtu})
 }
 
-func (l *loop) scheduleRebind() {
-	wait := rebindEvery - bootclock.Now().Sub(l.reboundAt)
-	l.rebind.Reset(max(wait, 0))
-}
-
-// reopen closes and opens the outer sockets on the same port, so the NAT's mapping and the session survive. If that
-// fails the port is asked for again, and in ten seconds all is tried once more.
-func (l *loop) reopen() {
-	if !l.obs.broken.Load() {
-		return
-	}
-	l.reboundAt = bootclock.Now()
-	if port := l.observe().port; port != 0 { // the device forgets it when opening fails
-		l.port = port
-	}
-	if l.port == 0 { // never learned: opening failed from the first time on
-		l.mu.Lock()
-		l.port = l.cfg.ListenPort
-		l.mu.Unlock()
-	}
-	err := l.dev.BindUpdate()
-	if err != nil {
-		err = l.dev.IpcSet("listen_port=" + strconv.Itoa(int(l.port)) + "\n")
-	}
-	if err != nil {
-		l.log.Warn("outer sockets not reopened", "err", err)
-		l.scheduleRebind()
-		return
-	}
-	l.log.Info("outer sockets reopened")
+func (t *Tunnel) listenPort() uint16 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cfg.ListenPort
 }
 
 func later(a, b time.Time) time.Time {

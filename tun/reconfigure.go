@@ -5,7 +5,6 @@ package tun
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"oasis6/internal/bootclock"
@@ -31,7 +30,7 @@ func (t *Tunnel) Reconfigure(cfg Config) error {
 	missing := !now.found && was.Peer.Public == cfg.Peer.Public
 	settings := changeSettings(was, cfg)
 	if missing {
-		settings = deviceChange(was, cfg) + peerSettings(cfg.Peer)
+		settings = was.outer().to(cfg.outer()) + peerSettings(cfg.Peer)
 		if !moved && now.lastPeer.IsValid() {
 			settings += "endpoint=" + now.lastPeer.String() + "\npersistent_keepalive_interval=" + seconds(cfg.Peer.Keepalive) + "\n"
 		}
@@ -97,16 +96,7 @@ func (t *Tunnel) restore(was, cfg Config, port uint16) error {
 // restoreSettings are the texts that turn what cfg may have left back into was, one for each part that can
 // fail by itself.
 func restoreSettings(was, cfg Config, port uint16) []string {
-	var parts []string
-	if was.ListenPort != cfg.ListenPort {
-		if port == 0 {
-			port = was.ListenPort
-		}
-		parts = append(parts, "listen_port="+strconv.Itoa(int(port))+"\n")
-	}
-	if was.FwMark != cfg.FwMark {
-		parts = append(parts, "fwmark="+strconv.FormatUint(uint64(was.FwMark), 10)+"\n")
-	}
+	parts := was.outer().back(cfg.outer(), port)
 	cfg.ListenPort, cfg.FwMark = was.ListenPort, was.FwMark
 	if peer := changeSettings(cfg, was); peer != "" {
 		parts = append(parts, peer)

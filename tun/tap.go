@@ -3,6 +3,7 @@
 package tun
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -39,7 +40,7 @@ var ErrQueueFull = errors.New("tunnel: queue of packets to send is full")
 type Tap struct {
 	wgtun.Device
 	reader deadliner
-	self   atomic.Pointer[netip.Addr]
+	self   atomic.Pointer[own]
 	take   func(pkt []byte) // gets packets from the peer, must copy what it keeps
 	q      chan []byte
 	events chan wgtun.Event
@@ -51,6 +52,12 @@ type Tap struct {
 
 	badReads int // only touched by Read, which has one caller
 	stats    tapCounters
+}
+
+// own is what of a box's the tap takes out.
+type own struct {
+	addr netip.Addr
+	port uint16 // UDP to addr with this port too; zero: none
 }
 
 type tapCounters struct {
@@ -68,11 +75,15 @@ func longAgo() time.Time { return time.Unix(1, 0) }
 // NewTap wraps d. take is called for each packet taken out, concurrently if there are several peers; the packet
 // belongs to the caller.
 func NewTap(d wgtun.Device, self netip.Addr, take func(pkt []byte)) *Tap {
+	return newTap(d, own{addr: self}, injectQueue, take)
+}
+
+func newTap(d wgtun.Device, self own, queue int, take func(pkt []byte)) *Tap {
 	t := &Tap{
-		Device: d, reader: readerOf(d), take: take, q: make(chan []byte, injectQueue),
+		Device: d, reader: readerOf(d), take: take, q: make(chan []byte, queue),
 		events: make(chan wgtun.Event, 1), closed: make(chan struct{}),
 	}
-	t.SetSelf(self)
+	t.setOwn(self)
 	t.pumped.Add(1)
 	go t.pump()
 	return t
@@ -87,9 +98,11 @@ func readerOf(d wgtun.Device) deadliner {
 }
 
 // SetSelf changes which address is ours.
-func (t *Tap) SetSelf(a netip.Addr) {
-	a = a.WithZone("")
-	t.self.Store(&a)
+func (t *Tap) SetSelf(a netip.Addr) { t.setOwn(own{addr: a, port: t.self.Load().port}) }
+
+func (t *Tap) setOwn(o own) {
+	o.addr = o.addr.WithZone("")
+	t.self.Store(&o)
 }
 
 // Inject queues a whole IPv6 packet towards the peer. The packet belongs to the tap afterwards.
@@ -253,16 +266,17 @@ const (
 )
 
 // forUs says whether a packet from the peer is control traffic for this box: DHCPv6 to our tunnel
-// address or to link-scope multicast, or ND with hop limit 255 to our tunnel address or to multicast.
-// Whatever has an extension header, and whatever merely passes through to another address, is not.
-func forUs(p []byte, self *netip.Addr) bool {
+// address or to link-scope multicast, our own port at our tunnel address, or ND with hop limit 255 to our tunnel
+// address or to multicast. Whatever has an extension header, and whatever merely passes through to another address, is
+// not.
+func forUs(p []byte, self *own) bool {
 	if len(p) < minControl || p[0]>>4 != 6 {
 		return false
 	}
 	switch p[offNextHeader] {
 	case ip6pkt.ProtoUDP:
 		if !dhcp6Port(p[offUpper+2], p[offUpper+3]) {
-			return false
+			return self.port != 0 && self.port == binary.BigEndian.Uint16(p[offUpper+2:]) && isSelf(p, self)
 		}
 		return p[offDst] == 0xff && p[offDst+1]&0x0f == 2 || isSelf(p, self)
 	case ip6pkt.ProtoICMPv6:
@@ -274,8 +288,8 @@ func forUs(p []byte, self *netip.Addr) bool {
 	return false
 }
 
-func isSelf(p []byte, self *netip.Addr) bool {
-	return netip.AddrFrom16([16]byte(p[offDst:offDst+16])) == *self
+func isSelf(p []byte, self *own) bool {
+	return netip.AddrFrom16([16]byte(p[offDst:offDst+16])) == self.addr
 }
 
 func isND(typ byte) bool { return typ >= typeRouterSolicitation && typ <= typeRedirect }

@@ -100,11 +100,15 @@ func TestForUs(t *testing.T) {
 	frag[6] = 44
 	v4 := ip6pkt.UDP(hubLL, boxLL, 547, 546, 1, nil)
 	v4[0] = 0x45
+	self := &own{addr: boxLL, port: 4001}
 	for _, c := range []struct {
 		name string
 		pkt  []byte
 		want bool
 	}{
+		{"our own port", ip6pkt.UDP(hubLL, boxLL, 1024, 4001, 64, []byte{7}), true},
+		{"our own port elsewhere", ip6pkt.UDP(hubLL, allDHCP, 1024, 4001, 64, []byte{7}), false},
+		{"from our own port", ip6pkt.UDP(hubLL, boxLL, 4001, 1024, 64, []byte{7}), false},
 		{"DHCPv6 to our link-local", ip6pkt.UDP(hubLL, boxLL, 547, 546, 1, []byte{7}), true},
 		{"DHCPv6 without payload", ip6pkt.UDP(hubLL, boxLL, 547, 546, 1, nil), true},
 		{"DHCPv6 to all agents", ip6pkt.UDP(hubLL, allDHCP, 546, 547, 1, []byte{1}), true},
@@ -130,9 +134,12 @@ func TestForUs(t *testing.T) {
 		{"short", nd(hubLL, boxLL, 255, 134)[:47], false},
 		{"empty", nil, false},
 	} {
-		if got := forUs(c.pkt, &boxLL); got != c.want {
+		if got := forUs(c.pkt, self); got != c.want {
 			t.Errorf("%s: forUs = %v, want %v", c.name, got, c.want)
 		}
+	}
+	if forUs(ip6pkt.UDP(hubLL, boxLL, 1024, 0, 64, nil), &own{addr: boxLL}) {
+		t.Error("without a port of our own, port 0 is taken")
 	}
 }
 
@@ -403,7 +410,7 @@ func FuzzControl(f *testing.F) {
 	f.Add(ip6pkt.UDP(hubLL, boxLL, 547, 546, 1, []byte{7}))
 	f.Add(withHopByHop(nd(hubLL, allRtrs, 1, 143)))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if forUs(p, &boxLL) && p[6] != 17 && p[6] != 58 {
+		if forUs(p, &own{addr: boxLL}) && p[6] != 17 && p[6] != 58 {
 			t.Errorf("takes next header %d", p[6])
 		}
 		if kernelSpeaks(p) && p[8] != 0xfe && p[8] != 0 {

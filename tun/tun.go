@@ -10,15 +10,12 @@ package tun
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 
@@ -50,16 +47,8 @@ const (
 // Tunnel is an open tunnel. Its methods may be called from any goroutine. The consumer must drain
 // Events; it may call the methods from where it does so, as none of them waits for the consumer.
 type Tunnel struct {
-	log      *slog.Logger
-	name     string
-	public   wgkey.Public
-	tap      *Tap
-	obs      *observer
-	dev      *device.Device
-	control  *control // nil: no socket could be made, or none is wanted
+	end
 	resolver *resolver
-	events   chan Event
-	dropped  atomic.Uint64
 	inits    atomic.Uint64 // authenticated initiations of the peer
 	probes   atomic.Uint32
 
@@ -106,9 +95,7 @@ func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 	if err := t.open(inner); err != nil {
 		return nil, err
 	}
-	if t.control, err = listenControl(t.name, t.dev); err != nil {
-		t.log.Warn("wg show will not work", "err", err)
-	}
+	t.serveControl()
 	return t, nil
 }
 
@@ -118,8 +105,7 @@ func newTunnel(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 		return nil, err
 	}
 	t := &Tunnel{
-		log: log.With("iface", cfg.Name), name: cfg.Name, cfg: cfg, public: cfg.PrivateKey.Public(),
-		resolver: newResolver(look), events: make(chan Event, eventQueue), mtu: cfg.MTU,
+		end: newEnd(cfg.Name, cfg.PrivateKey, eventQueue, log), cfg: cfg, resolver: newResolver(look), mtu: cfg.MTU,
 		initiate: make(chan struct{}, 1), resolve: make(chan struct{}, 1), measure: make(chan struct{}, 1),
 	}
 	if cfg.Peer.Endpoint != "" {
@@ -133,16 +119,9 @@ func newTunnel(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 
 // open brings WireGuard up on inner, which it closes if that fails.
 func (t *Tunnel) open(inner wgtun.Device) error {
-	t.tap = NewTap(inner, t.cfg.LinkLocal, t.received)
-	t.obs = newObserver(conn.NewStdNetBind())
-	t.dev = device.NewDevice(t.tap, t.obs, t.deviceLogger())
-	if err := t.dev.IpcSet(deviceSettings(t.cfg)); err != nil {
-		t.dev.Close()
-		return fmt.Errorf("interface %s: configure wireguard: %w", t.name, err)
-	}
-	if err := t.dev.Up(); err != nil {
-		t.dev.Close()
-		return fmt.Errorf("interface %s: open UDP port %d: %w", t.name, t.cfg.ListenPort, err)
+	tap := NewTap(inner, t.cfg.LinkLocal, func(pkt []byte) { t.deliver(wgkey.Public{}, pkt) })
+	if err := t.bringUp(tap, deviceSettings(t.cfg), t.cfg.ListenPort, func(*device.Peer) { t.inits.Add(1) }); err != nil {
+		return err
 	}
 	t.start()
 	return nil
@@ -172,29 +151,13 @@ func (t *Tunnel) Close() error {
 	t.once.Do(func() {
 		t.cancel()
 		t.running.Wait()
-		if t.control != nil {
-			t.control.Close()
-		}
-		t.dev.Close() // closes the tap, the interface and the sockets
+		t.shut()
 	})
 	return nil
 }
 
 // Events is never closed; after Failed or Close nothing comes any more.
 func (t *Tunnel) Events() <-chan Event { return t.events }
-
-// received runs in wireguard-go's receiver and must not wait.
-func (t *Tunnel) received(pkt []byte) {
-	if len(t.events) >= eventQueue-1 {
-		t.dropped.Add(1) // without copying: this is what a flood does
-		return
-	}
-	select {
-	case t.events <- Received{append([]byte(nil), pkt...)}:
-	default:
-		t.dropped.Add(1)
-	}
-}
 
 // Send injects a whole IPv6 packet towards the peer. The packet belongs to the tunnel afterwards. It is
 // lost, as on any link, when there is no session; WireGuard begins one then.
@@ -316,30 +279,3 @@ func (t *Tunnel) Snapshot() Snapshot {
 	}
 	return s
 }
-
-// receivedInitiation is the format of wireguard-go's only sign of an authenticated initiation. A test against
-// the pinned version fails if it changes; then initiations would count as life.
-const receivedInitiation = "%v - Received handshake initiation"
-
-// deviceLogger brings wireguard-go's lines to debug level. They name peers by the beginning of the public key
-// and never a secret.
-func (t *Tunnel) deviceLogger() *device.Logger {
-	ctx := context.Background()
-	write := func(format string, args []any) {
-		if t.log.Enabled(ctx, slog.LevelDebug) {
-			t.log.Debug("wireguard", "text", fmt.Sprintf(format, args...))
-		}
-	}
-	return &device.Logger{
-		Verbosef: func(format string, args ...any) {
-			if format == receivedInitiation {
-				t.inits.Add(1)
-			}
-			write(format, args)
-		},
-		Errorf: func(format string, args ...any) { write(format, args) },
-	}
-}
-
-// errDeviceClosed is the cause when wireguard-go closed the device by itself.
-var errDeviceClosed = errors.New("the device was closed: somebody removed the interface, or reading from it broke")

@@ -91,8 +91,13 @@ func (c *control) Close() {
 
 // reading is what the device says of itself and of our peer.
 type reading struct {
-	port      uint16
-	found     bool // the peer is there
+	port  uint16
+	found bool // the peer is there
+	peerReading
+}
+
+// peerReading is what the device says of one peer.
+type peerReading struct {
 	endpoint  netip.AddrPort
 	handshake handshakeStamp
 	rx, tx    uint64
@@ -117,22 +122,26 @@ func parseReading(text, peerHex string) reading {
 			n, _ := strconv.ParseUint(value, 10, 16) // the device writes numbers only, here and below
 			r.port = uint16(n)
 		}
-		if !ours {
-			continue
-		}
-		switch key {
-		case "endpoint":
-			ep, _ := netip.ParseAddrPort(value)
-			r.endpoint = netip.AddrPortFrom(ep.Addr().Unmap(), ep.Port())
-		case "last_handshake_time_sec":
-			r.handshake.sec, _ = strconv.ParseInt(value, 10, 64)
-		case "last_handshake_time_nsec":
-			r.handshake.nsec, _ = strconv.ParseInt(value, 10, 64)
-		case "rx_bytes":
-			r.rx, _ = strconv.ParseUint(value, 10, 64)
-		case "tx_bytes":
-			r.tx, _ = strconv.ParseUint(value, 10, 64)
+		if ours {
+			r.take(key, value)
 		}
 	}
 	return r
+}
+
+// take reads one line of a peer and passes over those that are not for it.
+func (r *peerReading) take(key, value string) {
+	switch key {
+	case "endpoint":
+		ep, _ := netip.ParseAddrPort(value)
+		r.endpoint = netip.AddrPortFrom(ep.Addr().Unmap(), ep.Port())
+	case "last_handshake_time_sec":
+		r.handshake.sec, _ = strconv.ParseInt(value, 10, 64)
+	case "last_handshake_time_nsec":
+		r.handshake.nsec, _ = strconv.ParseInt(value, 10, 64)
+	case "rx_bytes":
+		r.rx, _ = strconv.ParseUint(value, 10, 64)
+	case "tx_bytes":
+		r.tx, _ = strconv.ParseUint(value, 10, 64)
+	}
 }
