@@ -96,8 +96,8 @@ type Firewall struct {
 // come another way.
 type HubFirewall struct {
 	Tunnel string // where the sites are; empty: no table
-	// Pools are all that sites may have: the pools, and reservations outside of them. Nothing else leaves the tunnel, and
-	// nothing from there comes in by another way.
+	// Pools are all that sites may have: the pools, reservations outside of them, and what of former pools is still
+	// leased. Nothing else leaves the tunnel, and nothing from there comes in by another way.
 	Pools []netip.Prefix
 	// Taken are parts of Pools that no site has, such as the hub's own addresses and those of the provider's router in an
 	// on-link prefix: as sources they may come by another way than the tunnel, and only so.

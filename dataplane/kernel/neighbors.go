@@ -97,7 +97,7 @@ func (p *Plane) NeighborStats() (dataplane.NeighborStats, error) {
 		return s, fmt.Errorf("neighbors: %w", err)
 	}
 	s.Entries = len(all)
-	if p.rules != nil {
+	if p.want.Firewall.Tunnel != "" && p.want.Hub.Tunnel == "" {
 		s.Known, s.Dropped, err = p.nft.seenStats()
 	}
 	return s, err

@@ -170,6 +170,9 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	if p.closed {
 		return fmt.Errorf("kernel data plane: apply: %w", net.ErrClosed)
 	}
+	if err := hubInBuild(want); err != nil {
+		return err
+	}
 	p.want, p.active = clone(want), true
 	p.routers = routersOf(p.want, p.routers)
 	p.rules = p.ruleset()
@@ -206,6 +209,11 @@ func clone(d dataplane.Desired) dataplane.Desired {
 	for i := range d.Firewall.Sources {
 		s := &d.Firewall.Sources[i]
 		s.OnLink, s.Routed = slices.Clone(s.OnLink), slices.Clone(s.Routed)
+	}
+	d.Hub.Pools, d.Hub.Taken = slices.Clone(d.Hub.Pools), slices.Clone(d.Hub.Taken)
+	d.Proxy = slices.Clone(d.Proxy)
+	for i := range d.Proxy {
+		d.Proxy[i].Prefixes = slices.Clone(d.Proxy[i].Prefixes)
 	}
 	return d
 }

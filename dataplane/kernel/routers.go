@@ -89,6 +89,9 @@ func (p *Plane) learnRouters(s *snapshot) (moved bool) {
 
 // ruleset is the wanted table. p.mu is held.
 func (p *Plane) ruleset() *ruleset {
+	if p.want.Hub.Tunnel != "" {
+		return hubRuleset(p.want.Hub, p.want.Proxy)
+	}
 	if p.noRanges {
 		return buildRuleset(p.want.Firewall, nil)
 	}

@@ -120,6 +120,11 @@ func buildRuleset(fw dataplane.Firewall, routers []router) *ruleset {
 	rs.forward(fw)
 	rs.input(fw)
 	rs.output(fw)
+	return rs.sealed()
+}
+
+// sealed is the ruleset with its fingerprint, when all is in it.
+func (rs *ruleset) sealed() *ruleset {
 	h := sha256.New()
 	for _, s := range rs.sets {
 		fmt.Fprintf(h, "set %s %s\n", s.name, strings.Join(s.text, " "))

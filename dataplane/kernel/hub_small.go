@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+
+//go:build small
+
+package kernel
+
+import (
+	"errors"
+
+	"oasis6/dataplane"
+)
+
+// hubInBuild refuses what only a hub wants, before anything is done.
+func hubInBuild(want dataplane.Desired) error {
+	if want.Hub.Tunnel != "" || len(want.Proxy) > 0 {
+		return errors.New("kernel data plane: the hub is not in this build: install the full one")
+	}
+	return nil
+}
+
+func hubRuleset(dataplane.HubFirewall, []dataplane.NDProxy) *ruleset { return nil }
