@@ -14,14 +14,27 @@ import (
 	"oasis6/config"
 )
 
-// checkCommand is the dry run. preview says in lines what the box would do with a configuration;
-// nil where the program is built without a box.
-func checkCommand(preview func(*config.Config) string) command {
+// checker loads the configuration at path, with the word of --lan.
+type checker func(path, lan string) verdict
+
+// verdict is what there is to say of a configuration.
+type verdict struct {
+	path      string
+	notices   []config.Notice
+	err       error
+	effective func(io.Writer) error
+	command   string        // what the file is for
+	would     func() string // what that would do, in lines; nil where the program cannot tell
+}
+
+// checkCommand is the dry run.
+func checkCommand(check checker) command {
 	return command{
 		name: "check", topic: topicBox,
 		short: "check the configuration and print what would be done",
-		long: `Reads the configuration, changes nothing, and prints the value that every key
-has in effect, as a configuration, then what run would do, as comments.
+		long: `Reads the configuration, of a box or of a hub, changes nothing, and prints the
+value that every key has in effect, as a configuration, then what run or hub
+would do, as comments.
 Remarks go to standard error. Exit code 2 means that the file does not parse;
 all errors are listed as FILE:LINE: message, remarks
 as FILE:LINE: notice: message.`,
@@ -33,32 +46,47 @@ as FILE:LINE: notice: message.`,
 				if err := noWords(args); err != nil {
 					return err
 				}
-				cfg, err := loadConfig(e, path, config.OnlyLAN(lan))
-				if err != nil {
-					return err
-				}
-				return writeCheck(e.stdout, path, cfg, preview)
+				return check(path, lan).write(e)
 			}
 		},
 	}
 }
 
-func lanOption(o *options, p *string) {
-	o.text(p, option{long: "lan", arg: "IFACE", usage: "serve this interface only, as if it had a [LAN] section"})
+// ofBox takes what config.Load says of a box's file. preview says in lines what the box would do with it.
+func ofBox(path string, preview func(*config.Config) string) func(*config.Config, []config.Notice, error) verdict {
+	return func(cfg *config.Config, notices []config.Notice, err error) verdict {
+		return verdict{
+			path: path, notices: notices, err: err, command: "run",
+			effective: func(w io.Writer) error { return config.WriteEffective(w, cfg) },
+			would:     func() string { return preview(cfg) },
+		}
+	}
 }
 
-// loadConfig reads the configuration for a command, prints the notices and gives errors their
-// exit codes.
-func loadConfig(e env, path string, opts ...config.Option) (*config.Config, error) {
-	cfg, notices, err := config.Load(path, opts...)
+// write prints notices and effective values, or gives errors their exit codes.
+func (v verdict) write(e env) error {
 	var wrong config.Errors
-	if errors.As(err, &wrong) {
-		return nil, configError{err: inOrder(notices, wrong)}
+	if errors.As(v.err, &wrong) {
+		return configError{err: inOrder(v.notices, wrong)}
 	}
-	if nerr := writeNotices(e.stderr, notices); nerr != nil {
-		return nil, nerr
+	if err := writeNotices(e.stderr, v.notices); err != nil {
+		return err
 	}
-	return cfg, configFailure(err)
+	if v.err != nil {
+		return configFailure(v.err)
+	}
+	if _, err := fmt.Fprintf(e.stdout, "# What counts in %s:\n\n", v.path); err != nil {
+		return err
+	}
+	if err := v.effective(e.stdout); err != nil || v.would == nil {
+		return err
+	}
+	_, err := fmt.Fprintf(e.stdout, "\n# What oasis6 %s would do:\n%s", v.command, comment(v.would()))
+	return err
+}
+
+func lanOption(o *options, p *string) {
+	o.text(p, option{long: "lan", arg: "IFACE", usage: "serve this interface only, as if it had a [LAN] section"})
 }
 
 // configFailure tells what is wrong with a file's text, exit code 2, from what keeps us from
@@ -99,20 +127,6 @@ func writeNotices(w io.Writer, notices []config.Notice) error {
 		return nil
 	}
 	_, err := fmt.Fprintln(w, inOrder(notices, nil).Error())
-	return err
-}
-
-func writeCheck(w io.Writer, path string, cfg *config.Config, preview func(*config.Config) string) error {
-	if _, err := fmt.Fprintf(w, "# What counts in %s:\n\n", path); err != nil {
-		return err
-	}
-	if err := config.WriteEffective(w, cfg); err != nil {
-		return err
-	}
-	if preview == nil {
-		return nil
-	}
-	_, err := fmt.Fprintf(w, "\n# What oasis6 run would do:\n%s", comment(preview(cfg)))
 	return err
 }
 

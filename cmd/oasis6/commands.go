@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 	"slices"
-
-	"oasis6/router"
 )
 
 // topic groups the commands in the help.
@@ -38,7 +36,7 @@ type action func(ctx context.Context, e env, args []string) error
 func commands() []command {
 	return []command{
 		runCommand(),
-		checkCommand(router.Preview),
+		checkCommand(checkFile),
 		statusCommand(),
 		leaveCommand(),
 		importCommand(),

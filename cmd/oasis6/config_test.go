@@ -76,7 +76,7 @@ func TestCheckPrintsWhatWouldBeDone(t *testing.T) {
 	}
 	var b bytes.Buffer
 	preview := func(c *config.Config) string { return "serve " + c.LANs[0].Interface + "\nask the hub\n" }
-	if err := writeCheck(&b, "x.conf", cfg, preview); err != nil {
+	if err := ofBox("x.conf", preview)(cfg, nil, nil).write(env{stdout: &b}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "\n# What oasis6 run would do:\n# serve br-lan\n# ask the hub\n"; !strings.HasSuffix(b.String(), want) {

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !small
+
+package main
+
+import (
+	"io"
+
+	"oasis6/config"
+	"oasis6/router"
+)
+
+// checkFile is the checker of this build.
+func checkFile(path, lan string) verdict {
+	f, err := config.Read(path)
+	switch {
+	case err != nil:
+		return verdict{path: path, err: err}
+	case f.IsHub():
+		return ofHub(path, nil)(f.LoadHub(config.OnlyLAN(lan)))
+	}
+	return ofBox(path, router.Preview)(f.Load(config.OnlyLAN(lan)))
+}
+
+// ofHub is ofBox for the file of a hub. preview is nil where the program is built without one.
+func ofHub(path string, preview func(*config.HubConfig) string) func(*config.HubConfig, []config.Notice, error) verdict {
+	return func(cfg *config.HubConfig, notices []config.Notice, err error) verdict {
+		v := verdict{
+			path: path, notices: notices, err: err, command: "hub",
+			effective: func(w io.Writer) error { return config.WriteEffectiveHub(w, cfg) },
+		}
+		if preview != nil {
+			v.would = func() string { return preview(cfg) }
+		}
+		return v
+	}
+}
