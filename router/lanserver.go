@@ -3,8 +3,6 @@
 package router
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"oasis6/dataplane"
 	"oasis6/dhcpv6"
 	"oasis6/dhcpv6/server"
-	"oasis6/internal/wgkey"
 )
 
 // Changes of bindings that are written at once, and then one for each refill: a class that comes into the room is
@@ -44,7 +41,7 @@ type lanServer struct {
 func (r *Router) startServer(now time.Time) {
 	key := r.cfg.Interface.PrivateKey
 	s := &lanServer{
-		Server: server.New(server.Config{DUID: dhcpv6.DUIDFromPublicKey(key.Public()), Secret: serverSecret(key)}, r.opt.Rand),
+		Server: server.New(server.Config{DUID: dhcpv6.DUIDFromPublicKey(key.Public()), Secret: key.Derive("oasis6 dhcpv6 server")}, r.opt.Rand),
 		file:   stateFile{r.opt.State, "bindings.json"},
 		wear:   newWear(bindingsBurst, bindingsRefill),
 	}
@@ -63,13 +60,6 @@ func (r *Router) startServer(now time.Time) {
 	if data != nil {
 		r.stepServer(now, server.Restored{State: state})
 	}
-}
-
-// serverSecret is what the server derives its clients' keys from.
-func serverSecret(k wgkey.Private) [32]byte {
-	m := hmac.New(sha256.New, k[:])
-	m.Write([]byte("oasis6 dhcpv6 server"))
-	return [32]byte(m.Sum(nil))
 }
 
 // onDHCPv6 takes a message from a LAN.

@@ -8,6 +8,7 @@ package wgkey
 
 import (
 	"crypto/ecdh"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -98,6 +99,13 @@ func (k Private) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Reveal is the base64 form, for `genkey` and key files only.
 func (k Private) Reveal() string { return base64.StdEncoding.EncodeToString(k[:]) }
+
+// Derive makes another secret of the key, the same for the same label: HMAC-SHA256 of the label.
+func (k Private) Derive(label string) [sha256.Size]byte {
+	m := hmac.New(sha256.New, k[:])
+	m.Write([]byte(label))
+	return [sha256.Size]byte(m.Sum(nil))
+}
 
 // RevealHex is the form of the WireGuard configuration protocol.
 func (k Private) RevealHex() string { return hex.EncodeToString(k[:]) }

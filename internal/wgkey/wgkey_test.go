@@ -4,6 +4,8 @@ package wgkey
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -57,5 +59,18 @@ func TestSecretsStayHidden(t *testing.T) {
 		if strings.Contains(b.String(), secret) {
 			t.Fatalf("a secret shows in %s", b.String())
 		}
+	}
+}
+
+// The label tells secrets apart, and a secret outlasts versions: it must not change.
+func TestDerive(t *testing.T) {
+	k := Private{1, 2, 3}
+	m := hmac.New(sha256.New, k[:])
+	m.Write([]byte("a label"))
+	if got := k.Derive("a label"); !bytes.Equal(got[:], m.Sum(nil)) {
+		t.Errorf("Derive = %x, want HMAC-SHA256 of the label", got)
+	}
+	if k.Derive("a") == k.Derive("b") || k.Derive("a") == (Private{}).Derive("a") {
+		t.Error("another label or key gives the same secret")
 	}
 }
