@@ -61,6 +61,22 @@ func (e *end) serveControl() {
 	}
 }
 
+// restore gives the device the texts that bring back what it had before a change that broke off. Each is tried, whatever
+// becomes of the others.
+func (e *end) restore(parts []string) error {
+	var errs []error
+	for _, settings := range parts {
+		if err := e.dev.IpcSet(settings); err != nil {
+			errs = append(errs, fmt.Errorf("interface %s: restore the old configuration: %w", e.name, err))
+		}
+	}
+	if len(errs) > 0 { // the loop goes on trying to open the sockets
+		e.obs.broken.Store(true)
+		signal(e.obs.trouble)
+	}
+	return errors.Join(errs...)
+}
+
 // shut removes the interface, the sockets and the socket of wg.
 func (e *end) shut() {
 	if e.control != nil {

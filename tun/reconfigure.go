@@ -77,20 +77,11 @@ func (t *Tunnel) adopt(was, cfg Config, moved, missing bool) {
 }
 
 // restore brings the device back to was when the change to cfg broke off somewhere: the sockets are closed if a port is
-// taken, for instance. port is the one that was in use. Each part is tried, whatever becomes of the others.
+// taken, for instance. port is the one that was in use.
 func (t *Tunnel) restore(was, cfg Config, port uint16) error {
-	var errs []error
-	for _, settings := range restoreSettings(was, cfg, port) {
-		if err := t.dev.IpcSet(settings); err != nil {
-			errs = append(errs, fmt.Errorf("interface %s: restore the old configuration: %w", was.Name, err))
-		}
-	}
-	if len(errs) > 0 { // the loop goes on trying to open the sockets
-		t.obs.broken.Store(true)
-		signal(t.obs.trouble)
-	}
+	err := t.end.restore(restoreSettings(was, cfg, port))
 	signal(t.resolve) // a peer that was made again has no endpoint
-	return errors.Join(errs...)
+	return err
 }
 
 // restoreSettings are the texts that turn what cfg may have left back into was, one for each part that can

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+
+package tun
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.zx2c4.com/wireguard/device"
+	wgtun "golang.zx2c4.com/wireguard/tun"
+
+	"oasis6/internal/bootclock"
+	"oasis6/internal/bucket"
+	"oasis6/internal/wgkey"
+)
+
+// Bounds of a hub.
+const (
+	// hubEvents packets wait for the consumer at most: a message of each of 10,000 sites, and some more.
+	hubEvents = 16384
+	// hubInject packets wait for the tap's reader at most: the answers to them.
+	hubInject = 16384
+	// hubInitiate handshakes wait to be begun.
+	hubInitiate = 1024
+	// siteBurst control packets of a site are taken at once, then one more each siteEvery: no site speaks so much, and
+	// one that does must not fill the queue of all.
+	siteBurst = 128
+	siteEvery = time.Second / 64
+	// maxSites is wireguard-go's limit.
+	maxSites = device.MaxPeers
+)
+
+// Hub is an open tunnel to many sites, each a WireGuard peer that is known by its key and heard from anywhere. Its
+// methods may be called from any goroutine. The consumer must drain Events.
+type Hub struct {
+	end
+	cfg     atomic.Pointer[HubConfig]
+	strange atomic.Uint64
+	limited atomic.Uint64
+	toBegin chan wgkey.Public
+	inits   initCounts
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	once    sync.Once
+
+	// mu is held while the device is changed or read, for seconds if there is much to do. The packet path does not take it.
+	mu     sync.Mutex
+	sites  map[wgkey.Public]*site
+	unsure bool      // a change broke off: sites may not be as the device is
+	readAt time.Time // of the last Sites, or when the hub was made
+
+	// index guards owner, which only holders of mu change.
+	index sync.RWMutex
+	owner map[netip.Prefix]*site // of each allowed-ip
+}
+
+// site is what a hub keeps of a site: some 500 octets with its places in the maps.
+type site struct {
+	key       wgkey.Public
+	allowed   []netip.Prefix // on the device, as far as we know
+	keepalive time.Duration  // wanted
+	history
+
+	mu      sync.Mutex // guards what follows
+	bucket  bucket.Bucket
+	limited uint64
+}
+
+// OpenHub makes the interface and brings WireGuard up, without sites; the link itself stays down.
+func OpenHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
+	h, err := newHub(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := createTUN(h.name, h.cfg.Load().MTU)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.open(inner); err != nil {
+		return nil, err
+	}
+	h.serveControl()
+	return h, nil
+}
+
+// OpenHubMemory is OpenHub without an interface: what is not for the hub itself comes through the Memory, which the Hub
+// closes. wg cannot see it.
+func OpenHubMemory(cfg HubConfig, log *slog.Logger) (*Hub, *Memory, error) {
+	h, err := newHub(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := NewMemory(h.name, h.cfg.Load().MTU)
+	if err := h.open(m); err != nil {
+		return nil, nil, err
+	}
+	return h, m, nil
+}
+
+func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		end: newEnd(cfg.Name, cfg.PrivateKey, hubEvents, log), toBegin: make(chan wgkey.Public, hubInitiate),
+		sites: map[wgkey.Public]*site{}, owner: map[netip.Prefix]*site{}, readAt: bootclock.Now(),
+	}
+	h.cfg.Store(&cfg)
+	return h, nil
+}
+
+func (h *Hub) open(inner wgtun.Device) error {
+	cfg := h.cfg.Load()
+	tap := newTap(inner, cfg.own(), hubInject, h.received)
+	if err := h.bringUp(tap, interfaceSettings(cfg.PrivateKey, cfg.outer()), cfg.ListenPort, h.inits.add); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	h.running.Add(1)
+	go func() { defer h.running.Done(); h.loop(ctx) }()
+	return nil
+}
+
+// Close removes the interface and the socket of wg, and waits for everything that was started.
+func (h *Hub) Close() error {
+	h.once.Do(func() {
+		h.cancel()
+		h.running.Wait()
+		h.shut()
+	})
+	return nil
+}
+
+// Events has Received and Failed. It is never closed; after Failed or Close nothing comes any more.
+func (h *Hub) Events() <-chan Event { return h.events }
+
+// Send queues a whole IPv6 packet to the site whose allowed-ips hold its destination. The packet belongs to the hub
+// afterwards. It is lost, as on any link, when no site has the destination. To a site without a session it begins a
+// handshake that is tried for 90 s, also where no endpoint is known: do not send to sites that are not there.
+func (h *Hub) Send(pkt []byte) error {
+	if err := checkPacket(h.name, pkt); err != nil {
+		return err
+	}
+	return h.tap.Inject(pkt)
+}
+
+// Initiate begins a handshake with a site whose endpoint is known, soon; nothing happens if it is not. WireGuard tries
+// for 90 s, and begins at most one in 5 s. It never waits and says whether there was room in the queue of 1024: each costs
+// about a third of a millisecond, so the caller sets the pace.
+func (h *Hub) Initiate(key wgkey.Public) bool {
+	select {
+	case h.toBegin <- key:
+		return true
+	default:
+		return false
+	}
+}
+
+// received runs in wireguard-go's receiver of one site and must not wait. That the source address is the site's own
+// WireGuard has checked; whose it is, the index says.
+func (h *Hub) received(pkt []byte) {
+	src := netip.AddrFrom16([16]byte(pkt[offSrc : offSrc+16]))
+	h.index.RLock()
+	s := h.owner[netip.PrefixFrom(src, src.BitLen())]
+	h.index.RUnlock()
+	if s == nil || !src.IsLinkLocalUnicast() {
+		h.strange.Add(1)
+		return
+	}
+	s.mu.Lock()
+	ok := s.bucket.Take(bootclock.Now(), 1)
+	if !ok {
+		s.limited++
+	}
+	s.mu.Unlock()
+	if !ok {
+		h.limited.Add(1)
+		return
+	}
+	h.deliver(s.key, pkt)
+}
+
+// loop mends the sockets and begins handshakes.
+func (h *Hub) loop(ctx context.Context) {
+	s := newSockets(&h.end)
+	defer s.rebind.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.dev.Wait():
+			select {
+			case h.events <- h.failed():
+			case <-ctx.Done():
+			}
+			return
+		case <-h.obs.trouble:
+			s.schedule()
+		case <-s.rebind.C:
+			s.reopen(h.cfg.Load().ListenPort)
+		case key := <-h.toBegin:
+			h.begin(key)
+		}
+	}
+}
+
+// begin does nothing before the endpoint is known: the attempt would only forbid the next one for 5 s.
+func (h *Hub) begin(key wgkey.Public) {
+	h.mu.Lock()
+	s := h.sites[key]
+	known := s != nil && s.endpoint.IsValid()
+	h.mu.Unlock()
+	if !known {
+		return
+	}
+	if p := h.dev.LookupPeer(device.NoisePublicKey(key)); p != nil {
+		_ = p.SendHandshakeInitiation(false) // the observer keeps the error
+	}
+}
+
+// initCounts are the authenticated initiations of each peer.
+type initCounts struct {
+	mu sync.Mutex
+	n  map[*device.Peer]uint64
+}
+
+func (c *initCounts) add(p *device.Peer) {
+	c.mu.Lock()
+	if c.n == nil {
+		c.n = map[*device.Peer]uint64{}
+	}
+	c.n[p]++
+	c.mu.Unlock()
+}
+
+// of gives a peer's count.
+func (c *initCounts) of(p *device.Peer) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n[p]
+}
+
+// keep forgets all peers but those that are.
+func (c *initCounts) keep(are func(*device.Peer) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p := range c.n {
+		if !are(p) {
+			delete(c.n, p)
+		}
+	}
+}
