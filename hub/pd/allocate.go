@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+
+package pd
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"oasis6/dhcpv6"
+	"oasis6/internal/note"
+)
+
+// hint is what a site wishes: a prefix in a pool, else a length. The zero value wishes nothing.
+func (m *Machine) hint(ia *dhcpv6.IA) (hint netip.Prefix) {
+	for _, p := range ia.Prefixes {
+		if m.inPool(netip.PrefixFrom(p.Prefix.Addr(), 128)) {
+			return p.Prefix
+		}
+		if !hint.IsValid() || p.Prefix.Addr().IsUnspecified() {
+			hint = p.Prefix
+		}
+	}
+	return hint
+}
+
+// allocate finds a prefix in the pools for a binding: one that the site had, if it wishes no other length; the one that it
+// wishes; else a free one of the wished length, or of the nearest longer one (RFC 8168 section 3.2). What is remembered for
+// others is taken only where nothing is free.
+func (m *Machine) allocate(b *binding, ia *dhcpv6.IA) netip.Prefix {
+	hint := m.hint(ia)
+	length := m.siteLength
+	if hint.IsValid() {
+		length = min(max(hint.Bits(), m.maxSiteLength), 64)
+	}
+	if p := m.had(b, hint, length); p.IsValid() {
+		return p
+	}
+	if hint.IsValid() {
+		if p := netip.PrefixFrom(hint.Addr(), length).Masked(); m.inPool(p) && m.free(b.site, p) {
+			return p
+		}
+	}
+	for ; length <= 64; length++ {
+		for _, pool := range m.pools {
+			if p := m.trie.find(pool, length, false); p.IsValid() {
+				return p
+			}
+		}
+		if p := m.forgettable(length); p.IsValid() {
+			return p
+		}
+	}
+	return netip.Prefix{}
+}
+
+// had is what the site had, for this IA or else for another one that has nothing now, what ended last first.
+func (m *Machine) had(b *binding, hint netip.Prefix, length int) (p netip.Prefix) {
+	var own, others []*lease
+	for _, o := range b.site.bindings {
+		if o != b && o.live() {
+			continue
+		}
+		for _, l := range o.leases {
+			if l.state == live || l.prefix.Bits() > 64 || l.prefix.Bits() != length && (hint.IsValid() || l.prefix.Bits() < m.maxSiteLength) {
+				continue
+			}
+			if o == b {
+				own = append(own, l)
+			} else {
+				others = append(others, l)
+			}
+		}
+	}
+	for _, list := range [][]*lease{own, others} {
+		slices.SortFunc(list, func(x, y *lease) int { return cmp.Compare(y.ended, x.ended) })
+		for _, l := range list {
+			if m.inPool(l.prefix) && m.free(b.site, l.prefix) {
+				return l.prefix
+			}
+		}
+	}
+	return netip.Prefix{}
+}
+
+// free says that the site can have all of the prefix: it may be what the site had itself.
+func (m *Machine) free(s *site, p netip.Prefix) (free bool) {
+	free = true
+	m.trie.overlapping(p, func(c *claim) bool {
+		free = c.site == s && (c.kind == rests || c.kind == wished)
+		return free
+	})
+	return free
+}
+
+// forgettable is a prefix of the length out of what is remembered, of what ended first if one lease is large enough. All
+// that is remembered with a claim is in a pool.
+func (m *Machine) forgettable(length int) netip.Prefix {
+	var first *lease
+	for n := range length + 1 {
+		if l, ok := m.memory[n].first(); ok && (first == nil || l.ended < first.ended) {
+			first = l
+		}
+	}
+	if first != nil {
+		free := true
+		m.trie.overlapping(first.prefix, func(c *claim) bool {
+			free = c.kind == wished // it may be offered to another IA of the same message
+			return free
+		})
+		if free {
+			return netip.PrefixFrom(first.prefix.Addr(), length)
+		}
+	}
+	for _, pool := range m.pools {
+		if p := m.trie.find(pool, length, true); p.IsValid() {
+			return p
+		}
+	}
+	return netip.Prefix{}
+}
+
+// ranOut notes once that nothing is left to delegate, until something is.
+func (m *Machine) ranOut(s *site, out bool) {
+	if out && !m.out {
+		m.act.Notes = append(m.act.Notes, note.New(note.Warn, "no prefix is left to delegate", "peer", s.label()))
+	}
+	m.out = out
+}

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: MIT
+
+package pd
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	oracle "github.com/insomniacslk/dhcp/dhcpv6"
+
+	"oasis6/dhcpv6"
+	"oasis6/internal/lifetime"
+	"oasis6/internal/wgkey"
+)
+
+// t0 is the instant at which tests begin.
+var t0 = time.Unix(5000, 0).UTC()
+
+const ourDUID = dhcpv6.DUID("\x00\x04ssssssssssssssss")
+
+var testConfig = Config{DUID: ourDUID, Secret: [32]byte{1, 2, 3}}
+
+func prefixes(list string) (all []netip.Prefix) {
+	for _, p := range strings.Fields(list) {
+		all = append(all, netip.MustParsePrefix(p))
+	}
+	return all
+}
+
+// keyOfSite is the key of a site by its name.
+func keyOfSite(name string) (k wgkey.Public) {
+	copy(k[:], name)
+	return k
+}
+
+// sites makes sites of words: a name, or a name with reservations, "b=2001:db8::/64,2001:db8:1::/64".
+func sites(words string) map[wgkey.Public]Site {
+	all := map[wgkey.Public]Site{}
+	for _, w := range strings.Fields(words) {
+		name, list, _ := strings.Cut(w, "=")
+		all[keyOfSite(name)] = Site{Name: name, Reserved: prefixes(strings.ReplaceAll(list, ",", " "))}
+	}
+	return all
+}
+
+// testContent has a /56 whose first /64 is the hub's own, and three sites.
+func testContent() Content {
+	return Content{Pools: prefixes("2001:db8:1::/56"), Taken: prefixes("2001:db8:1::/64"), Sites: sites("a b c"),
+		Preferred: 2700 * time.Second, Valid: 5400 * time.Second, SiteLength: 64, MaxSiteLength: 60,
+		Info: Info{DNS: []netip.Addr{netip.MustParseAddr("2001:db8::53")}, Search: []string{"example.net"}}}
+}
+
+// tester is a testing.TB, or rapid's.
+type tester interface {
+	Helper()
+	Errorf(string, ...any)
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+// world runs one machine, with a disk, with a kernel's routes, and with what must hold after every step.
+type world struct {
+	t        tester
+	m        *Machine
+	now      time.Time
+	act      Actions
+	content  Content
+	disk     map[BindingKey][]byte // what a successor gets
+	replay   uint64
+	routes   map[wgkey.Public][]netip.Prefix // as the runner has them, from Changed alone
+	diskFull bool
+	batch    bool // steps are put together until save
+	waiting  Actions
+	writes   int
+	xid      uint32
+	big      bool // so many sites that the test itself looks at them
+}
+
+func newWorld(t tester) *world { return worldWith(t, testContent()) }
+
+func worldWith(t tester, c Content) *world {
+	w := &world{t: t, m: New(testConfig), now: t0, disk: map[BindingKey][]byte{}, routes: map[wgkey.Public][]netip.Prefix{}}
+	w.set(c)
+	return w
+}
+
+func (w *world) set(c Content) {
+	w.t.Helper()
+	w.content = c
+	w.step(w.now, SetContent{c})
+}
+
+// change sets a content that differs.
+func (w *world) change(f func(*Content)) {
+	w.t.Helper()
+	c := w.content
+	f(&c)
+	w.set(c)
+}
+
+func (w *world) step(now time.Time, ev Event) Actions {
+	w.t.Helper()
+	w.now = now
+	act := w.m.Step(now, ev)
+	if !act.Wake.IsZero() && !act.Wake.After(now) {
+		w.t.Fatalf("%v %T: wake %v is not in the future", now.Sub(t0), ev, act.Wake.Sub(t0))
+	}
+	w.waiting.add(act)
+	if !w.batch {
+		return w.save()
+	}
+	w.act = act
+	return act
+}
+
+// add puts the actions of a further step to those that wait.
+func (a *Actions) add(b Actions) {
+	a.Commit, a.Changed, a.Send = append(a.Commit, b.Commit...), append(a.Changed, b.Changed...), append(a.Send, b.Send...)
+	a.Notes, a.Wake, a.Replay = append(a.Notes, b.Notes...), b.Wake, max(a.Replay, b.Replay)
+}
+
+// save carries out what waits.
+func (w *world) save() Actions {
+	w.t.Helper()
+	act := w.waiting
+	w.waiting = Actions{}
+	if act.MustSave() {
+		w.writes++
+		if w.diskFull {
+			act.Send = nil
+		} else {
+			w.write(act)
+		}
+		saved := w.m.Step(w.now, Saved{!w.diskFull})
+		if saved.MustSave() || len(saved.Send) > 0 || len(saved.Changed) > 0 && !w.diskFull {
+			w.t.Fatalf("%v: Saved makes %+v", w.now.Sub(t0), saved)
+		}
+		act.Wake = saved.Wake
+		act.Changed, act.Notes = append(act.Changed, saved.Changed...), append(act.Notes, saved.Notes...)
+	}
+	for _, k := range act.Changed {
+		if r := w.m.Routed(k); len(r) > 0 {
+			w.routes[k] = r
+		} else {
+			delete(w.routes, k)
+		}
+	}
+	for _, d := range act.Send {
+		w.checkSent(d)
+	}
+	if !w.big {
+		w.check()
+	}
+	w.act = act
+	return act
+}
+
+func (w *world) write(act Actions) {
+	w.t.Helper()
+	for _, c := range act.Commit {
+		if c.Binding == nil {
+			delete(w.disk, c.Key)
+			continue
+		}
+		if c.Binding.Key() != c.Key {
+			w.t.Fatalf("the record of %v is of %v", c.Key, c.Binding.Key())
+		}
+		data, err := Encode(*c.Binding, w.now, w.now, "boot")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.disk[c.Key] = data
+	}
+	w.replay = max(w.replay, act.Replay)
+}
+
+// read is a record of the disk.
+func (w *world) read(k BindingKey) Binding {
+	w.t.Helper()
+	b, err := Decode(w.disk[k], w.now, "boot")
+	if err != nil {
+		w.t.Fatalf("%v: record of %v: %v", w.now.Sub(t0), k, err)
+	}
+	return b
+}
+
+// checkSent is what every message of a server is like, and that what it tells is on disk.
+func (w *world) checkSent(d Datagram) {
+	w.t.Helper()
+	m, problems, err := dhcpv6.ParseMessage(d.Data)
+	if err != nil || problems != nil || m.ServerID != ourDUID || m.ElapsedTime != 0 || m.Preference != 0 {
+		w.t.Fatalf("sent to %s: %+v %v %v", d.Site, m, problems, err)
+	}
+	if !w.big {
+		if _, err := oracle.FromBytes(d.Data); err != nil {
+			w.t.Fatalf("the library refuses %s: %v", text(m), err)
+		}
+	}
+	if m.Auth != nil && m.Auth.Replay > w.replay {
+		w.t.Fatalf("%v: replay value %d, on disk is %d", w.now.Sub(t0), m.Auth.Replay, w.replay)
+	}
+	for _, ia := range m.IAs {
+		if ia.T1 != m.IAs[0].T1 || ia.T2 != m.IAs[0].T2 || ia.T1 > ia.T2 {
+			w.t.Fatalf("T1 and T2: %s", text(m))
+		}
+		for _, p := range ia.Prefixes {
+			if p.Preferred > p.Valid || p.Preferred > 0 && ia.T2 > p.Preferred || time.Duration(p.Valid)*time.Second > w.content.Valid {
+				w.t.Fatalf("lifetimes: %s", text(m))
+			}
+			if m.Type == dhcpv6.Reply && p.Valid > 0 {
+				w.checkTold(BindingKey{d.Site, ia.IAID}, p)
+			}
+		}
+	}
+}
+
+// checkTold: what a Reply tells is on disk for as long, and routed.
+func (w *world) checkTold(k BindingKey, p dhcpv6.IAPrefix) {
+	w.t.Helper()
+	b := w.read(k)
+	i := slices.IndexFunc(b.Leases, func(l Lease) bool { return l.Prefix == p.Prefix && l.Ended == 0 })
+	if i < 0 || b.Leases[i].Valid.Seconds(w.now) < p.Valid {
+		w.t.Fatalf("%v: told %s for %d s, on disk is %+v", w.now.Sub(t0), p.Prefix, p.Valid, b.Leases)
+	}
+	if !slices.Contains(w.routes[k.Site], p.Prefix) {
+		w.t.Fatalf("%v: told %s, routed is %v", w.now.Sub(t0), p.Prefix, w.routes[k.Site])
+	}
+}
+
+// check: no two sites have parts of the same prefix; Changed has named every site whose routes are others; what is routed
+// are the leases that are not over.
+func (w *world) check() {
+	w.t.Helper()
+	var all []netip.Prefix
+	routes := map[wgkey.Public][]netip.Prefix{}
+	for k, p := range w.m.AllRouted {
+		if slices.ContainsFunc(all, p.Overlaps) {
+			w.t.Fatalf("%v: %s is routed twice:\n%s", w.now.Sub(t0), p, w.dump())
+		}
+		all = append(all, p)
+		routes[k] = append(routes[k], p)
+	}
+	if !maps.EqualFunc(routes, w.routes, slices.Equal) {
+		w.t.Fatalf("%v: routed are %v, by Changed %v", w.now.Sub(t0), routes, w.routes)
+	}
+	want := map[wgkey.Public][]netip.Prefix{}
+	for b := range w.m.AllBindings() {
+		for _, l := range b.Leases {
+			if _, in := w.content.Sites[b.Site]; in && l.Ended == 0 {
+				want[b.Site] = append(want[b.Site], l.Prefix)
+			}
+			if over := l.Valid.Over(w.now); l.Ended > 0 != over && !w.diskFull && !w.batch && w.m.retryAt.IsZero() {
+				w.t.Fatalf("%v: %+v", w.now.Sub(t0), l)
+			}
+		}
+	}
+	for k := range want {
+		slices.SortFunc(want[k], netip.Prefix.Compare)
+	}
+	if !maps.EqualFunc(routes, want, slices.Equal) {
+		w.t.Fatalf("%v: routed are %v, leases %v", w.now.Sub(t0), routes, want)
+	}
+}
+
+// restart is a kill -9 and a start from the disk.
+func (w *world) restart() {
+	w.t.Helper()
+	w.m, w.waiting, w.routes = New(testConfig), Actions{}, map[wgkey.Public][]netip.Prefix{}
+	var all []Binding
+	for k := range w.disk {
+		all = append(all, w.read(k))
+	}
+	slices.SortFunc(all, func(a, b Binding) int { return bytes.Compare(a.Site[:], b.Site[:]) })
+	batch := w.batch
+	w.batch = true // the first content follows at once
+	w.step(w.now, Restored{all, w.replay})
+	w.batch = batch
+	w.set(w.content)
+}
+
+// wait lets time pass, from deadline to deadline, and gives what was sent. What else was done counts as done by the last
+// step.
+func (w *world) wait(d time.Duration) (sent []Datagram) {
+	w.t.Helper()
+	end := w.now.Add(d)
+	var all Actions
+	for steps := 0; ; steps++ {
+		at := w.act.Wake
+		if at.IsZero() || at.After(end) {
+			at = end
+		}
+		all.add(w.step(at, Tick{}))
+		if at.Equal(end) {
+			w.act = all
+			return all.Send
+		}
+		if steps > 20000 {
+			w.t.Fatal("the deadlines do not end")
+		}
+	}
+}
+
+func duidOf(name string) dhcpv6.DUID { return dhcpv6.DUID("\x00\x03\x00\x01" + name) }
+
+// query makes the message that words describe: a type, then options. site= says who sends it (a), duid= with whose DUID.
+// pd1 or na1 begins an IA, and what looks like a prefix goes into it.
+func (w *world) query(words string) (ev Received, m dhcpv6.Message) {
+	w.t.Helper()
+	f := strings.Fields(words)
+	w.xid++
+	m.XID = w.xid
+	for m.Type = dhcpv6.Solicit; strings.ToLower(m.Type.String()) != f[0]; m.Type++ {
+		if m.Type > dhcpv6.RelayReply {
+			w.t.Fatalf("no message %q", f[0])
+		}
+	}
+	switch m.Type {
+	case dhcpv6.Request, dhcpv6.Renew, dhcpv6.Release, dhcpv6.Decline:
+		m.ServerID = ourDUID
+	}
+	name, duid := "a", ""
+	for _, x := range f[1:] {
+		key, val, _ := strings.Cut(x, "=")
+		switch {
+		case key == "site":
+			name = val
+		case key == "duid":
+			duid = val
+		case key == "server":
+			m.ServerID = map[string]dhcpv6.DUID{"us": ourDUID, "other": ourDUID + "x"}[val]
+		case key == "rapid":
+			m.RapidCommit = true
+		case key == "accept":
+			m.ReconfigureAccept = true
+		case key == "oro":
+			for c := range strings.SplitSeq(val, ",") {
+				n, _ := strconv.Atoi(c)
+				m.ORO = append(m.ORO, dhcpv6.OptionCode(n))
+			}
+		case strings.Contains(x, ":"):
+			ia := &m.IAs[len(m.IAs)-1]
+			if !strings.Contains(x, "/") {
+				x += "/128"
+			}
+			ia.Prefixes = append(ia.Prefixes, dhcpv6.IAPrefix{Prefix: netip.MustParsePrefix(x)})
+		default:
+			n, err := strconv.Atoi(x[2:])
+			if err != nil {
+				w.t.Fatalf("bad word %q", x)
+			}
+			m.IAs = append(m.IAs, dhcpv6.IA{Type: map[string]dhcpv6.IAType{"na": dhcpv6.NA}[x[:2]], IAID: dhcpv6.IAID(n)})
+		}
+	}
+	if duid == "" {
+		duid = name
+	}
+	if duid != "none" {
+		m.ClientID = duidOf(duid)
+	}
+	return Received{Site: keyOfSite(name), Data: m.Append(nil)}, m
+}
+
+// ask sends a message and gives the answer, as text and as it is; there is none if it was dropped.
+func (w *world) ask(words string) (string, dhcpv6.Message) {
+	w.t.Helper()
+	ev, q := w.query(words)
+	before := w.dropped()
+	act := w.step(w.now, ev)
+	if len(act.Send) == 0 {
+		if !act.MustSave() && w.dropped() != before+1 {
+			w.t.Fatalf("%s: no answer, and nothing is counted", words)
+		}
+		return "", dhcpv6.Message{}
+	}
+	d := act.Send[0]
+	m, _, _ := dhcpv6.ParseMessage(d.Data)
+	if len(act.Send) != 1 || d.Site != ev.Site || m.XID != q.XID || m.ClientID != q.ClientID {
+		w.t.Fatalf("%s: answered by %s to %s, %d messages", words, text(m), d.Site, len(act.Send))
+	}
+	return text(m), m
+}
+
+// want asks and compares.
+func (w *world) want(words, want string) dhcpv6.Message {
+	w.t.Helper()
+	got, m := w.ask(words)
+	if got != want {
+		w.t.Errorf("%v %s\n got %s\nwant %s", w.now.Sub(t0), words, got, want)
+	}
+	return m
+}
+
+func (w *world) dropped() (n uint64) {
+	for _, d := range w.m.counters.dropped {
+		n += d
+	}
+	return n
+}
+
+// text is a message in the words of a script: its type, flags, and for each IA its leases with lifetimes, its status.
+func text(m dhcpv6.Message) string {
+	f := []string{strings.ToLower(m.Type.String())}
+	if m.RapidCommit {
+		f = append(f, "rapid")
+	}
+	if m.ReconfigureAccept {
+		f = append(f, "accept")
+	}
+	if m.Auth != nil {
+		f = append(f, "auth")
+	}
+	if m.Status.Code != dhcpv6.Success || m.Status.Text != "" {
+		f = append(f, m.Status.Code.String())
+	}
+	for _, ia := range m.IAs {
+		f = append(f, strings.ToLower(ia.Type.String()[3:])+strconv.Itoa(int(ia.IAID)))
+		for _, p := range ia.Prefixes {
+			f = append(f, fmt.Sprintf("%s=%d/%d", p.Prefix, p.Preferred, p.Valid))
+		}
+		if ia.Status.Code != dhcpv6.Success {
+			f = append(f, ia.Status.Code.String())
+		}
+	}
+	return strings.Join(f, " ")
+}
+
+// dump is all that the machine has, as text.
+func (w *world) dump() string {
+	var f []string
+	for b := range w.m.AllBindings() {
+		f = append(f, "\n"+strings.TrimRight(string(b.Site[:]), "\x00"), "pd"+strconv.Itoa(int(b.IAID)))
+		for _, l := range b.Leases {
+			s := l.Prefix.String()
+			switch {
+			case l.Ended == 0:
+				s += fmt.Sprintf("=%d/%d", l.Preferred.Seconds(w.now), l.Valid.Seconds(w.now))
+			case !l.Rests.Over(w.now):
+				s += fmt.Sprintf("=rests/%d", l.Rests.Seconds(w.now))
+			default:
+				s += "=over"
+			}
+			if l.Stale {
+				s += "/stale"
+			}
+			if l.Released {
+				s += "/released"
+			}
+			f = append(f, s)
+		}
+	}
+	return strings.TrimSpace(strings.Join(f, " "))
+}
+
+func (w *world) wantAll(want string) {
+	w.t.Helper()
+	if got := strings.ReplaceAll(w.dump(), " \n", "| "); got != want {
+		w.t.Errorf("%v bindings\n got %s\nwant %s", w.now.Sub(t0), got, want)
+	}
+}
+
+// wantRouted compares what is routed to a site.
+func (w *world) wantRouted(name, want string) {
+	w.t.Helper()
+	if got := w.m.Routed(keyOfSite(name)); !slices.Equal(got, prefixes(want)) {
+		w.t.Errorf("%v: routed to %s are %v, want %s", w.now.Sub(t0), name, got, want)
+	}
+}
+
+// did says what else the last step did.
+func (w *world) did(saved, changed bool) {
+	w.t.Helper()
+	if w.act.MustSave() != saved || (len(w.act.Changed) > 0) != changed {
+		w.t.Errorf("%v: saved %v changed %v, want %v %v", w.now.Sub(t0), w.act.MustSave(), w.act.Changed, saved, changed)
+	}
+}
+
+// noted counts the notes of the last step.
+func (w *world) noted(msg string) (n int) {
+	for _, x := range w.act.Notes {
+		if x.Msg == msg {
+			n++
+		}
+	}
+	return n
+}
+
+func at(d time.Duration) lifetime.Until { return lifetime.At(t0.Add(d)) }
