@@ -67,11 +67,11 @@ func (h *Hub) SetSites(sites []Site) error {
 
 // plan checks the list and finds the sites that there are.
 func (h *Hub) plan(sites []Site) ([]change, error) {
+	if len(sites) > maxSites {
+		return nil, fmt.Errorf("tunnel %s: %d sites: want %d at most", h.name, len(sites), maxSites)
+	}
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if len(sites) > maxSites {
-		bad("tunnel %s: %d sites: want %d at most", h.name, len(sites), maxSites)
-	}
 	seen, owner := make(map[wgkey.Public]bool, len(sites)), make(map[netip.Prefix]wgkey.Public, 2*len(sites))
 	changes := make([]change, 0, len(sites))
 	for _, to := range sites {
