@@ -135,26 +135,6 @@ func (n *Node) MAC(iface string) net.HardwareAddr {
 	return n.link(iface).Attrs().HardwareAddr
 }
 
-// Replug takes the host's cable out and puts it in again, and its IPv4 default route back.
-func (w *World) Replug(h *Node) {
-	w.T.Helper()
-	w.Cut(h, "eth0")
-	w.Heal(h, "eth0")
-	h.Run("ip", "route", "add", "default", "via", BoxLANv4)
-}
-
-// CheckIPv4 says what is wrong with the IPv4 path of a host through the NATs to www; nil is fine.
-func (w *World) CheckIPv4(h *Node) error {
-	body, err := h.Fetch(WWWv4)
-	if err != nil {
-		return fmt.Errorf("%s: fetch http://%s/: %w", h.Name, WWWv4, err)
-	}
-	if want := "you are " + NAT2v4 + ":"; !strings.Contains(body, want) {
-		return fmt.Errorf("%s: http://%s/ = %q, want %q: IPv4 does not leave through the NATs", h.Name, WWWv4, body, want)
-	}
-	return nil
-}
-
 // RSS is the resident memory of the program and of all others in its process group, in octets.
 func (p *Proc) RSS() (sum int64) {
 	p.node.lab.T.Helper()

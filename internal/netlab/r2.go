@@ -17,8 +17,8 @@ import (
 // startTimeout is how long a daemon may take to serve.
 const startTimeout = 15 * time.Second
 
-// StartR2 starts the far router: upstream wireguard-go with the box as its peer, the route to the
-// pool, and Kea unless the config says otherwise. Nothing of it is ours.
+// StartR2 starts the far router: upstream wireguard-go with the boxes as its peers, the routes to the
+// pool and to PrefixB, and Kea unless the config says otherwise. Nothing of it is ours.
 func (w *World) StartR2() {
 	w.T.Helper()
 	box := w.BoxKey.Public()
@@ -26,8 +26,13 @@ func (w *World) StartR2() {
 		Interface: "wg0", Key: w.HubKey.Reveal(), LinkLocal: w.HubKey.Public().LinkLocal(), Port: R2Port,
 		PeerKey: box.String(), AllowedIPs: w.allowedIPs(),
 	})
+	if w.B != nil {
+		w.R2.Run("wg", "set", "wg0", "peer", w.B.BoxKey.Public().String(),
+			"allowed-ips", w.B.BoxKey.Public().LinkLocal().String()+"/128,"+PrefixB)
+		w.R2.Run("ip", "-6", "route", "add", PrefixB, "dev", "wg0")
+	}
 	for _, p := range w.routed {
-		w.R2.Run("ip", "-6", "route", "add", p.String(), "dev", "wg0")
+		w.routeToBox(p)
 	}
 	if !w.Config.NoDHCPv6 {
 		w.StartKea()
@@ -36,6 +41,9 @@ func (w *World) StartR2() {
 
 // allowedIPs is what R2's WireGuard takes from the box and sends to it.
 func (w *World) allowedIPs() []netip.Prefix {
+	if w.Config.OpenPeer {
+		return []netip.Prefix{netip.MustParsePrefix("::/0"), netip.MustParsePrefix("fe80::/64")}
+	}
 	return append([]netip.Prefix{netip.PrefixFrom(w.BoxKey.Public().LinkLocal(), 128)}, w.routed...)
 }
 
@@ -56,7 +64,14 @@ func (w *World) Route(p netip.Prefix) {
 		ips = append(ips, q.String())
 	}
 	w.R2.Run("wg", "set", "wg0", "peer", w.BoxKey.Public().String(), "allowed-ips", strings.Join(ips, ","))
-	w.R2.Run("ip", "-6", "route", "add", p.String(), "dev", "wg0")
+	w.routeToBox(p)
+}
+
+// routeToBox is R2's route, unless its DHCPv6 server makes routes.
+func (w *World) routeToBox(p netip.Prefix) {
+	if !w.Config.ServerRoutes {
+		w.R2.Run("ip", "-6", "route", "add", p.String(), "dev", "wg0")
+	}
 }
 
 // StopR2 kills the far router's programs: the tunnel interface and the route go with them.
@@ -87,8 +102,9 @@ type WireGuard struct {
 // startWireGuard brings the tunnel interface up.
 func (n *Node) startWireGuard(c WireGuard) *Proc {
 	n.lab.T.Helper()
-	p := n.Start(Build(n.lab.T, WireGuardPackage), "-f", c.Interface)
 	sock := "/run/wireguard/" + c.Interface + ".sock"
+	n.Run("rm", "-f", sock) // of one that was killed
+	p := n.Start(Build(n.lab.T, WireGuardPackage), "-f", c.Interface)
 	n.WaitFor(startTimeout, "no "+sock, func() bool {
 		return n.Inside(func() error { _, err := os.Stat(sock); return err }) == nil || !p.Running()
 	})
@@ -109,13 +125,14 @@ func (n *Node) startWireGuard(c WireGuard) *Proc {
 	return p
 }
 
-// LastHandshake is when R2 last completed a handshake with the box, in seconds of Unix time; 0
+// LastHandshake is when R2 last completed a handshake with the first box, in seconds of Unix time; 0
 // means never.
 func (w *World) LastHandshake() (unixTime int64) {
 	w.T.Helper()
-	out := w.R2.Run("wg", "show", "wg0", "latest-handshakes")
-	if f := strings.Fields(out); len(f) == 2 {
-		unixTime, _ = strconv.ParseInt(f[1], 10, 64) // 0 for what is not a number
+	for line := range strings.Lines(w.R2.Run("wg", "show", "wg0", "latest-handshakes")) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == w.BoxKey.Public().String() {
+			unixTime, _ = strconv.ParseInt(f[1], 10, 64) // 0 for what is not a number
+		}
 	}
 	return unixTime
 }

@@ -22,7 +22,8 @@ const (
 	BoxWANv4    = "192.0.2.66"        // the box on wan0
 	R2v4        = "203.0.113.66"      // the far router's IPv4 address
 	R2Port      = 51820               // its WireGuard port
-	NAT2v4      = "203.0.113.2"       // what the IPv4 Internet sees of all of NAT-land
+	NAT2v4      = "203.0.113.2"       // what the IPv4 Internet sees of the first site
+	NATBv4      = "203.0.113.194"     // what it sees of the second one
 	WWWv4       = "203.0.113.130"     // the server on the IPv4 Internet
 	WWWv6       = "2001:db8:0:6::80"  // the same server on the IPv6 Internet
 	DNSv6       = "2001:db8:0:6::53"  // the DNS server that R2 announces; nobody answers there
@@ -31,6 +32,7 @@ const (
 	NTPName     = "ntp.example"
 	DefaultPool = "2001:db8:ebbd:9900::/56"
 	AddressPool = "2001:db8:ebbd:ff00::/64" // what R2 gives addresses out of
+	PrefixB     = "2001:db8:ebbd:b0b0::/64" // what a foreign R2 routes to the second site
 )
 
 // WWWText is what the server answers to every request.
@@ -54,6 +56,14 @@ type WorldConfig struct {
 	Guest bool
 	// Downstream adds a router behind br-lan: R3 with host h3. StartDownstream gives it life.
 	Downstream bool
+	// TwoSites adds another site, World.B, behind a NAT of its own. A foreign R2 delegates nothing to it: it routes
+	// PrefixB there.
+	TwoSites bool
+	// OpenPeer makes what R2 takes from the box ::/0 and fe80::/64, as in the article that showed the way. Without it, R2
+	// takes the box's link-local address and what it routes there.
+	OpenPeer bool
+	// ServerRoutes leaves the routes to the box to R2's DHCPv6 server, as odhcpd makes them. Use OpenPeer with it.
+	ServerRoutes bool
 }
 
 func (c *WorldConfig) fill() {
@@ -80,23 +90,26 @@ func (c *WorldConfig) fill() {
 //	   ├ br-lan R1 wan0 ─ NAT1 ─ NAT2 ─ inet ─ R2 ─ www
 //	h2 ┘                               └────────── www
 //
-// With Guest, g1 is behind br-guest of R1; with Downstream, h3 is behind R3, which is behind br-lan.
+// With Guest, g1 is behind br-guest of R1; with Downstream, h3 is behind R3, which is behind br-lan; with TwoSites there is
+// also h1b ─ br-lan R1b wan0 ─ NATb ─ inet.
 // Between R1 and R2 there is IPv4 alone; R2 and www speak IPv6 to each other. R1 is an empty
 // Linux router with IPv4 set up and IPv6 as the kernel has it: StartBox or StartHandMade bring
 // IPv6. R2 does nothing before StartR2.
 type World struct {
 	*Lab
-	Config                           WorldConfig
-	H1, H2, R1, NAT1, NAT2, Inet, R2 *Node
-	WWW                              *Node
-	G1, R3, H3                       *Node             // nil unless the config says so
-	OnBoxLine                        func(line string) // called with each line that the box logs; may be nil
-	BoxKey, HubKey                   wgkey.Private
-	wg                               *Proc
-	kea                              keaState
-	routed                           []netip.Prefix // what R2 routes to the box
-	natPorts                         int            // counts RebindNAT
-	boxConfigured                    bool
+	*Site        // the first one
+	B      *Site // nil unless the config says so
+	Config WorldConfig
+	NAT2   *Node
+	Inet   *Node
+	R2     *Node
+	WWW    *Node
+	G1     *Node // this and the next ones are nil unless the config says so
+	R3, H3 *Node
+	HubKey wgkey.Private
+	wg     *Proc
+	kea    keaState
+	routed []netip.Prefix // what R2 routes to the first box
 }
 
 // NewWorld builds the world: wires, IPv4, NATs and the server www. It skips the test as Need does.
@@ -107,7 +120,8 @@ func NewWorld(t T, c WorldConfig) *World {
 		refuse(t, "%v", err)
 	}
 	c.fill()
-	w := &World{Lab: New(t), Config: c, BoxKey: wgkey.GeneratePrivate(), HubKey: wgkey.GeneratePrivate()}
+	w := &World{Lab: New(t), Config: c, HubKey: wgkey.GeneratePrivate()}
+	w.Site = &Site{BoxKey: wgkey.GeneratePrivate(), Publicv4: NAT2v4, world: w}
 	w.kea.pool = c.Pool
 	w.routed = []netip.Prefix{c.Pool}
 	if c.Addresses {
@@ -117,16 +131,22 @@ func NewWorld(t T, c WorldConfig) *World {
 		"nat2": &w.NAT2, "inet": &w.Inet, "r2": &w.R2, "www": &w.WWW} {
 		*n = w.Node(name)
 	}
+	w.Outer = w.NAT2
 	for _, n := range []*Node{w.NAT1, w.NAT2, w.Inet} {
-		// "Reachable over IPv4 only" shall be a fact, not an omission.
-		n.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
-		n.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+		noIPv6(n)
 	}
 	w.wire()
 	w.natLand()
 	w.behind()
 	w.internet()
+	w.secondSite()
 	return w
+}
+
+// noIPv6 makes "reachable over IPv4 only" a fact, not an omission.
+func noIPv6(n *Node) {
+	n.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+	n.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
 }
 
 // CheckTun says whether programs can make tunnel interfaces here.
@@ -143,10 +163,15 @@ func CheckTun() error {
 // the hosts and of the bridge are past DAD.
 func (w *World) Settle() {
 	w.T.Helper()
-	for _, l := range []struct {
+	type link struct {
 		n     *Node
 		iface string
-	}{{w.H1, "eth0"}, {w.H2, "eth0"}, {w.R1, "br-lan"}, {w.G1, "eth0"}, {w.R3, "eth0"}, {w.R3, "br-lan3"}, {w.H3, "eth0"}} {
+	}
+	links := []link{{w.G1, "eth0"}, {w.R3, "eth0"}, {w.R3, "br-lan3"}, {w.H3, "eth0"}}
+	for _, s := range w.Sites() {
+		links = append(links, link{s.H1, "eth0"}, link{s.H2, "eth0"}, link{s.R1, "br-lan"})
+	}
+	for _, l := range links {
 		n, iface := l.n, l.iface
 		if n == nil {
 			continue
@@ -174,30 +199,15 @@ func (w *World) wire() {
 
 // natLand is everything up to the outside of NAT2.
 func (w *World) natLand() {
-	w.H1.Addr("eth0", "192.0.2.10/26")
-	w.H2.Addr("eth0", "192.0.2.11/26")
-	for _, h := range []*Node{w.H1, w.H2} {
-		h.Run("ip", "route", "add", "default", "via", BoxLANv4)
-	}
-	w.R1.Addr("br-lan", BoxLANv4+"/26")
-	w.R1.Addr("wan0", BoxWANv4+"/26")
-	w.R1.Sysctl("net.ipv4.ip_forward", "1")
-	w.R1.Run("ip", "route", "add", "default", "via", "192.0.2.65")
-
-	w.NAT1.Addr("in0", "192.0.2.65/26")
+	w.bring()
 	w.NAT1.Addr("out0", "198.51.100.2/26")
-	w.NAT1.Sysctl("net.ipv4.ip_forward", "1")
-	w.NAT1.Run("ip", "route", "add", LANv4, "via", BoxWANv4)
 	w.NAT1.Run("ip", "route", "add", "default", "via", "198.51.100.1")
 
 	w.NAT2.Addr("in0", "198.51.100.1/26")
 	w.NAT2.Addr("out0", NAT2v4+"/26")
 	w.NAT2.Sysctl("net.ipv4.ip_forward", "1")
 	w.NAT2.Run("ip", "route", "add", "default", "via", "203.0.113.1")
-
-	for _, n := range []*Node{w.NAT1, w.NAT2} {
-		n.nft(natTable("masquerade"))
-	}
+	w.NAT2.nft(natTable("masquerade"))
 }
 
 func natTable(masquerade string) string {
@@ -267,17 +277,4 @@ func (w *World) CutTunnel() {
 func (w *World) HealTunnel() {
 	w.T.Helper()
 	w.Inet.Run("nft", "delete", "table", "ip", "cut")
-}
-
-// RebindNAT makes NAT2 forget its flows and give the box's datagrams another source port, as a
-// rebooted modem does.
-func (w *World) RebindNAT() {
-	w.T.Helper()
-	w.natPorts++
-	first := 20000 + 1000*(w.natPorts%40)
-	rules := fmt.Sprintf("meta l4proto udp masquerade to :%d-%d\n\t\toifname \"out0\" masquerade", first, first+999)
-	w.NAT2.nft("delete table ip nat\n" + natTable(rules))
-	if err := w.NAT2.flushConntrack(); err != nil {
-		w.T.Fatalf("nat2: flush conntrack: %v", err)
-	}
 }

@@ -122,3 +122,32 @@ func TestKeaRestarts(t *testing.T) {
 		t.Errorf("lease file begins with %.40q", leases)
 	}
 }
+
+// Two sites with the same private addresses, each behind its own NAT, do not see each other. The tunnel of the second one
+// is made by upstream wireguard-go here.
+func TestTwoSites(t *testing.T) {
+	w := NewWorld(t, WorldConfig{NoDHCPv6: true, TwoSites: true})
+	w.StartR2()
+	for _, s := range w.Sites() {
+		if err := s.CheckIPv4(s.H1); err != nil {
+			t.Error(err)
+		}
+	}
+	b := w.B
+	b.R1.startWireGuard(WireGuard{Interface: HandMadeTunnel, Key: b.BoxKey.Reveal(), LinkLocal: b.BoxKey.Public().LinkLocal(),
+		PeerKey: w.HubKey.Public().String(), Endpoint: R2v4 + ":51820", AllowedIPs: []netip.Prefix{netip.MustParsePrefix("::/0")}})
+	b.R1.Addr(HandMadeTunnel, netip.MustParsePrefix(PrefixB).Addr().Next().String()+"/128")
+	b.R1.Run("ip", "-6", "route", "add", "default", "dev", HandMadeTunnel)
+	reached := func() bool { return b.R1.Ping(WWWv6) == nil }
+	b.R1.WaitFor(10*time.Second, "no echo reply from www", reached)
+	if show := w.R2.Run("wg", "show", "wg0"); !strings.Contains(show, "endpoint: "+NATBv4+":") || strings.Contains(show, "endpoint: "+NAT2v4+":") {
+		t.Errorf("R2 sees the second site not behind its NAT, or the first one, which is silent:\n%s", show)
+	}
+	b.RebindNAT()
+	if !Poll(10*time.Second, reached) {
+		t.Error("no echo reply after the NAT of the second site forgot its flows")
+	}
+	if w.LastHandshake() != 0 {
+		t.Error("the handshake of the second box counts for the first one")
+	}
+}
