@@ -3,6 +3,7 @@
 package netlab
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -32,6 +33,33 @@ func (w *World) StartBadServer(mode string, flags ...string) *BadServer {
 		w.T.Fatalf("r2: badserver does not serve:\n%s", b.Output())
 	}
 	return b
+}
+
+// StartOdhcpd is StartBadServer for a server that behaves as OpenWrt's odhcpd: the world's pool is the prefix of its
+// interface. Mode "rapid" is what odhcpd does; "good", without Rapid Commit, lets clients have the key of Reconfigures.
+// Use ServerRoutes: it makes the routes. Starting it again is what a reboot of the router is: nothing is remembered.
+func (w *World) StartOdhcpd(mode string, flags ...string) *BadServer {
+	w.T.Helper()
+	return w.StartBadServer(mode, append([]string{"-odhcpd", "-preferred=86400", "-valid=86400"}, flags...)...)
+}
+
+// Upstream tells a server like odhcpd what prefixes its interface has: "PREFIX PREFERRED VALID", any number of times.
+func (b *BadServer) Upstream(words string) {
+	b.world.T.Helper()
+	b.command("upstream "+words, "done: upstream "+words+"\n")
+}
+
+// StepClock moves the wall clock of a server like odhcpd.
+func (b *BadServer) StepClock(by time.Duration) {
+	b.world.T.Helper()
+	words := fmt.Sprintf("clock %d", by/time.Second)
+	b.command(words, "done: "+words+"\n")
+}
+
+// Stray lets a server like odhcpd have a Solicit from a machine that uses the client's DUID and IAIDs.
+func (b *BadServer) Stray() {
+	b.world.T.Helper()
+	b.command("stray", "done: stray\n")
 }
 
 // Mode changes what is wrong with the server: faults of the program's list, and "good".

@@ -4,8 +4,9 @@
 // wrong: the faults that real servers have, one at a time or several together. For tests alone.
 //
 // It does not know the client under test: messages are read by another library and written by
-// hand. It routes nothing and keeps no leases: whoever asks gets what its IAID had. Start at
-// server.answer; parseMode says how faults are named.
+// hand. It routes nothing and keeps no leases: whoever asks gets what its IAID had. With -odhcpd it behaves as
+// OpenWrt's server instead, with leases and routes, and faults come on top. Start at server.answer; parseMode says how
+// faults are named.
 package main
 
 import (
@@ -18,8 +19,10 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 )
@@ -44,7 +47,12 @@ func run() error {
 	dns := flag.String("dns", "2001:db8:0:6::53", "`ADDRESS` of the DNS server")
 	flag.StringVar(&c.search, "search", "lan.example", "search `DOMAIN`")
 	start := flag.String("mode", wordGood, "`WORDS` to begin with")
-	control := flag.String("control", "", "`FILE` with a command, read upon SIGHUP: \"mode WORDS\" or \"reconfigure WORDS\"")
+	control := flag.String("control", "", "`FILE` with a command, read upon SIGHUP: \"mode WORDS\", \"reconfigure WORDS\"; with -odhcpd also\n"+
+		"\"upstream PREFIX PREFERRED VALID …\", \"clock SECONDS\" (of the wall, forward) and \"stray\" (a Solicit by another client)")
+	like := flag.Bool("odhcpd", false, "behave as OpenWrt's odhcpd; the pool is the prefix of the interface, and the lifetimes are its own")
+	least := flag.Int("least", 62, "shortest `LENGTH` of a delegation, with -odhcpd")
+	maxPref, maxValid := flag.Uint("max-preferred", 2700, "seconds, with -odhcpd"), flag.Uint("max-valid", 5400, "seconds, with -odhcpd")
+	others := flag.Int("others", 0, "`NUMBER` of other clients that were quicker, with -odhcpd")
 	flag.Parse()
 	c.times = times{uint32(*t1), uint32(*t2), uint32(*preferred), uint32(*valid)}
 	if _, err := rand.Read(c.key[:]); err != nil {
@@ -65,10 +73,17 @@ func run() error {
 			return err
 		}
 	}
-	if free := c.length - c.pool.Bits(); free < 2 || free > 32 {
+	s := &server{config: c, mode: m}
+	if *like {
+		s.odhcpd = &odhcpd{now: time.Now, minLength: *least, maxPref: uint32(*maxPref), maxV: uint32(*maxValid)}
+		if err := s.odhcpd.upstream([]string{c.pool.String(), fmt.Sprint(c.preferred), fmt.Sprint(c.valid)}); err != nil {
+			return err
+		}
+		s.odhcpd.others(*others)
+	} else if free := c.length - c.pool.Bits(); free < 2 || free > 32 {
 		return fmt.Errorf("pool %s cannot be cut into /%d: between 2 and 32 bits are needed for the number", c.pool, c.length)
 	}
-	return serve(*iface, *control, &server{config: c, mode: m})
+	return serve(*iface, *control, s)
 }
 
 func usage() {
@@ -115,7 +130,14 @@ func serve(iface, control string, s *server) error {
 			packets <- packet{from, buf[:n]}
 		}
 	}()
-	l := loop{server: s, conn: conn}
+	l := loop{server: s, conn: conn, router: router{iface: iface}}
+	var second <-chan time.Time
+	if s.odhcpd != nil {
+		second = time.NewTicker(time.Second).C
+		if err := l.router.flush(); err != nil {
+			return err
+		}
+	}
 	fmt.Printf("ready on %s: mode %s\n", iface, s.mode.text)
 	for {
 		select {
@@ -127,6 +149,11 @@ func serve(iface, control string, s *server) error {
 			if err := l.command(control); err != nil {
 				fmt.Println("refused:", err)
 			}
+		case <-second:
+			l.send(l.tick()...)
+		}
+		if err := l.route(); err != nil {
+			return err
 		}
 	}
 }
@@ -134,9 +161,18 @@ func serve(iface, control string, s *server) error {
 // loop is what owns the server.
 type loop struct {
 	*server
-	conn *net.UDPConn
-	from *net.UDPAddr // of the last client
-	got  int
+	conn   *net.UDPConn
+	router router
+	back   *net.UDPAddr // to the last client
+	got    int
+}
+
+// route makes the kernel's routes those of the leases.
+func (l *loop) route() error {
+	if l.odhcpd == nil {
+		return nil
+	}
+	return l.router.set(l.odhcpd.routes())
 }
 
 func (l *loop) take(p packet) {
@@ -146,14 +182,18 @@ func (l *loop) take(p packet) {
 		return
 	}
 	l.got++
-	l.from = p.from
+	l.back, l.from = p.from, p.from.AddrPort().Addr().WithZone("")
 	fmt.Printf("got %d: %s\n", l.got, describe(in))
-	l.send(l.answer(in)...)
+	out := l.answer(in)
+	if err := l.route(); err != nil { // before the answer
+		fmt.Println("not routed:", err)
+	}
+	l.send(out...)
 }
 
 func (l *loop) send(out ...datagram) {
 	for _, d := range out {
-		if _, err := l.conn.WriteToUDP(d.data, l.from); err != nil {
+		if _, err := l.conn.WriteToUDP(d.data, l.back); err != nil {
 			fmt.Println("not sent:", err)
 			continue
 		}
@@ -183,7 +223,37 @@ func (l *loop) command(file string) error {
 		}
 		l.send(d)
 	default:
+		if l.odhcpd == nil {
+			return errors.New("no command " + verb)
+		}
+		return l.odhcpdCommand(verb, strings.Fields(rest))
+	}
+	return nil
+}
+
+// odhcpdCommand does what only an odhcpd can be told.
+func (l *loop) odhcpdCommand(verb string, words []string) error {
+	switch verb {
+	case "upstream":
+		if err := l.odhcpd.upstream(words); err != nil {
+			return err
+		}
+		l.send(l.tick()...)
+	case "clock":
+		s, err := strconv.Atoi(strings.Join(words, " "))
+		if err != nil {
+			return err
+		}
+		l.odhcpd.wall += time.Duration(s) * time.Second
+	case "stray":
+		d, err := l.stray()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("for another client: %s\n", d.text)
+	default:
 		return errors.New("no command " + verb)
 	}
+	fmt.Println("done:", strings.Join(append([]string{verb}, words...), " "))
 	return nil
 }

@@ -33,6 +33,9 @@ type reconfigured struct {
 // auth is the next Authentication option; the replay detection grows.
 func (s *server) auth(typ byte, data []byte) []byte {
 	s.signed.replay++
+	if s.odhcpd != nil {
+		s.signed.replay = s.odhcpd.replay()
+	}
 	v := []byte{rkapProtocol, rkapHMACMD5, rkapMonotonic}
 	v = binary.BigEndian.AppendUint64(v, s.signed.replay)
 	return append(append(v, typ), data...)

@@ -40,6 +40,8 @@ type server struct {
 	mode   mode
 	iaids  [][4]byte    // of IA_PDs, in the order in which they came
 	client []byte       // DUID of the last client that asked for something, nil before
+	from   netip.Addr   // where the message that is answered came from
+	odhcpd *odhcpd      // whose manners the server has; nil: its own
 	signed reconfigured // what was sent of Reconfigure
 }
 
@@ -152,7 +154,12 @@ func (s *server) answer(in *dhcpv6.Message) (out []datagram) {
 		if !s.speaks(identity, in) {
 			continue
 		}
-		d := s.draft(identity, in)
+		var d *draft
+		if s.odhcpd != nil {
+			d = s.likeOdhcpd(in)
+		} else {
+			d = s.draft(identity, in)
+		}
 		if d == nil {
 			continue
 		}
@@ -235,14 +242,19 @@ func (s *server) lease(p netip.Prefix) lease {
 
 // configure adds what the client asks for beside leases.
 func (s *server) configure(in *dhcpv6.Message, d *draft) {
+	s.tell(in, d)
+	if accepts(in) {
+		d.options = append(d.options, generic(dhcpv6.OptionReconfAccept))
+		s.handOut(in, d)
+	}
+}
+
+// tell adds the options that the client asks for.
+func (s *server) tell(in *dhcpv6.Message, d *draft) {
 	for _, code := range in.Options.RequestedOptions() {
 		if o := s.option(code); o != nil {
 			d.options = append(d.options, o)
 		}
-	}
-	if in.GetOneOption(dhcpv6.OptionReconfAccept) != nil {
-		d.options = append(d.options, generic(dhcpv6.OptionReconfAccept))
-		s.handOut(in, d)
 	}
 }
 

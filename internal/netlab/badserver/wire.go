@@ -16,7 +16,13 @@ type status struct {
 	text string
 }
 
-const noAddrsAvail = 2
+// Codes that the server gives by itself, not as a fault.
+const (
+	noAddrsAvail  = 2
+	noBinding     = 3
+	notOnLink     = 4
+	noPrefixAvail = 6
+)
 
 // statuses are the codes of RFC 9915 section 21.13 by name.
 func statuses() []string {
