@@ -350,6 +350,32 @@ func TestRFC9915_18_2_10_1_NoBindingForOneIA(t *testing.T) {
 	b.wantLease("2001:db8:1::/64=2000/4000 2001:db8:3::/64=2000/4000")
 }
 
+// odhcpd answers NoBinding for what a Renew adds: "Sends a Request message to the server that responded if any of the IAs in
+// the Reply message contain the NoBinding status code", be they new or not.
+func TestRFC9915_18_2_10_1_NoBindingForANewIA(t *testing.T) {
+	b := script(t, testConfig, boundAt0)
+	b.step(t0.Add(100*time.Second), Reconfigured{wants("pd1", "na1")})
+	b.run(`
+	100s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 na=1 ia=NoBinding dns=2001:db8::53 -> persist changed send:Request>s1,2001:db8:1::/64,na: wake 1m41s requesting
+	100s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 na=1 t1=1000 t2=1600 2001:db8::7=2000/4000 -> persist changed wake 18m20s bound`)
+	b.wantLease("2001:db8:1::/64=2000/4000 2001:db8::7/128=2000/4000")
+	// A new wish beside what is held stays out of the Request.
+	b = script(t, testConfig, boundAt0)
+	wish := wants("pd1", "na1")
+	wish.IAs[0].Hint = netip.MustParsePrefix("::/62")
+	b.step(t0.Add(100*time.Second), Reconfigured{wish})
+	if got := b.did(100); got != "send:Renew>s1,2001:db8:1::/64,::/62,na: wake 1m50s renewing" {
+		t.Errorf("with a new wish: %s", got)
+	}
+	b.run(`100s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 na=1 ia=NoBinding dns=2001:db8::53 -> persist changed send:Request>s1,2001:db8:1::/64,na: wake 1m41s requesting`)
+	// Where the Request brings it no more than the Renew did, the prefix is what counts, and the next try is at T1.
+	b = script(t, testConfig, boundAt0)
+	b.step(t0.Add(100*time.Second), Reconfigured{wants("pd1", "na1")})
+	b.run(`
+	100s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 na=1 ia=NoBinding dns=2001:db8::53 -> persist changed send:Request>s1,2001:db8:1::/64,na: wake 1m41s requesting
+	100s Reply pd=1 t1=1000 t2=1600 2001:db8:1::/64=2000/4000 na=1 ia=NoBinding dns=2001:db8::53 -> persist changed wake 18m20s bound`)
+}
+
 // The server of the lease knows nothing of it and then binds something else: what it does not know it does not route, so
 // the old prefix is given up. Another server does not know what the first one has.
 func TestNoBindingAndAnotherPrefix(t *testing.T) {

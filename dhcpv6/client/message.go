@@ -127,7 +127,8 @@ func (c *Client) requested() []dhcpv6.IA {
 }
 
 // leased are all IAs with what we hold. One that holds nothing is asked for again (RFC 9915 section 18.2.4);
-// a wish that is newer than what we hold stands beside it (RFC 8168 section 3.4).
+// a wish that is newer than what we hold stands beside it in a Renew or Rebind (RFC 8168 section 3.4). In a Request odhcpd
+// takes a mere length for a prefix of another link: it refuses the IA and forgets what we hold.
 func (c *Client) leased() []dhcpv6.IA {
 	var ias []dhcpv6.IA
 	for _, a := range c.ias {
@@ -144,7 +145,7 @@ func (c *Client) leased() []dhcpv6.IA {
 		switch {
 		case len(w.Prefixes) == 0:
 			w.Prefixes = a.wish()
-		case a.rehint && findPrefix(c.lease.bound(a.Type, a.IAID), a.Hint.Masked()) < 0:
+		case a.rehint && c.x.kind != dhcpv6.Request && findPrefix(c.lease.bound(a.Type, a.IAID), a.Hint.Masked()) < 0:
 			w.Prefixes = append(w.Prefixes, asked(a.Hint)...)
 		}
 		ias = append(ias, w)

@@ -159,8 +159,11 @@ func (c *Client) onExtension(now time.Time, r reply) {
 	all := !answered && r.Status.Code == dhcpv6.NoBinding
 	lost := all
 	for i, a := range as {
-		if (all || a.status.Code == dhcpv6.NoBinding) && len(c.lease.bound(a.Type, a.IAID)) > 0 {
-			lost = true
+		if !all && a.status.Code != dhcpv6.NoBinding {
+			continue
+		}
+		lost = true // or never had: there are servers that take a new IA by Request alone (odhcpd)
+		if len(c.lease.bound(a.Type, a.IAID)) > 0 {
 			c.ias[i].unbound = r.ServerID == c.lease.Server
 		}
 	}
