@@ -25,23 +25,27 @@ type badBox struct {
 	seen *netlab.DHCPv6Watch
 }
 
-// newBadBox makes the world; the box is not started. Whatever the server does, the box keeps to the rate of
-// RFC 9915 section 14.1.
+// newBadBox makes the world; the box is not started. Whatever the server does, the box keeps to the rate: see watchRate.
 func newBadBox(t *testing.T, mode string, flags ...string) *badBox {
 	t.Helper()
 	b := &badBox{box: newBox(t, netlab.WorldConfig{NoDHCPv6: true})}
 	b.StartR2()
 	b.seen = b.WatchDHCPv6()
 	b.srv = b.StartBadServer(mode, flags...)
-	t.Cleanup(func() {
-		if n := b.seen.Busiest(20 * time.Second); n > 20 {
-			t.Errorf("the box sent %d DHCPv6 messages within 20s, want at most 20:\n%s", n, b.srv.Output())
+	b.watchRate(b.seen)
+	return b
+}
+
+// watchRate checks in the end that the box kept to the rate of RFC 9915 section 14.1.
+func (b *badBox) watchRate(seen *netlab.DHCPv6Watch) {
+	b.Cleanup(func() {
+		if n := seen.Busiest(20 * time.Second); n > 20 {
+			b.Errorf("the box sent %d DHCPv6 messages within 20s, want at most 20:\n%s", n, b.srv.Output())
 		}
-		if t.Failed() {
-			t.Log(b.text())
+		if b.Failed() {
+			b.Log(b.text())
 		}
 	})
-	return b
 }
 
 // waitGot waits until so many messages whose line has the text have come to the server.

@@ -15,7 +15,8 @@ import (
 type Packet struct {
 	At       time.Time
 	Src, Dst netip.Addr
-	Protocol byte // of the first header
+	Protocol byte    // of the first header
+	ICMPv6   [2]byte // type and code; zero where Protocol is another
 }
 
 // PacketWatch collects the IPv6 packets that arrive at an interface.
@@ -32,15 +33,23 @@ func (n *Node) WatchIPv6(iface string) *PacketWatch {
 		p := Packet{At: time.Now(), Protocol: b[6]}
 		p.Src, _ = netip.AddrFromSlice(b[8:24]) // 16 octets: cannot fail
 		p.Dst, _ = netip.AddrFromSlice(b[24:40])
+		if p.Protocol == protoICMPv6 && len(b) >= 42 {
+			p.ICMPv6 = [2]byte(b[40:])
+		}
 		w.add(p)
 	})
 	return w
 }
 
 // From is how many packets came from a prefix.
-func (w *PacketWatch) From(p netip.Prefix) (n int) {
+func (w *PacketWatch) From(p netip.Prefix) int {
+	return w.Count(func(q Packet) bool { return p.Contains(q.Src) })
+}
+
+// Count is how many packets are such.
+func (w *PacketWatch) Count(such func(Packet) bool) (n int) {
 	for _, q := range w.All() {
-		if p.Contains(q.Src) {
+		if such(q) {
 			n++
 		}
 	}
