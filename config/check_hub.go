@@ -28,8 +28,7 @@ func (c *hubChecker) hub() {
 		return // reading has ended before it, with more errors than are shown
 	}
 	out := &c.out.Hub
-	c.pools(raw)
-	c.lengths(raw)
+	c.lengths(raw, c.pools(raw))
 	c.lifetimes(raw)
 	if v := raw.uplink; given(v) {
 		out.Uplink = v.text
@@ -84,11 +83,14 @@ func (c *hubChecker) told(raw *rawHub) {
 	list, names := newServers(), newSearch()
 	for _, v := range raw.dns {
 		for _, s := range items(v.text) {
-			if linkLocalServer(s) {
+			switch {
+			case linkLocalServer(s):
 				c.errorf(v.line, "DNS %s: link-local, no host of a site's LAN can reach it", s)
-				continue
+			case !looksLikeAddress(s):
+				c.errorf(v.line, "DNS %s: not an IPv6 address: names belong to Search", quote(s))
+			default:
+				c.addServer("DNS", v.line, s, list)
 			}
-			c.addServer("DNS", v.line, s, list)
 		}
 	}
 	for _, v := range raw.search {
@@ -126,7 +128,7 @@ func parseSitePrefix(s string) (netip.Prefix, error) {
 	return p, checkDelegation(p)
 }
 
-// sitePrefixes reads a list of them, and says of unique local ones that they are.
+// sitePrefixes reads a list of them.
 func (c *hubChecker) sitePrefixes(key string, values []value) (list []placed) {
 	for _, v := range values {
 		for _, s := range items(v.text) {
@@ -135,16 +137,13 @@ func (c *hubChecker) sitePrefixes(key string, values []value) (list []placed) {
 				c.errorf(v.line, "%s %s: %v", key, quote(s), err)
 				continue
 			}
-			if uniqueLocal().Overlaps(p) {
-				c.noticef(v.line, "%s %s: unique local addresses lead nowhere on the Internet", key, p)
-			}
 			list = append(list, placed{p, v.line})
 		}
 	}
 	return list
 }
 
-func (c *hubChecker) pools(raw *rawHub) {
+func (c *hubChecker) pools(raw *rawHub) []placed {
 	out := &c.out.Hub
 	list := c.sitePrefixes("Pool", raw.pool)
 	switch {
@@ -156,23 +155,26 @@ func (c *hubChecker) pools(raw *rawHub) {
 	}
 	c.overlaps("Pool", list)
 	for _, p := range list {
-		out.Pools = append(out.Pools, p.prefix)
+		if out.Pools = append(out.Pools, p.prefix); uniqueLocal().Overlaps(p.prefix) {
+			c.noticef(p.line, "Pool %s: unique local addresses lead nowhere on the Internet", p.prefix)
+		}
 		for _, a := range c.cfg.Interface.Addresses {
 			if a.Bits() <= p.prefix.Bits() && a.Contains(p.prefix.Addr()) {
 				c.errorf(p.line, "Pool %s: Address %s of [Interface] takes all of it for the tunnel: write that as %s/128", p.prefix, a, a.Addr())
 			}
 		}
 	}
+	return list
 }
 
 // lengths reads what a site can get. A length that no pool has room for is an error, one that some have not a notice.
-func (c *hubChecker) lengths(raw *rawHub) {
+func (c *hubChecker) lengths(raw *rawHub, pools []placed) {
 	out := &c.out.Hub
 	shortest := 64
-	for _, p := range out.Pools {
-		shortest = min(shortest, p.Bits())
+	for _, p := range pools {
+		shortest = min(shortest, p.prefix.Bits())
 	}
-	if len(out.Pools) == 0 {
+	if len(pools) == 0 {
 		shortest = minPoolLen // the error is that there is none
 	}
 	out.SiteLength = c.length("SiteLength", raw.siteLength, defaultSiteLength, shortest)
@@ -180,9 +182,9 @@ func (c *hubChecker) lengths(raw *rawHub) {
 	if out.MaxSiteLength > out.SiteLength {
 		c.bad("MaxSiteLength", *raw.maxSiteLength, fmt.Sprintf("longer than SiteLength, /%d: it is the shortest length that a site may ask for", out.SiteLength))
 	}
-	for _, p := range out.Pools {
-		if p.Bits() > out.SiteLength {
-			c.noticef(raw.line, "Pool %s: only for sites that ask for /%d or longer: SiteLength is %d", p, p.Bits(), out.SiteLength)
+	for _, p := range pools {
+		if n := p.prefix.Bits(); n > out.SiteLength {
+			c.noticef(p.line, "Pool %s: only for sites that ask for /%d or longer: SiteLength is %d", p.prefix, n, out.SiteLength)
 		}
 	}
 }

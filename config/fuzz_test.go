@@ -5,19 +5,24 @@ package config
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"oasis6/internal/wgkey"
 )
 
 func seeds(f *testing.F) {
 	f.Helper()
 	files, err := filepath.Glob("testdata/*.conf")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("Glob = %v, %v", files, err)
+	hubs, hubErr := filepath.Glob("testdata/hub/*.conf")
+	if err := errors.Join(err, hubErr); err != nil || len(files) == 0 || len(hubs) == 0 {
+		f.Fatalf("Glob = %v, %v, %v", files, hubs, err)
 	}
+	files = append(files, hubs...)
 	for _, path := range append(files, referencePath) {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -30,6 +35,9 @@ func seeds(f *testing.F) {
 	f.Add([]byte(iface + peer + "[Prefix]\nPrefix = 2001:db8::/56\nHint = ::/56\nRequestAddress = no\n"))
 	f.Add([]byte(iface + peer + "[Prefix]\nULA = fd00:db8:1::/48\n[LAN]\nInterface = a\nDHCPv6 = Stateful\nDelegate = no\nPREF64 = 2001:db8:64::/96\nCaptivePortal = HTTPS://[2001:db8::1]:8443/api?a=%20\n" +
 		"[LAN]\nInterface = b\nDHCPv6 = off\nPREF64 = 64:ff9b::/32\nCaptivePortal = URN:ietf:params:capport:unrestricted\n"))
+	for _, c := range hubSeeds() {
+		f.Add([]byte(c))
+	}
 	f.Add([]byte("\ufeff[Hub]\r\n\x00\r\nDNS = 192.0.2.53 \u00a0 a.b.\r\n"))
 }
 
@@ -80,6 +88,104 @@ func literalPortals(c *Config) int {
 		}
 	}
 	return n
+}
+
+func hubSeeds() []string {
+	return []string{
+		inHub(""), inHub("ValidLifetime = 1d2h3m4s\nPreferredLifetime = 60\nSiteLength = 60\nOnLink = yes\nUplink = a\nEndpoint = [2001:db8::1]:1\n[Router]\nFirewall = closed"),
+		inSite("Prefix = 2001:db8:ebbd:990a::/64 2001:db8:7::/48\nName = é =\nLinkLocal = fe80::2\nPersistentKeepalive = 25") + site(otherText, "PresharedKey = "+pskText),
+		inHub("Pool = 2001:db8:1::/48, fd00::/16") + site(otherText, "") + site(otherText, "Prefix = 2001:db8:1::/63, 2001:db8:1::/64"),
+	}
+}
+
+// FuzzParseHub is FuzzParse for the file of a hub. A text is of a box or of a hub, never both.
+func FuzzParseHub(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		cfg, notices, err := ParseHub("f", bytes.NewReader(in))
+		if len(notices) > maxReports {
+			t.Fatalf("%d notices", len(notices))
+		}
+		if err != nil {
+			var errs Errors
+			if !errors.As(err, &errs) || len(errs) == 0 || len(errs) > maxReports+1 || cfg != nil {
+				t.Fatalf("ParseHub = %v, %T with %d errors", cfg, err, len(errs))
+			}
+			return
+		}
+		if _, _, err := Parse("f", bytes.NewReader(in)); err == nil {
+			t.Fatalf("Parse(%q) = no error, want that it is a hub's", in)
+		}
+		checkHub(t, cfg)
+		for i := range cfg.Sites {
+			cfg.Sites[i].Line = 0
+		}
+		text := effectiveHub(cfg, secret.Reveal)
+		again, _, err := ParseHub("f", strings.NewReader(text))
+		if err != nil {
+			t.Fatalf("ParseHub(%q) = %v", text, err)
+		}
+		for i := range again.Sites {
+			again.Sites[i].Line = 0
+		}
+		if !reflect.DeepEqual(cfg, again) {
+			t.Fatalf("ParseHub(%q) =\n%+v\nwant\n%+v", text, again, cfg)
+		}
+		hidden := effectiveHubText(t, cfg)
+		if !cfg.Interface.PrivateKey.IsZero() && strings.Contains(hidden, cfg.Interface.PrivateKey.Reveal()) {
+			t.Fatalf("WriteEffectiveHub shows the private key:\n%s", hidden)
+		}
+	})
+}
+
+// checkHub holds what HubConfig promises against it, by the slow way.
+func checkHub(t *testing.T, c *HubConfig) {
+	t.Helper()
+	h := c.Hub
+	if h.MaxSiteLength > h.SiteLength || h.SiteLength > 64 || h.MaxSiteLength < minPoolLen || h.Preferred < minLifetime || h.Preferred > h.Valid || h.Valid > maxLifetime ||
+		c.Interface.ListenPort == 0 || h.OnLink && h.Uplink == "" || len(h.Pools) == 0 || len(h.Pools) > maxPools {
+		t.Fatalf("%+v, port %d", h, c.Interface.ListenPort)
+	}
+	apart := func(what string, list []netip.Prefix) {
+		for i, p := range list {
+			if p != p.Masked() || p.Bits() < minPoolLen || p.Bits() > 64 {
+				t.Fatalf("%s %s", what, p)
+			}
+			for _, q := range list[:i] {
+				if p.Overlaps(q) {
+					t.Fatalf("%s %s overlaps %s", what, p, q)
+				}
+			}
+		}
+	}
+	apart("pool", h.Pools)
+	var reserved []netip.Prefix
+	keys, names, locals := map[wgkey.Public]bool{}, map[string]bool{"": true}, map[netip.Addr]bool{}
+	for i, s := range c.Sites {
+		reserved = append(reserved, s.Prefixes...)
+		local := s.LinkLocal
+		if !local.IsValid() {
+			local = s.PublicKey.LinkLocal()
+		}
+		name := strings.ToLower(s.Name)
+		if keys[s.PublicKey] || names[name] && name != "" || locals[local] || s.PublicKey.IsZero() || i > 0 && s.Line <= c.Sites[i-1].Line {
+			t.Fatalf("site %+v", s)
+		}
+		keys[s.PublicKey], names[name], locals[local] = true, true, true
+	}
+	apart("reservation", reserved)
+	for _, r := range reserved {
+		for _, a := range c.Interface.Addresses {
+			if r.Overlaps(a) {
+				t.Fatalf("reservation %s overlaps the tunnel's %s", r, a)
+			}
+		}
+		for _, p := range h.Pools {
+			if r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
+				t.Fatalf("reservation %s leaves nothing of %s", r, p)
+			}
+		}
+	}
 }
 
 // FuzzImport: no panic, and a result that parses without a word and holds no hook.
