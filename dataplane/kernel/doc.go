@@ -12,6 +12,9 @@
 // The watcher (watch.go) does not sort events into ours and theirs: it computes the same difference
 // again and speaks only if there is one. So our own changes are silent and no event can be missed.
 //
+// A hub has ten thousand routes: there an Apply reads only if there was a sign of another's change, and the watcher
+// is not told of our own changes of routes (many.go).
+//
 // Limits: one network namespace, that of the thread that calls Open; only the main routing table;
 // source-specific routes need a kernel with CONFIG_IPV6_SUBTREES. Start at Open.
 package kernel

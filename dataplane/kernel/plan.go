@@ -52,8 +52,20 @@ type step struct {
 	iface  string // name of the interface, for texts
 	// opens: lets packets flow that the firewall must judge; not done while the firewall is not in place.
 	opens bool
-	// drift says what is wrong as long as the step is not done.
+	// drift says what is wrong as long as the step is not done. Of a route that is missing, or there without need, it says
+	// nothing: see trouble.
 	drift string
+}
+
+// trouble is drift. It is made when somebody asks: there may be ten thousand routes.
+func (s step) trouble() string {
+	switch {
+	case s.drift != "":
+		return s.drift
+	case s.op == addRoute:
+		return "route " + routeText(s.route, s.iface) + " missing"
+	}
+	return "route " + routeText(s.route, s.iface) + " without need"
 }
 
 // String names the object and what happens to it.
@@ -238,47 +250,51 @@ func (p *planner) address(l link, w dataplane.Address) {
 // old one goes.
 func (p *planner) routes() []step {
 	wanted, refused := p.wantedRoutes()
-	have := map[route]bool{}
-	for _, r := range p.s.routes {
-		have[r.key()] = true
-	}
-	stale, first := p.staleRoutes(wanted, refused)
-	p.add(first...)
-	keys := map[route]bool{}
+	there := make(map[route]bool, len(wanted))
 	for _, r := range wanted {
-		if keys[r] {
-			continue
+		there[r] = false
+	}
+	for _, r := range p.s.routes {
+		if _, ok := there[r.key()]; ok {
+			there[r.key()] = true
 		}
-		keys[r] = true
-		if have[r] {
+	}
+	stale, first := p.staleRoutes(wanted, there, refused)
+	p.add(first...)
+	for _, r := range wanted {
+		if there[r] {
 			continue // also if it is somebody else's: what is wanted is there
 		}
+		there[r] = true // once
 		iface := p.routeIface(r)
-		p.add(step{
-			op: addRoute, route: r, iface: iface, opens: iface != "" && iface == p.want.Tunnel.Name,
-			drift: "route " + routeText(r, iface) + " missing",
-		})
+		p.add(step{op: addRoute, route: r, iface: iface, opens: iface != "" && iface == p.want.Tunnel.Name})
 	}
 	return stale
 }
 
-// staleRoutes are the steps that remove what is left over. first are those that cannot wait until the wanted ones are
-// there: deleting a route without a next hop, or with several (a run that was killed between adding the new next hop and
-// deleting the old one leaves that), takes one with a next hop along if all else is equal.
-func (p *planner) staleRoutes(wanted []route, refused map[route]bool) (stale, first []step) {
+// staleRoutes are the steps that remove what is left over; there has what is wanted. first are those that cannot wait until
+// the wanted ones are there: deleting a route without a next hop, or with several (a run that was killed between adding the
+// new next hop and deleting the old one leaves that), takes one with a next hop along if all else is equal.
+func (p *planner) staleRoutes(wanted []route, there, refused map[route]bool) (stale, first []step) {
+	var byHop map[route]bool // wanted ones with a next hop, without it
 	for _, r := range p.s.routes {
-		if r.proto != mark || slices.Contains(wanted, r.key()) {
+		if r.proto != mark {
 			continue
 		}
-		iface := p.routeIface(r)
-		why := "route " + routeText(r, iface) + " without need"
-		if refused[r.key()] {
-			why = "another " + routeText(route{dst: r.dst}, "") + " route appeared"
+		if _, ok := there[r.key()]; ok {
+			continue
 		}
-		st := step{op: delRoute, route: r, iface: iface, drift: why}
-		if r.kind == dataplane.Unicast && !r.via.IsValid() && slices.ContainsFunc(wanted, func(w route) bool {
-			return w.via.IsValid() && w.dst == r.dst && w.from == r.from && w.metric == r.metric
-		}) {
+		st := step{op: delRoute, route: r, iface: p.routeIface(r)}
+		if refused[r.key()] {
+			st.drift = "another " + routeText(route{dst: r.dst}, "") + " route appeared"
+		}
+		if byHop == nil {
+			byHop = map[route]bool{}
+			for _, w := range wanted {
+				byHop[w.anyHop()] = byHop[w.anyHop()] || w.via.IsValid()
+			}
+		}
+		if r.kind == dataplane.Unicast && !r.via.IsValid() && byHop[r.anyHop()] {
 			first = append(first, st)
 			continue
 		}
@@ -299,6 +315,7 @@ func (p *planner) routeIface(r route) string {
 // refused are those held back because somebody else has one.
 func (p *planner) wantedRoutes() (wanted []route, refused map[route]bool) {
 	refused = map[route]bool{}
+	wanted = make([]route, 0, len(p.want.Routes)+len(p.want.Addresses)+len(p.want.LANs))
 	for _, w := range p.want.Routes {
 		r, ok := p.resolve(w)
 		switch {

@@ -44,10 +44,12 @@ type Plane struct {
 	mu       sync.Mutex // one reader or changer of the kernel at a time: Apply, or the watcher's check
 	memory   memory
 	want     dataplane.Desired
+	dsts     map[netip.Prefix]bool // wantedDsts of want; never changed, only replaced
 	rules    *ruleset
 	active   bool            // between the first Apply and Restore
 	residual map[string]bool // steps that failed in the last Apply: not drift
 	last     *snapshot       // the last one
+	kept     kept
 	now      func() time.Time
 	dups     map[addrID]string        // addresses that the last Apply found with another node, as text
 	dadTried map[addrID]time.Time     // when such an address was last made anew
@@ -176,7 +178,8 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	p.want, p.active = clone(want), true
 	p.routers = routersOf(p.want, p.routers)
 	p.rules = p.ruleset()
-	p.watch.setWanted(p.want)
+	p.dsts = wantedDsts(p.want)
+	p.watch.setWanted(p.want, p.dsts)
 	return p.converge(ctx)
 }
 
@@ -188,7 +191,8 @@ func (p *Plane) Restore(ctx context.Context) error {
 		return fmt.Errorf("kernel data plane: restore: %w", net.ErrClosed)
 	}
 	p.want, p.rules, p.routers, p.active = dataplane.Desired{}, nil, nil, false
-	p.watch.setWanted(p.want)
+	p.dsts = wantedDsts(p.want)
+	p.watch.setWanted(p.want, p.dsts)
 	if err := p.converge(ctx); err != nil {
 		return err
 	}
@@ -228,7 +232,7 @@ func (p *Plane) sum() string {
 
 // snapshot reads what a plan for p.want needs, but for the table.
 func (p *Plane) snapshot() (*snapshot, error) {
-	s := &snapshot{conf: confMap{}, taken: p.taken}
+	s := &snapshot{conf: confMap{}, taken: p.taken, read: p.now()}
 	var err error
 	if s.links, err = p.rt.links(); err != nil {
 		return nil, err
@@ -240,8 +244,7 @@ func (p *Plane) snapshot() (*snapshot, error) {
 		// The kernel itself marks ::1 and its link-local addresses, so any address tells.
 		s.marked = s.marked || a.proto != 0
 	}
-	dsts := wantedDsts(p.want)
-	if s.routes, err = p.rt.routes(func(r route) bool { return r.proto == mark || dsts[r.dst] }); err != nil {
+	if s.routes, err = p.rt.routes(func(r route) bool { return r.proto == mark || p.dsts[r.dst] }); err != nil {
 		return nil, err
 	}
 	for _, id := range confIDs(s.links, p.memory, p.want) {
@@ -297,15 +300,18 @@ func confScope(s *snapshot, index int) (string, bool) {
 // converge makes the kernel equal to p.want. It does as much as it can.
 func (p *Plane) converge(ctx context.Context) error {
 	p.residual = map[string]bool{}
-	s, err := p.snapshot()
-	if err != nil {
-		return err
+	s, signs := p.kept.reuse(p)
+	if s == nil {
+		var err error
+		if s, err = p.snapshot(); err != nil {
+			return err
+		}
+		// A table that cannot be read counts as missing: if one is wanted, making it says why.
+		if p.learnRouters(s) {
+			p.rules = p.ruleset()
+		}
+		s.table, _ = p.nft.read(p.rules)
 	}
-	if p.learnRouters(s) {
-		p.rules = p.ruleset()
-	}
-	// A table that cannot be read counts as missing: if one is wanted, making it says why.
-	s.table, _ = p.nft.read(p.rules)
 	p.dups = nil
 	if p.active { // else they are removed
 		p.dups = duplicates(s, p.memory)
@@ -319,7 +325,8 @@ func (p *Plane) converge(ctx context.Context) error {
 		p.memory = pl.memory // when everything is put back, this is no reason not to
 	}
 	defer p.watch.settled()
-	err = p.carryOut(ctx, s, pl)
+	err := p.carryOut(ctx, s, pl)
+	p.kept.keep(p, s, signs, pl.steps, err)
 	p.refreshSeen()
 	return errors.Join(err, p.dupError())
 }
@@ -342,12 +349,17 @@ func (p *Plane) carryOut(ctx context.Context, s *snapshot, pl plan) error {
 	var errs []error
 	after := p.memory.clone()
 	guarded, restored := true, true
-	for _, st := range pl.steps {
+	debug := p.log.Enabled(ctx, slog.LevelDebug)
+	done, ahead := make([]bool, len(pl.steps)), 0
+	for i, st := range pl.steps {
 		err := ctx.Err()
 		if err == nil && st.opens && !guarded {
 			err = errors.New("not done while the firewall is not in place")
 		}
-		if err == nil {
+		if err == nil && i >= ahead && guarded {
+			ahead = i + p.ahead(pl.steps[i:], done[i:])
+		}
+		if err == nil && !done[i] {
 			err = p.do(st)
 		}
 		if err != nil {
@@ -358,7 +370,9 @@ func (p *Plane) carryOut(ctx context.Context, s *snapshot, pl plan) error {
 			restored = restored && !st.forget
 			continue
 		}
-		p.log.Debug("kernel changed", "what", st.String())
+		if debug {
+			p.log.Debug("kernel changed", "what", st.String())
+		}
 		switch {
 		case st.forget:
 			delete(after.conf, st.conf)
@@ -400,13 +414,13 @@ func (p *Plane) do(st step) error {
 	case delAddr:
 		return ignore(p.rt.delAddr(st.addr), unix.ENODEV, unix.EADDRNOTAVAIL)
 	case addRoute:
-		err = ignore(p.rt.addRoute(st.route), unix.EEXIST, unix.ENODEV)
+		err = ignore(p.rt.do(p.rt.newRoute(st.route)), unix.EEXIST, unix.ENODEV)
 		if errors.Is(err, unix.EINVAL) && st.route.from.IsValid() {
 			err = fmt.Errorf("%w: source-specific routes need a kernel with CONFIG_IPV6_SUBTREES", err)
 		}
 		return err
 	case delRoute:
-		return ignore(p.rt.delRoute(st.route), unix.ESRCH, unix.ENODEV)
+		return ignore(p.rt.do(p.rt.oldRoute(st.route)), unix.ESRCH, unix.ENODEV)
 	}
 	return fmt.Errorf("unknown step %d", st.op)
 }

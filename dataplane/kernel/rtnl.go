@@ -316,13 +316,13 @@ func routeRequest(r *nl.NetlinkRequest, rt route) *nl.NetlinkRequest {
 	return r
 }
 
-// addRoute adds beside what is there. With NLM_F_EXCL the kernel would refuse a second fe80::/64 of
+// newRoute is the request that adds beside what is there. With NLM_F_EXCL the kernel would refuse a second fe80::/64 of
 // the same metric on another interface, which is normal.
-func (c *rtnl) addRoute(rt route) error {
-	return c.do(routeRequest(c.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND), rt))
+func (c *rtnl) newRoute(rt route) *nl.NetlinkRequest {
+	return routeRequest(c.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_APPEND), rt)
 }
 
-// delRoute names the protocol, so the kernel deletes nobody else's twin.
-func (c *rtnl) delRoute(rt route) error {
-	return c.do(routeRequest(c.request(unix.RTM_DELROUTE, 0), rt))
+// oldRoute is the request that deletes. It names the protocol, so the kernel deletes nobody else's twin.
+func (c *rtnl) oldRoute(rt route) *nl.NetlinkRequest {
+	return routeRequest(c.request(unix.RTM_DELROUTE, 0), rt)
 }

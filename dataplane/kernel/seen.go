@@ -132,7 +132,7 @@ func (n *nft) seenStats() (known int, dropped uint64, err error) {
 
 // refreshSeen puts those neighbors that the kernel knows into the set, if they are not there from before. p.mu is held.
 func (p *Plane) refreshSeen() {
-	if p.closed || !p.active || p.rules == nil || p.last == nil {
+	if p.closed || !p.active || p.rules == nil || p.last == nil || len(p.want.Firewall.Sources) == 0 {
 		return
 	}
 	list, err := p.rt.neighbors(p.onLinkNeighbor)

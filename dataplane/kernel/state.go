@@ -5,6 +5,7 @@ package kernel
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +17,7 @@ const mark = 66
 
 // snapshot is what the kernel held a moment ago, of all that we care for.
 type snapshot struct {
+	read   time.Time
 	links  []link // in the order of their index
 	addrs  []addr // IPv6, all interfaces
 	routes []route
@@ -73,6 +75,9 @@ func (r route) key() route {
 	r.proto = 0
 	return r
 }
+
+// anyHop leaves out where it leads to.
+func (r route) anyHop() route { return route{dst: r.dst, from: r.from, metric: r.metric} }
 
 // otherKind is a route type that we never make: blackhole, prohibit, ...
 const otherKind dataplane.RouteKind = 255

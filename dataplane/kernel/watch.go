@@ -46,6 +46,7 @@ type watcher struct {
 	ports map[int]link              // the readers' view, for PortUp; the route reader's alone
 
 	mu        sync.Mutex
+	signs     uint64   // how often something may have changed
 	names     []string // by Watch
 	wanted    []string // by Desired
 	lans      []string // by Desired
@@ -117,12 +118,11 @@ func (w *watcher) setNames(names []string) {
 }
 
 // setWanted tells the readers what an Apply is about.
-func (w *watcher) setWanted(d dataplane.Desired) {
+func (w *watcher) setWanted(d dataplane.Desired, dsts map[netip.Prefix]bool) {
 	names := slices.Clone(d.LANs)
 	if d.Tunnel.Name != "" {
 		names = append(names, d.Tunnel.Name)
 	}
-	dsts := wantedDsts(d)
 	w.change(func() {
 		if !slices.Equal(w.wanted, names) {
 			w.look = true
@@ -141,6 +141,9 @@ func (w *watcher) settled() {
 func (w *watcher) change(f func()) {
 	w.mu.Lock()
 	f()
+	if w.look {
+		w.signs++
+	}
 	w.mu.Unlock()
 	select {
 	case w.kick <- struct{}{}:
@@ -406,8 +409,8 @@ func (p *Plane) difference(table bool) (s *snapshot, drifts []string, err error)
 		s.table, _ = p.nft.read(p.rules) // unreadable is as good as missing
 	}
 	for _, st := range makePlan(s, p.memory, p.want, p.sum()).steps {
-		if !p.residual[st.String()] {
-			drifts = append(drifts, st.drift)
+		if len(p.residual) == 0 || !p.residual[st.String()] {
+			drifts = append(drifts, st.trouble())
 		}
 	}
 	return s, append(drifts, p.dadNews(s)...), nil
@@ -416,7 +419,8 @@ func (p *Plane) difference(table bool) (s *snapshot, drifts []string, err error)
 // wantedDsts are the destinations whose routes matter: ours, and others' to the same, or to all that
 // covers one that is only wanted if there is no other.
 func wantedDsts(d dataplane.Desired) map[netip.Prefix]bool {
-	dsts := map[netip.Prefix]bool{linkLocalPrefix(): true}
+	dsts := make(map[netip.Prefix]bool, len(d.Routes)+len(d.Addresses)+1)
+	dsts[linkLocalPrefix()] = true
 	for _, r := range d.Routes {
 		dsts[r.Dst.Masked()] = true
 		for bits := 0; r.IfNoOther && bits < r.Dst.Bits(); bits++ {
