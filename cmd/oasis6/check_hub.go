@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"oasis6/config"
+	"oasis6/hub"
 	"oasis6/router"
 )
 
@@ -18,7 +19,7 @@ func checkFile(path, lan string) verdict {
 	case err != nil:
 		return verdict{path: path, err: err}
 	case f.IsHub():
-		return ofHub(path, nil)(f.LoadHub(config.OnlyLAN(lan)))
+		return ofHub(path, hub.Preview)(f.LoadHub(config.OnlyLAN(lan)))
 	}
 	return ofBox(path, router.Preview)(f.Load(config.OnlyLAN(lan)))
 }

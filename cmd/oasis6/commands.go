@@ -12,6 +12,7 @@ type topic string
 
 const (
 	topicBox    topic = "The box"
+	topicHub    topic = "The hub"
 	topicConfig topic = "Configuration and keys"
 	topicOther  topic = "This program"
 )
@@ -34,22 +35,15 @@ type action func(ctx context.Context, e env, args []string) error
 
 // commands is the tree, in the order of the help.
 func commands() []command {
-	return []command{
-		runCommand(),
-		checkCommand(checkFile),
-		statusCommand(),
-		leaveCommand(),
-		importCommand(),
-		genkeyCommand(),
-		pubkeyCommand(),
-		versionCommand(),
-	}
+	box := []command{runCommand(), checkCommand(checkFile), statusCommand(), leaveCommand()}
+	other := []command{importCommand(), genkeyCommand(), pubkeyCommand(), versionCommand()}
+	return slices.Concat(box, hubCommands(), other)
 }
 
 // laterCommands belong to the command line's contract, but not to this version. They are not in
 // the help; whoever types one learns that it is not his spelling.
 func laterCommands() []string {
-	return []string{"capture", "demo", "doctor", "hub", "invite", "join", "try"}
+	return []string{"capture", "demo", "doctor", "invite", "join", "try"}
 }
 
 func find(tree []command, name string) (command, bool) {

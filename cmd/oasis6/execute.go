@@ -106,6 +106,9 @@ func report(e env, name string, err error) int {
 }
 
 func unknown(tree []command, name string) error {
+	if slices.Contains(leftOut(), name) {
+		return usageError{name + ": not in this build, which is made small for boards"}
+	}
 	if slices.Contains(laterCommands(), name) {
 		return usageError{name + ": not available in this version"}
 	}
@@ -141,7 +144,10 @@ func help(e env, tree []command, args []string) error {
 func overview(w io.Writer, tree []command) error {
 	var b strings.Builder
 	b.WriteString("oasis6 puts a LAN stuck behind IPv4 NAT on the IPv6 Internet.\n\nusage: oasis6 COMMAND [OPTIONS] ...\n")
-	for _, t := range []topic{topicBox, topicConfig, topicOther} {
+	for _, t := range []topic{topicBox, topicHub, topicConfig, topicOther} {
+		if !slices.ContainsFunc(tree, func(c command) bool { return c.topic == t }) {
+			continue
+		}
 		fmt.Fprintf(&b, "\n%s\n", t)
 		for _, c := range tree {
 			if c.topic == t {

@@ -8,10 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"oasis6/config"
@@ -49,7 +46,7 @@ a second is refused.`,
 				}
 				b.log = lo.logger(e.stderr)
 				// First of all: a signal during the start must not kill the box, or be lost.
-				commands, done := b.signals()
+				commands, done := signals(b.log, endings[router.Command]{reload: router.Reload, stop: router.Stop, handover: router.Handover})
 				defer done()
 				cfg, err := b.load(config.CreateKey)
 				if err != nil {
@@ -142,57 +139,6 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err 
 		return left.Released, left.How
 	})
 	return r.Run(context.Background())
-}
-
-// signals turns signals into commands until the returned function is called. A command that ends the box
-// is never lost behind reloads: those that wait count as one, and the end goes first.
-func (b *daemon) signals() (commands <-chan router.Command, stop func()) {
-	end, hup := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
-	signal.Notify(hup, syscall.SIGHUP)
-	out := make(chan router.Command)
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			var next router.Command
-			select {
-			case s := <-end:
-				next = b.ending(s)
-			case <-hup:
-				b.log.Info("signal", "what", "hangup: read the configuration again")
-				next = router.Reload
-			case <-done:
-				return
-			}
-			for waiting := true; waiting; {
-				select {
-				case out <- next:
-					waiting = false
-				case s := <-end:
-					next = b.ending(s)
-				case <-done:
-					return
-				}
-			}
-		}
-	}()
-	return out, func() {
-		signal.Stop(end)
-		signal.Stop(hup)
-		close(done)
-		<-ended
-	}
-}
-
-// ending is what a signal that ends the box asks for.
-func (b *daemon) ending(s os.Signal) router.Command {
-	if s == syscall.SIGUSR2 {
-		b.log.Info("signal", "what", s.String()+": leave for a successor")
-		return router.Handover
-	}
-	b.log.Info("signal", "what", s.String()+": stop for good")
-	return router.Stop
 }
 
 // bootTimer is bootclock as the router wants it.

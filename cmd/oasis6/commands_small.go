@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+
+//go:build small
+
+package main
+
+// hubCommands: this build is for boards, and has no hub.
+func hubCommands() []command { return nil }
+
+// leftOut are the commands that this build lacks.
+func leftOut() []string { return []string{"hub"} }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"oasis6/hub/enroll"
+	"oasis6/hub/pd"
+	"oasis6/hub/store"
+	"oasis6/status"
+)
+
+// Lease is one line of `oasis6 hub leases`.
+type Lease struct {
+	Site      string `json:"site"` // name; empty: it has none, or the hub is not running
+	PublicKey string `json:"public_key"`
+	status.SiteLease
+}
+
+// Leases are all that sites have, in the order of the sites.
+func (h *Hub) Leases(ctx context.Context) (all []Lease, err error) {
+	err = h.ask(ctx, func(now time.Time) {
+		for _, s := range h.sites {
+			for _, b := range h.machine.Bindings(s.Public, now) {
+				all = append(all, leases(now, s.name, b)...)
+			}
+		}
+	})
+	return all, err
+}
+
+func leases(now time.Time, name string, b pd.Binding) (all []Lease) {
+	for _, l := range leasesOf(now, b) {
+		all = append(all, Lease{Site: name, PublicKey: b.Site.String(), SiteLease: l})
+	}
+	return all
+}
+
+// StoredLeases are those in the store of a hub that does not run, with the lifetimes that sites may still count on. Names
+// are in the configuration, which nobody has read.
+func StoredLeases(all []store.Record, now time.Time, bootID string) (out []Lease, err error) {
+	var bad []error
+	for _, rec := range all {
+		if !strings.HasPrefix(rec.Key, keyLease) {
+			continue
+		}
+		b, err := decodeLease(rec, now, bootID)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("%s: %w", rec.Key, err))
+			continue
+		}
+		out = append(out, leases(now, "", b)...)
+	}
+	return out, errors.Join(bad...)
+}
+
+// Invite makes an invitation. It is on disk, and the device knows its key, when it returns. The secret of the order is
+// made here.
+func (h *Hub) Invite(ctx context.Context, o enroll.Order) (t enroll.Ticket, err error) {
+	asked := h.ask(ctx, func(now time.Time) { t, err = h.invite(ctx, now, o) })
+	return t, errors.Join(asked, err)
+}
+
+func (h *Hub) invite(ctx context.Context, now time.Time, o enroll.Order) (enroll.Ticket, error) {
+	if _, err := rand.Read(o.Secret[:]); err != nil {
+		return enroll.Ticket{}, err // never, says its documentation
+	}
+	t, a, err := h.book.Invite(h.instant(now), o)
+	if err != nil {
+		return enroll.Ticket{}, err
+	}
+	h.takeBook(a)
+	return t, h.settled(ctx, now)
+}
+
+// Remove takes out a site that has joined, or an invitation, and with a site the routes of its leases.
+func (h *Hub) Remove(ctx context.Context, name string) (err error) {
+	asked := h.ask(ctx, func(now time.Time) { err = h.remove(ctx, now, name) })
+	return errors.Join(asked, err)
+}
+
+func (h *Hub) remove(ctx context.Context, now time.Time, name string) error {
+	_, a, err := h.book.Remove(h.instant(now), name)
+	if err != nil {
+		return err
+	}
+	h.takeBook(a)
+	return h.settled(ctx, now)
+}
+
+// settled carries out what a question has led to, and says whether it is on disk.
+func (h *Hub) settled(ctx context.Context, now time.Time) error {
+	if err := h.settle(context.WithoutCancel(ctx), now); err != nil {
+		return err
+	}
+	if h.records.failed != "" {
+		return errors.New("it cannot be saved: " + h.records.failed)
+	}
+	return nil
+}

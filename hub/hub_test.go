@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: MIT
+
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"oasis6/config"
+	"oasis6/dhcpv6"
+	"oasis6/hub/enroll"
+	"oasis6/internal/invite"
+	"oasis6/internal/ip6pkt"
+	"oasis6/internal/wgkey"
+	"oasis6/ra"
+	"oasis6/tun"
+)
+
+// The order of issue and end of a lease: on disk, allowed-ips, route, Reply; Reply, valid lifetime over, route,
+// allowed-ips.
+func TestLeaseOwnsRouteAndAllowedIPs(t *testing.T) {
+	w := newWorld(t, 2)
+	w.consistent()
+	a := w.order[0]
+	w.ops = nil
+	p := a.bind()
+	if got := strings.Join(w.ops, " "); got != "commit allowed apply send" {
+		t.Errorf("a new lease: %s, want commit allowed apply send", got)
+	}
+	if !testPool.Contains(p.Addr()) || p.Bits() != 64 {
+		t.Fatalf("got %v, want a /64 of %s\n%s", p, testPool, w.log.String())
+	}
+	w.consistent()
+
+	w.wait(20 * time.Minute)
+	w.ops = nil
+	if m := a.say(dhcpv6.Renew, nil); len(m.IAs) != 1 || len(m.IAs[0].Prefixes) != 1 || m.IAs[0].Prefixes[0].Valid != 5400 {
+		t.Fatalf("Renew: %+v", m)
+	}
+	if got := strings.Join(w.ops, " "); got != "send" {
+		t.Errorf("a mere renewal: %s, want send alone", got)
+	}
+
+	w.ops = nil
+	if m := a.say(dhcpv6.Release, nil); m.Type != dhcpv6.Reply || m.Status.Code != dhcpv6.Success {
+		t.Fatalf("Release: %+v", m)
+	}
+	if got := strings.Join(w.ops, " "); got != "commit send" {
+		t.Errorf("Release: %s, want commit send", got)
+	}
+	if !slices.Contains(w.plane.routes(), p) {
+		t.Error("the route went before the valid lifetime was over")
+	}
+	w.ops = nil
+	w.wait(91 * time.Minute)
+	end := slices.DeleteFunc(slices.Clone(w.ops), func(s string) bool { return s == "send" })
+	if got := strings.Join(end, " "); !strings.HasPrefix(got, "commit apply allowed") {
+		t.Errorf("the end of a lease: %s, want commit apply allowed", got)
+	}
+	if routes := w.plane.routes(); len(routes) != 0 {
+		t.Errorf("routes left: %v", routes)
+	}
+	w.consistent()
+
+	// It rests: another site does not get it, its own does.
+	if q := w.order[1].bind(); !q.IsValid() || q == p {
+		t.Errorf("another site got %v at once", q)
+	}
+	if q := a.bind(); q != p {
+		t.Errorf("the site got %v, want %v again", q, p)
+	}
+	w.consistent()
+}
+
+// Disk full when a lease is written: no Reply leaves, nobody loses anything, and when there is room all goes on.
+func TestDiskFull(t *testing.T) {
+	w := newWorld(t, 3)
+	a, b := w.order[0], w.order[1]
+	p := a.bind()
+	w.wait(10 * time.Minute)
+	w.disk.Refuse(errors.New("no space left on device"))
+	if m := b.say(dhcpv6.Solicit, func(m *dhcpv6.Message) { m.RapidCommit = true }); m.Type != 0 {
+		t.Errorf("an answer left: %+v", m)
+	}
+	w.consistent()
+	if s := w.h.snapshot(w.now); s.Hub.StoreError == "" || !strings.HasPrefix(s.Summary, "degraded: leases cannot be saved") {
+		t.Errorf("status: %q, store_error %q", s.Summary, s.Hub.StoreError)
+	}
+	if m := a.say(dhcpv6.Renew, nil); m.Type != dhcpv6.Reply || len(a.held()) != 1 || a.held()[0] != p {
+		t.Errorf("the site with a lease: %+v", m)
+	}
+	w.disk.Refuse(nil)
+	if q := b.bind(); !q.IsValid() {
+		t.Error("nothing given when there is room again")
+	}
+	w.consistent()
+	if s := w.h.snapshot(w.now); s.Hub.StoreError != "" || !s.Ready {
+		t.Errorf("status after: %q, store_error %q", s.Summary, s.Hub.StoreError)
+	}
+}
+
+// The kernel refuses: what tells of a lease waits, and comes when the route stands.
+func TestKernelRefuses(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.order[0]
+	w.plane.FailApply(errors.New("no memory"))
+	if m := a.say(dhcpv6.Solicit, func(m *dhcpv6.Message) { m.RapidCommit = true }); m.Type != 0 {
+		t.Errorf("a Reply left without a route: %+v", m)
+	}
+	if s := w.h.snapshot(w.now); s.Ready || !strings.Contains(s.Summary, "no memory") {
+		t.Errorf("status: %q", s.Summary)
+	}
+	w.plane.FailApply(nil)
+	w.wait(2 * time.Second)
+	if p := a.bind(); !p.IsValid() {
+		t.Error("no prefix when the kernel takes routes again")
+	}
+	w.consistent()
+}
+
+// After a crash at any moment of any sequence: leases, routes and allowed-ips are the same, and no prefix has two owners.
+func TestCrashAtAThousandPoints(t *testing.T) {
+	crashes := 0
+	for seed := uint64(0); crashes < 1000; seed++ {
+		w := newWorld(t, 12)
+		w.cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix("2001:db8:ebbd:9900::/61")} // eight for twelve
+		if err := w.h.configure(w.now, w.cfg); err != nil {
+			t.Fatal(err)
+		}
+		r := rand.New(rand.NewPCG(seed, 1))
+		for range 60 {
+			w.crashAt = 1 + r.IntN(12)
+			if w.crashing(func() { w.random(r) }) {
+				crashes++
+			}
+			w.consistent()
+			w.noTwoOwners()
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d crashes", crashes)
+}
+
+// random does one thing that happens to a hub.
+func (w *world) random(r *rand.Rand) {
+	w.Helper()
+	c := w.order[r.IntN(len(w.order))]
+	switch k := r.IntN(20); {
+	case k < 5:
+		c.bind()
+	case k < 8:
+		c.say(dhcpv6.Renew, nil)
+	case k < 10:
+		if c.say(dhcpv6.Release, nil).Type == dhcpv6.Reply {
+			clear(c.holds)
+		}
+	case k < 11:
+		c.say(dhcpv6.Rebind, nil)
+	case k < 12:
+		victim := w.order[r.IntN(len(w.order))]
+		c.say(dhcpv6.Request, func(m *dhcpv6.Message) {
+			m.ClientID = victim.duid
+			for _, p := range victim.held() {
+				m.IAs[0].Prefixes = append(m.IAs[0].Prefixes, dhcpv6.IAPrefix{Prefix: p})
+			}
+		})
+	case k < 15:
+		w.wait(time.Duration(r.IntN(40)) * time.Minute)
+	case k < 16:
+		w.boot = fmt.Sprintf("boot-%d", r.Uint32())
+		w.start()
+	case k < 17:
+		w.disk.Refuse(errors.New("full"))
+		c.bind()
+		w.disk.Refuse(nil)
+	case k < 18:
+		pools := []string{"2001:db8:ebbd:9900::/61", "2001:db8:aa00::/61", "2001:db8:ebbd:9908::/61"}
+		cfg := *w.cfg
+		cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix(pools[r.IntN(len(pools))])}
+		w.cfg = &cfg
+		if err := w.h.configure(w.now, w.cfg); err != nil {
+			w.Fatal(err)
+		}
+		w.settle()
+	default:
+		c.say(dhcpv6.Solicit, nil)
+	}
+}
+
+// Renumbering by a new pool: each site has the new prefix with its next Renew, and the old one goes on until it dies.
+func TestRenumber(t *testing.T) {
+	w := newWorld(t, 3)
+	var old []netip.Prefix
+	for _, c := range w.order {
+		// The key for Reconfigure comes with this Reply.
+		old = append(old, c.bind())
+	}
+	w.wait(10 * time.Minute)
+	cfg := *w.cfg
+	cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix("2001:db8:aa00::/56")}
+	w.cfg = &cfg
+	if err := w.h.configure(w.now, w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.wait(time.Second)
+	for i, c := range w.order {
+		if c.reconf != 1 {
+			t.Errorf("site %d: %d Reconfigures within a second, want 1", i, c.reconf)
+		}
+		m := c.say(dhcpv6.Renew, nil)
+		got := map[netip.Prefix]dhcpv6.IAPrefix{}
+		for _, p := range m.IAs[0].Prefixes {
+			got[p.Prefix] = p
+		}
+		if x := got[old[i]]; x.Preferred != 0 || x.Valid == 0 || x.Valid > 80*60 {
+			t.Errorf("site %d: the old prefix has preferred %d, valid %d", i, x.Preferred, x.Valid)
+		}
+		if len(got) != 2 || len(c.held()) != 2 {
+			t.Errorf("site %d: told of %v", i, m.IAs[0].Prefixes)
+		}
+	}
+	w.consistent()
+	if n := len(w.plane.routes()); n != 6 {
+		t.Errorf("%d routes, want the old and the new one of each", n)
+	}
+	w.wait(50 * time.Minute)
+	for _, c := range w.order {
+		c.say(dhcpv6.Renew, nil)
+	}
+	w.wait(41 * time.Minute)
+	if n := len(w.plane.routes()); n != 3 {
+		t.Errorf("%d routes after the old ones have died, want 3: %v", n, w.plane.routes())
+	}
+	w.consistent()
+	if len(w.h.retired) != 0 {
+		t.Errorf("pools still kept: %v", w.h.retired)
+	}
+}
+
+// Router Advertisements: an answer to each solicitation, one when the site appears, one in 450 s, all by unicast.
+func TestAdvertisements(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.order[0], w.order[1]
+	rs := func(c *client) {
+		w.deliver(c.key, ip6pkt.ICMPv6(c.key.LinkLocal(), netip.MustParseAddr("ff02::2"), 255, []byte{ra.TypeRouterSolicitation, 0, 0, 0, 0, 0, 0, 0}))
+	}
+	rs(a)
+	if a.adverts != 1 || b.adverts != 0 {
+		t.Fatalf("after a solicitation of a: a has %d, b %d", a.adverts, b.adverts)
+	}
+	for range 50 {
+		rs(a)
+	}
+	if a.adverts > 1+solicitBurst {
+		t.Errorf("a flood of solicitations got %d answers", a.adverts)
+	}
+	a.adverts = 0
+	up := func(c *client) {
+		w.tunnel.reading[c.key] = tun.Reading{HandshakeAt: w.now, HandshakeAge: 0, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
+	}
+	for range 90 { // b has a session for the whole time, a has none
+		up(b)
+		w.wait(10 * time.Second)
+	}
+	if a.adverts != 0 {
+		t.Errorf("a site that is off was sent %d", a.adverts)
+	}
+	if b.adverts < 3 || b.adverts > 4 {
+		t.Errorf("a site that is there was sent %d in 15 minutes, want one at first and one each 450 s", b.adverts)
+	}
+	b.adverts = 0
+	cfg := *w.cfg
+	cfg.Hub.DNS = []netip.Addr{netip.MustParseAddr("2001:db8:1::54")}
+	w.cfg = &cfg
+	if err := w.h.configure(w.now, w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	up(b)
+	w.wait(time.Second)
+	if b.adverts != 1 {
+		t.Errorf("news of another DNS server came %d times within a second, want once", b.adverts)
+	}
+}
+
+// Last endpoints are on disk, and the next hub begins handshakes with them, some at a time.
+func TestEndpointsOutlastAHub(t *testing.T) {
+	w := newWorld(t, 40)
+	for i, c := range w.order {
+		w.tunnel.reading[c.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.2"), uint16(1000+i))}
+	}
+	w.wait(time.Minute)
+	w.start()
+	for i, c := range w.order {
+		if got, want := w.tunnel.sites[c.key].Endpoint.Port(), uint16(1000+i); got != want {
+			t.Fatalf("site %d begins at port %d, want %d", i, got, want)
+		}
+	}
+	w.h.tick(w.now)
+	if n := len(w.tunnel.began); n == 0 || n > initiateEach {
+		t.Errorf("%d handshakes at once, want some", n)
+	}
+	w.wait(200 * time.Millisecond)
+	if n := len(w.tunnel.began); n != 40 {
+		t.Errorf("%d handshakes begun in 200 ms, want all 40", n)
+	}
+}
+
+// A shared key is an alarm in status and log.
+func TestTwoBoxesWithOneKey(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.order[0]
+	for i := range 12 {
+		ep := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.2"), uint16(1000+i%2))
+		w.tunnel.reading[a.key] = tun.Reading{HandshakeAt: w.now, Endpoint: ep, Returns: uint64(max(0, i-1))}
+		w.wait(6 * time.Second)
+	}
+	s := w.h.snapshot(w.now)
+	if !s.Sites[0].Flapping || !strings.Contains(s.Summary, "two boxes seem to share the key of site0") {
+		t.Errorf("summary %q, flapping %v", s.Summary, s.Sites[0].Flapping)
+	}
+	if n := strings.Count(w.log.String(), "two boxes seem to share one key"); n != 1 {
+		t.Errorf("%d log lines, want one", n)
+	}
+}
+
+// Sites come and go with a reload; what stays keeps its lease.
+func TestReloadOfSites(t *testing.T) {
+	w := newWorld(t, 3)
+	for _, c := range w.order {
+		c.bind()
+	}
+	kept := w.order[0].held()
+	cfg := *w.cfg
+	cfg.Sites = slices.Clone(cfg.Sites[:2])
+	late := w.addClient(wgkey.Private{9: 9}.Public())
+	cfg.Sites = append(cfg.Sites, config.Site{Name: "late", PublicKey: late.key, Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:beef::/56")}})
+	w.cfg = &cfg
+	w.ops = nil
+	if err := w.h.configure(w.now, w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if got := strings.Join(w.ops, " "); !strings.HasPrefix(got, "sites") || !strings.Contains(got, "apply sites") {
+		t.Errorf("a reload did %s, want the new sites first and the old ones last, behind their routes", got)
+	}
+	w.consistent()
+	if p := late.bind(); p.String() != "2001:db8:beef::/56" {
+		t.Errorf("the reservation is %v", p)
+	}
+	w.order[0].say(dhcpv6.Renew, nil)
+	if got := w.order[0].held(); !slices.Equal(got, kept) {
+		t.Errorf("the one that stayed has %v, want %v", got, kept)
+	}
+	if m := w.order[2].say(dhcpv6.Renew, nil); m.Type != 0 {
+		t.Errorf("the one that went is answered: %+v", m)
+	}
+	w.consistent()
+}
+
+// An invitation: the temporary peer speaks with the port for joining alone; the box's own key then gets a prefix, over
+// restarts too.
+func TestInvitedBoxJoins(t *testing.T) {
+	w := newWorld(t, 0)
+	ticket, err := w.h.invite(t.Context(), w.now, enroll.Order{Name: "museum", Valid: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := invite.Parse(ticket.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	temporary := w.addClient(inv.Keys().Private.Public())
+	if _, ok := w.tunnel.sites[temporary.key]; !ok {
+		t.Fatal("the device does not know the temporary key")
+	}
+	if p := temporary.bind(); p.IsValid() {
+		t.Errorf("the temporary key got %v", p)
+	}
+	box := w.addClient(wgkey.Private{5: 5}.Public())
+	ask := invite.Request{Key: box.key}
+	for range 2 { // the answer may be lost: the same key again is the same answer
+		w.deliver(temporary.key, ip6pkt.UDP(temporary.key.LinkLocal(), w.h.linkLocal(), invite.Port, invite.Port, 64, ask.Marshal()))
+	}
+	if n := len(temporary.said); n != 2 || temporary.said[0].Code != invite.Accepted || temporary.said[1].Code != invite.Accepted {
+		t.Fatalf("answers %+v", temporary.said)
+	}
+	w.start()
+	if p := box.bind(); !p.IsValid() {
+		t.Fatal("the box has joined and gets no prefix")
+	}
+	w.tunnel.reading[box.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
+	w.wait(10 * time.Second)
+	if _, ok := w.tunnel.sites[temporary.key]; ok {
+		t.Error("the temporary key is still a peer after the box has used its own")
+	}
+	if s := w.h.snapshot(w.now); len(s.Sites) != 1 || s.Sites[0].Name != "museum" || s.Sites[0].Origin != "joined" || len(s.Hub.Invitations) != 0 {
+		t.Errorf("status: %+v %+v", s.Sites, s.Hub.Invitations)
+	}
+	w.consistent()
+}

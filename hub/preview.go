@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+
+package hub
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"oasis6/config"
+)
+
+// previewMTU is what a hub's tunnel has unless the file says otherwise: it must do for all sites, however they come.
+const previewMTU = 1420
+
+// Preview says what a hub with this configuration would do, without touching anything: the text of `oasis6 check`. Sites
+// with a reservation are taken to have it; what others will have nobody knows.
+func Preview(cfg *config.HubConfig) string {
+	var b strings.Builder
+	f := Facts{Config: cfg, LinkLocal: cfg.Interface.LinkLocal, MTU: cfg.Interface.MTU}
+	if !f.LinkLocal.IsValid() && !cfg.Interface.PrivateKey.IsZero() {
+		f.LinkLocal = cfg.Interface.PrivateKey.Public().LinkLocal()
+	}
+	if f.MTU == 0 {
+		f.MTU = previewMTU
+	}
+	for _, s := range cfg.Sites {
+		f.Routed = append(f.Routed, s.Prefixes...)
+	}
+	slices.SortFunc(f.Routed, netip.Prefix.Compare)
+	fmt.Fprintf(&b, "listen on udp port %d for %d sites\n", cfg.Interface.ListenPort, len(cfg.Sites))
+	if len(f.Routed) > 0 {
+		b.WriteString("once the sites with a reservation have it:\n")
+	}
+	b.WriteString(Make(f).String())
+	for _, p := range cfg.Hub.Pools {
+		fmt.Fprintf(&b, "delegate /%d, down to /%d for sites that ask, out of %s: preferred %v, valid %v\n",
+			cfg.Hub.SiteLength, cfg.Hub.MaxSiteLength, p, cfg.Hub.Preferred, cfg.Hub.Valid)
+	}
+	for _, a := range cfg.Hub.DNS {
+		fmt.Fprintf(&b, "tell sites of dns %s\n", a)
+	}
+	for _, n := range cfg.Hub.Search {
+		fmt.Fprintf(&b, "tell sites of search %s\n", n)
+	}
+	if cfg.Hub.OnLink {
+		fmt.Fprintf(&b, "problem: %s\n", onLinkWarning)
+	}
+	return b.String()
+}
+
+// onLinkWarning is said wherever OnLink is on.
+const onLinkWarning = "OnLink: the hub answers neighbor solicitations for its sites, which costs the provider's router an entry for each host; ask the provider to route a prefix to the hub instead"

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+
+package hub
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"oasis6/dhcpv6"
+	"oasis6/hub/enroll"
+	"oasis6/hub/pd"
+	"oasis6/hub/store"
+	"oasis6/internal/wgkey"
+)
+
+// Keys of the store. Those of invitations and joined sites are hub/enroll's own.
+const (
+	keyLease    = "lease/"     // public key in hex, "/", IAID in hex: hub/pd's encoding
+	keyEndpoint = "endpoint/"  // public key in hex: where the site was last
+	keyReplay   = "hub/replay" // replay detection value of Reconfigure
+)
+
+// lazily is how far apart writes of last endpoints are. They are lost in a crash, and then the site is found when it
+// speaks.
+const lazily = 30 * time.Second
+
+// records is what the hub has on disk, and what is to be there.
+type records struct {
+	revisions map[string]store.Revision
+	changes   map[string][]byte // to be committed; nil deletes
+	// suspect are leases whose last write failed in a way that it may be there all the same: they are written again with
+	// the next commit, as they are by then.
+	suspect map[string]pd.BindingKey
+	failed  string // why the last commit failed; empty: it did not
+
+	endpoints map[wgkey.Public]netip.AddrPort // as they were on disk at the start
+	moved     map[wgkey.Public]netip.AddrPort // to be written some time
+	lazyAt    time.Time
+}
+
+func newRecords() records {
+	return records{
+		revisions: map[string]store.Revision{}, changes: map[string][]byte{},
+		suspect: map[string]pd.BindingKey{}, endpoints: map[wgkey.Public]netip.AddrPort{}, moved: map[wgkey.Public]netip.AddrPort{},
+	}
+}
+
+func leaseKey(k pd.BindingKey) string {
+	return keyLease + hex.EncodeToString(k.Site[:]) + "/" + strconv.FormatUint(uint64(k.IAID), 16)
+}
+
+func parseLeaseKey(key string) (k pd.BindingKey, err error) {
+	site, iaid, _ := strings.Cut(strings.TrimPrefix(key, keyLease), "/")
+	if k.Site, err = parseSite(site); err != nil {
+		return k, err
+	}
+	n, err := strconv.ParseUint(iaid, 16, 32)
+	k.IAID = dhcpv6.IAID(n)
+	return k, err
+}
+
+func parseSite(text string) (k wgkey.Public, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(k) {
+		return k, fmt.Errorf("%q is no public key in hex", text)
+	}
+	return wgkey.Public(b), nil
+}
+
+// lease notes what has become of a binding.
+func (r *records) lease(c pd.Change, encode func(pd.Binding) ([]byte, error)) error {
+	key := leaseKey(c.Key)
+	if c.Binding == nil {
+		r.changes[key] = nil
+		return nil
+	}
+	data, err := encode(*c.Binding)
+	if err == nil {
+		r.changes[key] = data
+	}
+	return err
+}
+
+// write commits all changes, or none.
+func (h *Hub) write(ctx context.Context) error {
+	r := &h.records
+	for key, k := range r.suspect {
+		if _, again := r.changes[key]; !again {
+			c := pd.Change{Key: k, Binding: h.binding(k)}
+			if err := r.lease(c, h.encode); err != nil {
+				return err
+			}
+		}
+	}
+	changes := make([]store.Change, 0, len(r.changes))
+	for key, value := range r.changes {
+		c := store.Change{Key: key, Value: value, If: r.revisions[key]}
+		if _, unsure := r.suspect[key]; unsure {
+			c.If = store.Any
+		}
+		changes = append(changes, c)
+	}
+	revision, err := h.opt.Store.Commit(ctx, changes)
+	if err != nil {
+		h.distrust()
+		return err
+	}
+	for key, value := range r.changes {
+		if value == nil {
+			delete(r.revisions, key)
+		} else {
+			r.revisions[key] = revision
+		}
+	}
+	clear(r.suspect)
+	return nil
+}
+
+// binding is what the machine has for an IA now, nil for nothing.
+func (h *Hub) binding(k pd.BindingKey) *pd.Binding {
+	for _, b := range h.machine.Bindings(k.Site, h.opt.Clock.Now()) {
+		if b.IAID == k.IAID {
+			return &b
+		}
+	}
+	return nil
+}
+
+// distrust remembers which leases are on disk in a way that nobody knows.
+func (h *Hub) distrust() {
+	for key := range h.records.changes {
+		if strings.HasPrefix(key, keyLease) {
+			if k, err := parseLeaseKey(key); err == nil { // we made it
+				h.records.suspect[key] = k
+			}
+		}
+	}
+}
+
+func (h *Hub) encode(b pd.Binding) ([]byte, error) {
+	return pd.Encode(b, h.opt.Clock.Now(), h.opt.Wall(), h.opt.BootID)
+}
+
+// endpointMoved notes where a site is now, to be written with others.
+func (h *Hub) endpointMoved(now time.Time, s *site) {
+	if s.origin == invited {
+		return
+	}
+	h.records.moved[s.Public] = s.endpoint
+	if h.records.lazyAt.IsZero() {
+		h.records.lazyAt = now.Add(lazily)
+	}
+}
+
+// saveLazily writes last endpoints, which may be lost.
+func (h *Hub) saveLazily() {
+	r := &h.records
+	r.lazyAt = time.Time{}
+	changes := make([]store.Change, 0, len(r.moved))
+	for k, ep := range r.moved {
+		changes = append(changes, store.Change{Key: keyEndpoint + hex.EncodeToString(k[:]), Value: []byte(ep.String()), If: store.Any})
+	}
+	clear(r.moved)
+	if len(changes) == 0 {
+		return
+	}
+	if err := h.opt.Store.CommitLazy(changes); err != nil {
+		h.opt.Log.Debug("last endpoints not saved", "err", err)
+	}
+}
+
+// restore reads the store and gives each machine what is its own. A record that cannot be read is left out and said.
+func (h *Hub) restore(ctx context.Context, now time.Time) error {
+	all, _, err := h.opt.Store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	var (
+		leases pd.Restored
+		book   enroll.Restored
+		bad    []error
+	)
+	for _, rec := range all {
+		h.records.revisions[rec.Key] = rec.Revision
+		var err error
+		switch {
+		case strings.HasPrefix(rec.Key, keyLease):
+			var b pd.Binding
+			if b, err = decodeLease(rec, now, h.opt.BootID); err == nil {
+				leases.Bindings = append(leases.Bindings, b)
+			}
+		case strings.HasPrefix(rec.Key, keyEndpoint):
+			err = h.records.restoreEndpoint(rec)
+		case rec.Key == keyReplay:
+			leases.Replay, err = strconv.ParseUint(string(rec.Value), 10, 64)
+		case rec.Key == store.KeyLost:
+			h.journal.Warn("some leases were lost: a site may be given what another still has, until that one asks", "what", string(rec.Value))
+		default:
+			book.Records = append(book.Records, enroll.Change{Key: rec.Key, Value: rec.Value})
+		}
+		if err != nil {
+			bad = append(bad, fmt.Errorf("%s: %w", rec.Key, err))
+		}
+	}
+	if len(bad) > 0 {
+		h.journal.Warn("records of the store left out", "err", errors.Join(bad[:min(len(bad), 3)]...).Error(), "what", strconv.Itoa(len(bad)))
+	}
+	h.step(now, leases)
+	h.stepBook(now, book)
+	return nil
+}
+
+func decodeLease(rec store.Record, now time.Time, bootID string) (pd.Binding, error) {
+	k, err := parseLeaseKey(rec.Key)
+	if err != nil {
+		return pd.Binding{}, err
+	}
+	b, err := pd.Decode(rec.Value, now, bootID)
+	if err == nil && (b.Site != k.Site || b.IAID != k.IAID) {
+		err = errors.New("it is of another site or IA than its key says")
+	}
+	return b, err
+}
+
+func (r *records) restoreEndpoint(rec store.Record) error {
+	k, err := parseSite(strings.TrimPrefix(rec.Key, keyEndpoint))
+	if err != nil {
+		return err
+	}
+	r.endpoints[k], err = netip.ParseAddrPort(string(rec.Value))
+	return err
+}
