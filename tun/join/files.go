@@ -76,7 +76,7 @@ func (j *joining) prepare() error {
 	cfg, _, err := config.Load(j.draft(), config.CreateKey, config.RequireLAN)
 	if err != nil {
 		j.tidy()
-		return err
+		return fmt.Errorf("what would be the configuration is wrong: %w", err)
 	}
 	j.private = cfg.Interface.PrivateKey
 	return nil

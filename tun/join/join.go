@@ -170,18 +170,18 @@ func (j *joining) silence(r report) error {
 	s, again := r.snapshot, "run the same command again to go on"
 	switch {
 	case s.HandshakeAge >= 0:
-		return fmt.Errorf("WireGuard at %s answers, but nobody answers the request: is it oasis6 hub, and what does its log say? then %s", s.Endpoint, again)
+		return fmt.Errorf("WireGuard at %s answers, but nobody answers the request: is it oasis6 hub, and what does its log say? then %s", j.inv.Endpoint, again)
 	case !s.Endpoint.IsValid() && s.ResolveError != "":
 		return fmt.Errorf("endpoint %s: %s: check the DNS and the uplink of this box, then %s", j.inv.Endpoint, s.ResolveError, again)
 	case s.SendError != "":
-		return fmt.Errorf("nothing can be sent to %s: %s: check the uplink of this box, then %s", s.Endpoint, s.SendError, again)
+		return fmt.Errorf("nothing can be sent to %s: %s: check the uplink of this box, then %s", j.inv.Endpoint, s.SendError, again)
 	}
 	until := j.inv.Expires.UTC().Format("2006-01-02 15:04 MST")
 	if !time.Now().Before(j.inv.Expires) {
-		return fmt.Errorf("no answer from %s in %v: by the clock of this box the invitation expired on %s: ask for a new one", s.Endpoint, invite.MaxAsking, until)
+		return fmt.Errorf("no answer from %s in %v: by the clock of this box the invitation expired on %s: ask for a new one", j.inv.Endpoint, invite.MaxAsking, until)
 	}
 	return fmt.Errorf("no answer from %s in %v: the invitation (good until %s) may have been used or taken back; the hub may be down; or UDP to it is blocked. "+
-		"If the clock of this box was set back since the last try, wait 5 minutes. Then %s", s.Endpoint, invite.MaxAsking, until, again)
+		"If the clock of this box was set back since the last try, wait 5 minutes. Then %s", j.inv.Endpoint, invite.MaxAsking, until, again)
 }
 
 var errInterrupted = errors.New("interrupted: run the same command again to go on")
