@@ -30,10 +30,12 @@ const inACrowd = 4 * time.Second
 
 var delegated = netip.MustParsePrefix("2001:db8:ebbd:9900::/56")
 
-// box is one world with the box in it.
+// box is one world with the box in it. What belongs to a place (R1, H1, BoxArgs ...) is the Site's, which may be the
+// world's second one.
 type box struct {
 	*testing.T
 	*netlab.World
+	*netlab.Site
 	bin    string
 	proc   *netlab.Proc
 	schema *jsonschema.Schema // every status of every test is held against it
@@ -56,9 +58,15 @@ func newLoneBox(t *testing.T, c netlab.WorldConfig) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &box{T: t, World: netlab.NewWorld(t, c), bin: netlab.Build(t, netlab.BoxPackage), schema: schema}
+	w := netlab.NewWorld(t, c)
+	b := &box{T: t, World: w, Site: w.Site, bin: netlab.Build(t, netlab.BoxPackage), schema: schema}
 	b.Settle() // snapshots are of a machine at rest
 	return b
+}
+
+// second is the box of the world's second site.
+func (b *box) second() *box {
+	return &box{T: b.T, World: b.World, Site: b.B, bin: b.bin, schema: b.schema}
 }
 
 func (b *box) start(extra ...string) {
