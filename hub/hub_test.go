@@ -314,6 +314,19 @@ func TestEndpointsOutlastAHub(t *testing.T) {
 	}
 }
 
+// A site that speaks for the first time shows in the status within a second.
+func TestSiteShowsSoon(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.order[0]
+	w.wait(20 * time.Second)
+	w.tunnel.reading[a.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
+	a.bind()
+	w.wait(time.Second)
+	if s := w.h.snapshot(w.now); s.Summary != "up: 1 of 1 site up, 1 lease" {
+		t.Errorf("summary a second after a site came: %q", s.Summary)
+	}
+}
+
 // A shared key is an alarm in status and log.
 func TestTwoBoxesWithOneKey(t *testing.T) {
 	w := newWorld(t, 1)

@@ -33,6 +33,9 @@ func (h *Hub) onPacket(now time.Time, r tun.Received) {
 		h.counters.unknown++ // it has just been removed
 		return
 	}
+	if !s.alive(now) {
+		h.pollSooner(now)
+	}
 	if u, err := ip6pkt.ParseUDP(r.Packet); err == nil {
 		switch port := u.Dst.Port(); {
 		case port == invite.Port:

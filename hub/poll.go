@@ -15,7 +15,16 @@ const (
 	pollFirst   = time.Second
 	pollEvery   = 5 * time.Second
 	pollPerSite = 2 * time.Millisecond // more for each: 25 s in all for 10,000 sites
+	pollSoon    = 200 * time.Millisecond
 )
+
+// pollSooner asks soon: a site that was not there speaks.
+func (h *Hub) pollSooner(now time.Time) {
+	at := now.Add(pollSoon + time.Duration(len(h.sites))*pollPerSite/4)
+	if !h.pollAt.IsZero() && at.Before(h.pollAt) {
+		h.pollAt = at
+	}
+}
 
 // poll is the answer of one question to the device.
 type poll struct {

@@ -29,7 +29,7 @@ func Preview(cfg *config.HubConfig) string {
 		f.Routed = append(f.Routed, s.Prefixes...)
 	}
 	slices.SortFunc(f.Routed, netip.Prefix.Compare)
-	fmt.Fprintf(&b, "listen on udp port %d for %d sites\n", cfg.Interface.ListenPort, len(cfg.Sites))
+	fmt.Fprintf(&b, "listen on udp port %d for %s\n", cfg.Interface.ListenPort, number(len(cfg.Sites), "site"))
 	if len(f.Routed) > 0 {
 		b.WriteString("once the sites with a reservation have it:\n")
 	}

@@ -169,6 +169,14 @@ func (h *Hub) problems(now time.Time) []string {
 // oneLine joins the lines of a joined error.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
+// number is how many there are, in words.
+func number(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 // summary is the one line that says whether the hub does its work. That of the provider's link is worth a warning all the
 // time, but no alarm.
 func (h *Hub) summary(s status.Snapshot) (string, bool) {
@@ -176,7 +184,7 @@ func (h *Hub) summary(s status.Snapshot) (string, bool) {
 	if n := len(problems); n > 0 && problems[n-1] == onLinkWarning {
 		problems = problems[:n-1]
 	}
-	working := fmt.Sprintf("%d of %d sites up, %d leases", s.Hub.SitesUp, len(s.Sites), s.Hub.Leases)
+	working := fmt.Sprintf("%d of %s up, %s", s.Hub.SitesUp, number(len(s.Sites), "site"), number(s.Hub.Leases, "lease"))
 	switch {
 	case !h.applied && h.applyErr == nil:
 		return "starting: " + working, false

@@ -17,7 +17,7 @@ func (p *printer) hub(h Hub, sites []Site) {
 		p.head("pool: %s", x.Prefix)
 		p.field("leases", fmt.Sprint(x.Leases))
 	}
-	p.head("sites: %d, of them %d up, %d leases", len(sites), h.SitesUp, h.Leases)
+	p.head("sites: %d, of them up: %d, leases: %d", len(sites), h.SitesUp, h.Leases)
 	p.field("between sites", map[bool]string{true: "forwarded", false: "refused"}[h.SiteToSite])
 	p.field("from outside", map[bool]string{true: "open", false: "answers only"}[h.FirewallOpen])
 	p.field("dhcpv6", fmt.Sprintf("%d messages received, %d sent", h.Received, h.Sent))

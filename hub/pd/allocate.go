@@ -6,8 +6,10 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/internal/lifetime"
 	"oasis6/internal/note"
 )
 
@@ -27,7 +29,7 @@ func (m *Machine) hint(ia *dhcpv6.IA) (hint netip.Prefix) {
 // allocate finds a prefix in the pools for a binding: one that the site had, if it wishes no other length; the one that it
 // wishes; else a free one of the wished length, or of the nearest longer one (RFC 8168 section 3.2). What is remembered for
 // others is taken only where nothing is free.
-func (m *Machine) allocate(b *binding, ia *dhcpv6.IA) netip.Prefix {
+func (m *Machine) allocate(now time.Time, b *binding, ia *dhcpv6.IA) netip.Prefix {
 	hint := m.hint(ia)
 	length := m.siteLength
 	if hint.IsValid() {
@@ -41,9 +43,13 @@ func (m *Machine) allocate(b *binding, ia *dhcpv6.IA) netip.Prefix {
 			return p
 		}
 	}
+	how := snug
+	if m.Lost(now) {
+		how = far
+	}
 	for ; length <= 64; length++ {
 		for _, pool := range m.pools {
-			if p := m.trie.find(pool, length, false); p.IsValid() {
+			if p := m.trie.find(pool, length, how); p.IsValid() {
 				return p
 			}
 		}
@@ -52,6 +58,31 @@ func (m *Machine) allocate(b *binding, ia *dhcpv6.IA) netip.Prefix {
 		}
 	}
 	return netip.Prefix{}
+}
+
+// Lost says that sites may still hold prefixes of which nothing is known, because Restored said so.
+func (m *Machine) Lost(now time.Time) bool { return m.lost && now.Before(m.lostUntil) }
+
+// adopt takes what a site names in a Renew or Rebind for what it has, after a loss.
+func (m *Machine) adopt(now time.Time, q *query, ia *dhcpv6.IA) *binding {
+	if !m.Lost(now) || q.site.countLive() >= m.cfg.MaxPerSite {
+		return nil
+	}
+	b := q.site.binding(ia.IAID)
+	if b == nil {
+		b = &binding{site: q.site, iaid: ia.IAID, out: true}
+	}
+	for _, x := range ia.Prefixes {
+		fits := x.Prefix.Bits() >= m.maxSiteLength && x.Prefix.Bits() <= 64 && m.inPool(x.Prefix)
+		if !b.live() && fits && m.free(q.site, x.Prefix) && q.site.writes.Take(now, 1) {
+			l := m.grant(b, x.Prefix)
+			l.valid = lifetime.At(now.Add(m.valid))
+			m.enter(now, l, live)
+			b.duid = q.ClientID
+			m.note(note.Warn, "lease was lost, and is the site's by its word", l)
+		}
+	}
+	return b
 }
 
 // had is what the site had, for this IA or else for another one that has nothing now, what ended last first.
@@ -113,7 +144,7 @@ func (m *Machine) forgettable(length int) netip.Prefix {
 		}
 	}
 	for _, pool := range m.pools {
-		if p := m.trie.find(pool, length, true); p.IsValid() {
+		if p := m.trie.find(pool, length, anyhow); p.IsValid() {
 			return p
 		}
 	}

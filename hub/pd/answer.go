@@ -91,7 +91,7 @@ func (m *Machine) assign(now time.Time, q *query, r *dhcpv6.Message) server.Faul
 			r.IAs = append(r.IAs, server.Refused(ia, dhcpv6.NoPrefixAvail))
 			continue
 		}
-		p := m.plan(q, b, ia)
+		p := m.plan(now, q, b, ia)
 		if commit {
 			m.commit(now, q, b, &p)
 		} else {
@@ -126,11 +126,14 @@ func (m *Machine) extend(now time.Time, q *query, r *dhcpv6.Message) {
 	for i := range q.IAs {
 		ia := &q.IAs[i]
 		b := q.site.binding(ia.IAID)
+		if ia.Type == dhcpv6.PD && !b.known() {
+			b = m.adopt(now, q, ia)
+		}
 		if ia.Type != dhcpv6.PD || !b.known() {
 			r.IAs = append(r.IAs, server.Refused(ia, dhcpv6.NoBinding))
 			continue
 		}
-		p := m.plan(q, b, ia)
+		p := m.plan(now, q, b, ia)
 		m.commit(now, q, b, &p)
 		a := p.told(now, m, ia)
 		for _, p := range ia.Prefixes {

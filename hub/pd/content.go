@@ -4,6 +4,7 @@ package pd
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -17,6 +18,10 @@ import (
 )
 
 func compareKeys(a, b wgkey.Public) int { return bytes.Compare(a[:], b[:]) }
+
+func compareBindings(a, b BindingKey) int {
+	return cmp.Or(compareKeys(a.Site, b.Site), cmp.Compare(a.IAID, b.IAID))
+}
 
 // same says that two sites are.
 func (s Site) same(o Site) bool { return s.Name == o.Name && slices.Equal(s.Reserved, o.Reserved) }
@@ -48,6 +53,9 @@ func (m *Machine) setContent(now time.Time, c Content) {
 		tell = m.sorted()
 	}
 	m.startReconfigures(now, tell)
+	if first {
+		m.lostUntil = now.Add(m.valid)
+	}
 	m.expire(now) // what ended before there was a content
 }
 

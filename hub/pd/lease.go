@@ -122,6 +122,8 @@ func (s *site) label() string {
 	return s.key.String()
 }
 
+func (b *binding) key() BindingKey { return BindingKey{b.site.key, b.iaid} }
+
 // known says that the site has something of it that it did not give back.
 func (b *binding) known() bool {
 	return b != nil && slices.ContainsFunc(b.leases, func(l *lease) bool { return l.state == live && !l.released })

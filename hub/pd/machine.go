@@ -44,9 +44,13 @@ type Machine struct {
 	tell                        queue[*pending]
 	replay, reserved, confirmed uint64 // the last value in use, that which was to be written, that which is on disk
 
-	touched []*binding // those that are not as on disk
-	again   []*binding // what could not be written is looked at again
-	retryAt time.Time  // then; zero: nothing is
+	lost      bool      // there were more bindings
+	lostUntil time.Time // until when sites may hold what they had of them
+
+	touched []*binding          // those that are not as on disk
+	unsure  map[BindingKey]bool // records that nobody knows: a write of them failed
+	again   []*binding          // what could not be written is looked at again
+	retryAt time.Time           // then; zero: nothing is
 	stopped bool
 
 	counters counters
@@ -60,7 +64,7 @@ func New(cfg Config) *Machine {
 	if cfg.MaxPerSite <= 0 {
 		cfg.MaxPerSite = DefaultMaxPerSite
 	}
-	return &Machine{cfg: cfg, sites: map[wgkey.Public]*site{}}
+	return &Machine{cfg: cfg, sites: map[wgkey.Public]*site{}, unsure: map[BindingKey]bool{}}
 }
 
 // Step takes one event at the instant now and says what is to be done. now never goes back.
@@ -116,9 +120,12 @@ func (m *Machine) expire(now time.Time) {
 
 // finish turns what the step has changed into what is to be written, and finds the next deadline.
 func (m *Machine) finish(now time.Time) {
+	if m.act.MustSave() || len(m.dirty) > 0 {
+		m.rewrite()
+	}
 	for _, b := range m.dirty {
 		b.dirty = false
-		if c := (Change{Key: BindingKey{b.site.key, b.iaid}}); !b.out {
+		if c := (Change{Key: b.key()}); !b.out {
 			c.Binding = m.record(now, b)
 			m.act.Commit = append(m.act.Commit, c)
 		} else if b.site.binding(b.iaid) == nil { // not another one in its place
@@ -209,6 +216,13 @@ func (m *Machine) Routed(k wgkey.Public) (all []netip.Prefix) {
 func (m *Machine) AllRouted(yield func(site wgkey.Public, p netip.Prefix) bool) {
 	m.trie.root.all(func(c *claim) bool {
 		return c.kind != held || !c.site.present || yield(c.site.key, c.prefix)
+	})
+}
+
+// Exhausted are the pools that have no prefix of SiteLength left, not even one that is only remembered.
+func (m *Machine) Exhausted() []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(m.pools), func(pool netip.Prefix) bool {
+		return m.trie.find(pool, m.siteLength, anyhow).IsValid()
 	})
 }
 

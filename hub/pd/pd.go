@@ -78,6 +78,10 @@ type (
 	Restored struct {
 		Bindings []Binding // in any order
 		Replay   uint64    // the last Actions.Replay that was written
+		// Lost says that there were more bindings: sites hold prefixes that look free. From the first content on, for as long as
+		// a site may have been told to, a prefix that a site names in a Renew or Rebind is its own if nobody else has it, and
+		// who names none gets one from the far end of the largest free block. See Machine.Lost.
+		Lost bool
 	}
 	// SetContent replaces the content; the same content again does nothing. Nothing is answered and nothing ends before
 	// the first.

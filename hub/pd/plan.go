@@ -24,7 +24,7 @@ type plan struct {
 // plan makes a plan for an IA. Nothing is changed. A binding keeps what it has, as far as that is still right. What is
 // reserved for the site comes in addition, and instead of what is from a pool; one that then has nothing that it may use gets
 // something from a pool.
-func (m *Machine) plan(q *query, b *binding, ia *dhcpv6.IA) (p plan) {
+func (m *Machine) plan(now time.Time, q *query, b *binding, ia *dhcpv6.IA) (p plan) {
 	p.add = m.reservedFor(b, q)
 	hasReserved := len(p.add) > 0 || m.hasReserved(b)
 	again := q.Type == dhcpv6.Renew || q.Type == dhcpv6.Rebind
@@ -40,7 +40,7 @@ func (m *Machine) plan(q *query, b *binding, ia *dhcpv6.IA) (p plan) {
 		}
 	}
 	if len(p.keep)+len(p.add) == 0 {
-		got := m.allocate(b, ia)
+		got := m.allocate(now, b, ia)
 		m.ranOut(b.site, !got.IsValid())
 		if got.IsValid() {
 			p.add = append(p.add, got)

@@ -3,8 +3,6 @@
 package pd
 
 import (
-	"bytes"
-	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -21,10 +19,9 @@ func (m *Machine) restore(now time.Time, ev Restored) {
 		m.replay += replayJump
 	}
 	m.reserved, m.confirmed = m.replay, m.replay
+	m.lost = ev.Lost
 	all := slices.Clone(ev.Bindings)
-	slices.SortStableFunc(all, func(a, b Binding) int {
-		return cmp.Or(bytes.Compare(a.Site[:], b.Site[:]), cmp.Compare(a.IAID, b.IAID))
-	})
+	slices.SortStableFunc(all, func(a, b Binding) int { return compareBindings(a.Key(), b.Key()) })
 	for _, pass := range []state{live, resting, dormant} {
 		for i := range all {
 			m.restoreLeases(now, &all[i], pass)

@@ -197,12 +197,16 @@ func (r region) mask(loose bool) uint64 {
 	return m | lengths(r.bits+1, int(r.n.bits))
 }
 
-// lowest is the lowest free block of exactly that length, which must be one of the mask.
-func (r region) lowest(length int, loose bool) key {
+// block is the free block of exactly that length, which must be one of the mask: the lowest of them, or the highest.
+func (r region) block(length int, loose, highest bool) key {
+	first := 0
+	if highest {
+		first = 1
+	}
 	for !r.isFree(loose) && length > int(r.n.bits) {
-		half := r.n.half(0)
+		half := r.n.half(first)
 		if half.mask(loose)&lengths(length, length) == 0 {
-			half = r.n.half(1)
+			half = r.n.half(1 - first)
 		}
 		r = half
 	}
@@ -218,10 +222,18 @@ func (k key) flipped(length int) key {
 	return k.first(length)
 }
 
-// find gives a free block of the length within a block, which both are at most 64 bits long. It takes it from the smallest free block
-// that is large enough, so that large ones stay whole, and of those the lowest. Loosely: what is wished counts as free. The
-// zero value: there is none.
-func (t *trie) find(block netip.Prefix, length int, loose bool) netip.Prefix {
+// way is how find looks for a free block.
+type way uint8
+
+const (
+	snug   way = iota // in the smallest free block that is large enough, so that large ones stay whole; of those in the lowest
+	anyhow            // the same, where what is wished counts as free
+	far               // at the end of the largest free block; of those of the highest
+)
+
+// find gives a free block of the length within a block, both at most 64 bits long. The zero value: there is none.
+func (t *trie) find(block netip.Prefix, length int, how way) netip.Prefix {
+	loose := how == anyhow
 	r := region{t.root, keyOf(block.Addr()), block.Bits()}
 	for r.n != nil && int(r.n.bits) < r.bits && r.key.common(r.n.key) >= int(r.n.bits) {
 		if r.n.hard() || !loose && r.n.claims != nil {
@@ -236,7 +248,14 @@ func (t *trie) find(block netip.Prefix, length int, loose bool) netip.Prefix {
 	if fit == 0 {
 		return netip.Prefix{}
 	}
-	k := r.lowest(bits.Len64(fit), loose)
+	var k key
+	if how == far {
+		n := bits.TrailingZeros64(fit) + 1
+		k = r.block(n, loose, true)
+		k.hi |= (1<<(64-n) - 1) &^ (1<<(64-length) - 1)
+	} else {
+		k = r.block(bits.Len64(fit), loose, false)
+	}
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], k.hi)
 	return netip.PrefixFrom(netip.AddrFrom16(b), length)

@@ -3,6 +3,8 @@
 package pd
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,6 +43,7 @@ func (m *Machine) saved(now time.Time, ok bool) {
 	m.touched = nil
 	if ok {
 		m.confirmed = m.reserved
+		clear(m.unsure)
 	} else {
 		m.reserved = m.confirmed
 		m.rollBack(now, touched)
@@ -71,6 +74,25 @@ func (m *Machine) rollBack(now time.Time, touched []*binding) {
 		m.undo(now, b)
 	}
 	m.again = append(m.again, touched...)
+	for _, b := range touched {
+		m.unsure[b.key()] = true
+	}
+}
+
+// rewrite makes the next write one of all records that nobody knows, too: an earlier write of them failed, and may yet be
+// on disk. Otherwise a prefix could be there for the site that was to have it then and for the one that gets it now.
+func (m *Machine) rewrite() {
+	if len(m.unsure) == 0 {
+		return
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(m.unsure), compareBindings) {
+		if s := m.sites[k.Site]; s == nil || s.binding(k.IAID) == nil {
+			m.act.Commit = append(m.act.Commit, Change{Key: k})
+		} else {
+			m.change(s.binding(k.IAID))
+		}
+	}
+	clear(m.unsure)
 }
 
 // undo makes a binding what it was before; whatever it or another one had since is gone.

@@ -75,6 +75,7 @@ type world struct {
 	replay   uint64
 	routes   map[wgkey.Public][]netip.Prefix // as the runner has them, from Changed alone
 	diskFull bool
+	lost     bool // what a successor is told of its disk
 	batch    bool // steps are put together until save
 	waiting  Actions
 	writes   int
@@ -279,7 +280,7 @@ func (w *world) restart() {
 	slices.SortFunc(all, func(a, b Binding) int { return bytes.Compare(a.Site[:], b.Site[:]) })
 	batch := w.batch
 	w.batch = true // the first content follows at once
-	w.step(w.now, Restored{all, w.replay})
+	w.step(w.now, Restored{Bindings: all, Replay: w.replay, Lost: w.lost})
 	w.batch = batch
 	w.set(w.content)
 }

@@ -44,6 +44,7 @@ type File struct {
 
 	// Of the writer alone.
 	revision  Revision
+	sum       uint64 // of all records' weights
 	postponed map[string]Change
 	flush     *time.Timer
 	closed    error // what closing has said
@@ -57,9 +58,9 @@ type commit struct {
 	err      error
 }
 
-func newFile(path string, db *bbolt.DB, file *os.File, revision Revision) *File {
+func newFile(path string, db *bbolt.DB, file *os.File, revision Revision, sum uint64) *File {
 	f := &File{
-		path: path, db: db, file: file, revision: revision, history: newHistory(revision),
+		path: path, db: db, file: file, revision: revision, sum: sum, history: newHistory(revision),
 		commits: make(chan *commit), lazy: make(chan []Change), stop: make(chan struct{}), done: make(chan struct{}),
 		postponed: map[string]Change{}, flush: time.NewTimer(lazyDelay),
 	}
@@ -75,7 +76,7 @@ func (f *File) Load(ctx context.Context) (all []Record, revision Revision, err e
 	}
 	err = f.guard(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			b := tx.Bucket([]byte(bucket))
+			b := tx.Bucket([]byte(recordBucket))
 			revision = Revision(b.Sequence())
 			return b.ForEach(func(key, data []byte) error {
 				r, err := decodeRecord(key, data)

@@ -94,9 +94,9 @@ func ReadFile(ctx context.Context, path string) ([]Record, Revision, error) {
 	}
 	c := readTree(file, info.Size())
 	if c.damage != nil {
-		return c.records, c.revision, &Damage{Path: path, Kept: len(c.records), Cause: c.damage}
+		return c.all, c.revision, &Damage{Path: path, Kept: len(c.all), Cause: c.damage}
 	}
-	return c.records, c.revision, nil
+	return c.all, c.revision, nil
 }
 
 // lock opens the file, or makes an empty one, and locks it. It is still the one of that name then: who has it locked may
@@ -153,6 +153,10 @@ func open(path string, file *os.File) (*File, *Damage, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	// Only who has the file locked makes such a one, so what is there was left by a process that was killed.
+	if err := os.Remove(unfinished(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
 	if info.Size() == 0 {
 		return replace(path, file, content{}, nil)
 	}
@@ -170,12 +174,12 @@ func open(path string, file *os.File) (*File, *Damage, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return newFile(path, db, file, c.revision), nil, nil
+	return newFile(path, db, file, c.revision, c.sum), nil, nil
 }
 
 // setAside gives the damaged file another name and puts one with what is whole in its place.
 func setAside(path string, file *os.File, c content) (*File, *Damage, error) {
-	d := &Damage{Path: path, Kept: len(c.records), Cause: c.damage}
+	d := &Damage{Path: path, Kept: len(c.all), Cause: c.damage}
 	for n := 0; ; n++ {
 		d.Bad = path + ".bad"
 		if n > 0 {
@@ -195,16 +199,13 @@ func setAside(path string, file *os.File, c content) (*File, *Damage, error) {
 // replace puts a new file with that content in the place of the locked one. Killed at any moment, the old one or the new
 // one is there. With damage the old one also stays, by the name that damage gives it.
 func replace(path string, old *os.File, c content, damage *Damage) (*File, *Damage, error) {
-	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	// Only who has the old one locked comes here, so one that is there is a leftover.
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	name := unfinished(path)
+	fd, err := syscall.Open(name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	db, err := fill(file, c)
+	file := os.NewFile(uintptr(fd), path) // the name that it is going to have, for errors
+	db, err := fill(file, &c)
 	if err == nil && damage != nil {
 		err = keep(path, damage.Bad)
 	}
@@ -222,7 +223,13 @@ func replace(path string, old *os.File, c content, damage *Damage) (*File, *Dama
 		_ = os.Remove(name)
 		return nil, nil, err
 	}
-	return newFile(path, db, file, c.revision), damage, old.Close()
+	_ = old.Close() // nothing was written through it
+	return newFile(path, db, file, c.revision, c.sum), damage, nil
+}
+
+// unfinished is what a file is called until it is whole.
+func unfinished(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
 }
 
 // keep gives a file a second name, so that the first never leads nowhere; on a file system without such names it moves.
@@ -241,23 +248,30 @@ func syncFolder(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// fill makes a database in an empty file.
-func fill(file *os.File, c content) (*bbolt.DB, error) {
+// fill makes a database in an empty file. The content's sum is then that of what was written.
+func fill(file *os.File, c *content) (*bbolt.DB, error) {
 	db, err := openBolt(file)
 	if err != nil {
 		return nil, err
 	}
 	return db, db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucket([]byte(bucket))
+		b, err := tx.CreateBucket([]byte(recordBucket))
 		if err != nil {
 			return err
 		}
-		for _, r := range c.records {
-			if err := b.Put([]byte(r.Key), encodeRecord(r)); err != nil {
+		c.sum = 0
+		for _, r := range c.all {
+			data := encodeRecord(r)
+			c.sum += weight(data)
+			if err := b.Put([]byte(r.Key), data); err != nil {
 				return err
 			}
 		}
-		return b.SetSequence(uint64(c.revision))
+		sums, err := tx.CreateBucket([]byte(sumBucket))
+		if err != nil {
+			return err
+		}
+		return errors.Join(b.SetSequence(uint64(c.revision)), sums.SetSequence(c.sum))
 	})
 }
 

@@ -8,9 +8,13 @@ import (
 	"hash/crc32"
 )
 
-// bucket is where the records are in the file, and its name is the format's: another one is refused, never guessed at.
-// The bucket's sequence is the store's revision.
-const bucket = "oasis6 records 1"
+// The file has two buckets, the names of which are the format's: another one is refused, never guessed at. In the first
+// are the records, and its sequence is the store's revision. The second is empty: its sequence is the sum of all records'
+// weights, so that one that is missing, or is of another time, is noticed.
+const (
+	recordBucket = "oasis6 records 1"
+	sumBucket    = "oasis6 sum 1"
+)
 
 // recordHeader is what stands before a value in the file: the revision and a checksum over key, revision and value.
 // bbolt has a checksum for its first pages alone.
@@ -32,6 +36,14 @@ func decodeRecord(key, data []byte) (Record, error) {
 		return Record{}, errDamagedRecord
 	}
 	return Record{Key: string(key), Revision: Revision(binary.BigEndian.Uint64(data)), Value: data[recordHeader:len(data):len(data)]}, nil
+}
+
+// weight is what a record, as it is in the file, adds to the sum: it counts the records and adds their checksums up.
+func weight(data []byte) uint64 {
+	if len(data) < recordHeader {
+		return 0 // there is none
+	}
+	return 1<<40 + uint64(binary.BigEndian.Uint32(data[8:]))
 }
 
 func recordSum(key, data []byte) uint32 {

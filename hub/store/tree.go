@@ -41,10 +41,11 @@ const (
 
 // content is what a file holds.
 type content struct {
-	records  []Record // sorted by key
+	all      []Record // sorted by key
 	revision Revision
-	damage   error // of the file's last state; nil: it is whole
-	used     int64 // octets of pages that are in use
+	sum      uint64 // of the records' weights
+	damage   error  // of the file's last state; nil: it is whole
+	used     int64  // octets of pages that are in use
 }
 
 // Smaller files are not worth compacting, nor are those of which a quarter is in use: they grow into it again.
@@ -57,12 +58,12 @@ func (c *content) wasteful(size int64) bool { return size >= compactFrom && size
 
 // put adds a record in its place, or in that of one with its key.
 func (c *content) put(r Record) {
-	i, there := slices.BinarySearchFunc(c.records, r.Key, func(r Record, key string) int { return strings.Compare(r.Key, key) })
+	i, there := slices.BinarySearchFunc(c.all, r.Key, func(r Record, key string) int { return strings.Compare(r.Key, key) })
 	if there {
-		c.records[i] = r
+		c.all[i] = r
 		return
 	}
-	c.records = slices.Insert(c.records, i, r)
+	c.all = slices.Insert(c.all, i, r)
 }
 
 // readTree reads the last state of the file. If that is damaged the records are those of the state before, should it be
@@ -77,7 +78,7 @@ func readTree(file io.ReaderAt, size int64) content {
 		return best
 	}
 	before := readState(file, size, states[1])
-	if before.damage == nil || len(before.records) > len(best.records) {
+	if before.damage == nil || len(before.all) > len(best.all) {
 		before.damage, before.revision = best.damage, max(before.revision, best.revision)
 		return before
 	}
@@ -156,16 +157,24 @@ func readState(file io.ReaderAt, size int64, m meta) content {
 		t.bad(fmt.Errorf("%d of %d pages are there", have, m.pages))
 		t.pages = uint64(have)
 	}
-	found := false
+	buckets := map[string]uint64{} // name: sequence
 	t.walk(m.root, bounds{}, 0, func(e element) {
-		if found = e.flags == bucketFlag && string(e.key) == bucket; !found {
-			t.bad(fmt.Errorf("it holds %.40q, not what this version of oasis6 writes", e.key))
+		if e.flags != bucketFlag || len(e.value) < bucketSize {
+			t.bad(fmt.Errorf("%.40q is not a bucket", e.key))
 			return
 		}
-		t.bucket(e.value)
+		buckets[string(e.key)] = binary.NativeEndian.Uint64(e.value[8:])
+		if string(e.key) == recordBucket {
+			t.records(e.value)
+		}
 	})
-	if !found {
-		t.bad(errors.New("it holds nothing of oasis6"))
+	_, found := buckets[recordBucket]
+	sum, summed := buckets[sumBucket]
+	switch {
+	case !found || !summed || len(buckets) != 2:
+		t.bad(errors.New("it does not hold what this version of oasis6 writes"))
+	case sum != t.sum:
+		t.bad(fmt.Errorf("its %d records are not those that were written", len(t.all)))
 	}
 	t.used = int64(len(t.seen)+2) * m.pageSize
 	t.freelist()
@@ -179,12 +188,8 @@ func (t *tree) bad(err error) {
 	}
 }
 
-// bucket reads the records.
-func (t *tree) bucket(value []byte) {
-	if len(value) < bucketSize {
-		t.bad(errors.New("the records' root is cut off"))
-		return
-	}
+// records reads the bucket that has them.
+func (t *tree) records(value []byte) {
 	root := binary.NativeEndian.Uint64(value)
 	t.revision = Revision(binary.NativeEndian.Uint64(value[8:]))
 	sequence := t.revision
@@ -198,7 +203,8 @@ func (t *tree) bucket(value []byte) {
 			t.bad(fmt.Errorf("%.80q is of revision %d, the last one is %d", e.key, r.Revision, sequence))
 		}
 		r.Value = bytes.Clone(r.Value)
-		t.records = append(t.records, r)
+		t.all = append(t.all, r)
+		t.sum += weight(e.value)
 		t.revision = max(t.revision, r.Revision)
 	}
 	if root != 0 {

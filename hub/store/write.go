@@ -5,6 +5,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 )
@@ -53,11 +55,11 @@ func (f *File) postpone(changes []Change) {
 
 // turn writes commits and what was postponed in one transaction, and answers.
 func (f *File) turn(commits []*commit) {
-	t := turn{revision: f.revision, changed: map[string]bool{}}
+	t := turn{revision: f.revision, sum: f.sum, changed: map[string]bool{}}
 	err := f.guard(func() error { return f.transact(&t, commits) })
 	switch {
 	case err == nil:
-		f.revision = t.revision
+		f.revision, f.sum = t.revision, t.sum
 		clear(f.postponed)
 		f.history.add(t.done)
 	case errors.Is(err, errNothing):
@@ -83,7 +85,7 @@ var errNothing = errors.New("nothing to write")
 // transact is one transaction of bbolt's: on disk if it returns nil, else without trace.
 func (f *File) transact(t *turn, commits []*commit) error {
 	err := f.db.Update(func(tx *bbolt.Tx) error {
-		t.bucket = tx.Bucket([]byte(bucket))
+		t.bucket = tx.Bucket([]byte(recordBucket))
 		for _, c := range commits {
 			if err := t.do(c); err != nil {
 				return err
@@ -95,7 +97,7 @@ func (f *File) transact(t *turn, commits []*commit) error {
 		if t.revision == f.revision {
 			return errNothing
 		}
-		return t.bucket.SetSequence(uint64(t.revision))
+		return errors.Join(t.bucket.SetSequence(uint64(t.revision)), tx.Bucket([]byte(sumBucket)).SetSequence(t.sum))
 	})
 	if err == nil || errors.Is(err, errNothing) || errors.Is(err, errDamagedRecord) {
 		return err
@@ -104,19 +106,23 @@ func (f *File) transact(t *turn, commits []*commit) error {
 	// is on the disk, and trying again would not tell.
 	var now Revision
 	if err2 := f.db.View(func(tx *bbolt.Tx) error {
-		now = Revision(tx.Bucket([]byte(bucket)).Sequence())
+		now = Revision(tx.Bucket([]byte(recordBucket)).Sequence())
 		return nil
 	}); err2 != nil || now != f.revision {
 		return f.giveUp(errors.Join(err, err2))
 	}
-	return fmt.Errorf("%s: nothing is written: %w", f.path, err)
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err // its path is ours
+	}
+	return f.named(fmt.Errorf("nothing is written: %w", err))
 }
 
 // shut closes the file. bbolt's own way out is blocked after a panic: then only the lock is given back.
 func (f *File) shut() error {
 	f.flush.Stop()
 	if b := f.broken.Load(); b != nil {
-		return errors.Join(*b, f.file.Close())
+		// The mapping stays, and would keep the lock.
+		return errors.Join(*b, syscall.Flock(int(f.file.Fd()), syscall.LOCK_UN), f.file.Close())
 	}
 	return f.db.Close()
 }
@@ -125,6 +131,7 @@ func (f *File) shut() error {
 type turn struct {
 	bucket   *bbolt.Bucket
 	revision Revision
+	sum      uint64
 	changed  map[string]bool
 	done     [][]Record
 }
@@ -158,9 +165,11 @@ func (t *turn) change(changes []Change) error {
 	var done []Record
 	for _, c := range changes {
 		key := []byte(c.Key)
-		if c.Value == nil && t.bucket.Get(key) == nil {
+		old := t.bucket.Get(key)
+		if c.Value == nil && old == nil {
 			continue
 		}
+		t.sum -= weight(old)
 		r := Record{Key: c.Key, Revision: t.revision + 1}
 		var err error
 		if c.Value == nil {
@@ -168,6 +177,7 @@ func (t *turn) change(changes []Change) error {
 		} else {
 			data := encodeRecord(Record{Key: c.Key, Value: c.Value, Revision: r.Revision})
 			r.Value = data[recordHeader:len(data):len(data)]
+			t.sum += weight(data)
 			err = t.bucket.Put(key, data)
 		}
 		if err != nil {
