@@ -24,7 +24,7 @@ type verdict struct {
 	err       error
 	effective func(io.Writer) error
 	command   string        // what the file is for
-	would     func() string // what that would do, in lines; nil where the program cannot tell
+	would     func() string // what that would do, in lines
 }
 
 // checkCommand is the dry run.
@@ -78,7 +78,7 @@ func (v verdict) write(e env) error {
 	if _, err := fmt.Fprintf(e.stdout, "# What counts in %s:\n\n", v.path); err != nil {
 		return err
 	}
-	if err := v.effective(e.stdout); err != nil || v.would == nil {
+	if err := v.effective(e.stdout); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(e.stdout, "\n# What oasis6 %s would do:\n%s", v.command, comment(v.would()))

@@ -24,16 +24,13 @@ func checkFile(path, lan string) verdict {
 	return ofBox(path, router.Preview)(f.Load(config.OnlyLAN(lan)))
 }
 
-// ofHub is ofBox for the file of a hub. preview is nil where the program is built without one.
+// ofHub is ofBox for the file of a hub.
 func ofHub(path string, preview func(*config.HubConfig) string) func(*config.HubConfig, []config.Notice, error) verdict {
 	return func(cfg *config.HubConfig, notices []config.Notice, err error) verdict {
-		v := verdict{
+		return verdict{
 			path: path, notices: notices, err: err, command: "hub",
 			effective: func(w io.Writer) error { return config.WriteEffectiveHub(w, cfg) },
+			would:     func() string { return preview(cfg) },
 		}
-		if preview != nil {
-			v.would = func() string { return preview(cfg) }
-		}
-		return v
 	}
 }
