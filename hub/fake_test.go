@@ -168,6 +168,7 @@ type world struct {
 	order   []*client
 	log     bytes.Buffer
 	key     wgkey.Private
+	onLink  []netip.Prefix // of the machine
 }
 
 // died is the panic of a crash.
@@ -212,7 +213,7 @@ func (w *world) start() {
 	h, err := New(w.Context(), Options{
 		Config: w.cfg, Tunnel: w.tunnel, Plane: w.plane, Store: fakeStore{w.disk, w}, Clock: fakeClock{w},
 		Rand: func() float64 { return 0.5 }, Wall: func() time.Time { return w.now.Add(1e6 * time.Hour) }, BootID: w.boot,
-		Log: slog.New(slog.NewTextHandler(w, nil)), Version: "test", OnLink: func() []netip.Prefix { return nil },
+		Log: slog.New(slog.NewTextHandler(w, nil)), Version: "test", OnLink: func() []netip.Prefix { return w.onLink },
 	})
 	if err != nil {
 		w.Fatalf("New: %v", err)

@@ -314,6 +314,38 @@ func TestEndpointsOutlastAHub(t *testing.T) {
 	}
 }
 
+// What is on a link of the hub itself is nobody's lease, also where its address comes late; with OnLink it is.
+func TestOwnPrefixesAreNotDelegated(t *testing.T) {
+	w := newWorld(t, 2)
+	w.onLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:ebbd:9900::5/64")}
+	w.wait(10 * time.Second)
+	if p := w.order[0].bind(); !p.IsValid() || p.Overlaps(w.onLink[0]) {
+		t.Errorf("delegated %v beside %v on the uplink", p, w.onLink)
+	}
+	w.onLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:ebbd:9900::5/56")}
+	w.wait(10 * time.Second)
+	if s := w.h.snapshot(w.now); !strings.Contains(s.Summary, "is on a link of this machine") {
+		t.Errorf("summary with the whole pool on the uplink: %q", s.Summary)
+	}
+	if p := w.order[1].bind(); p.IsValid() {
+		t.Errorf("delegated %v of a pool on the uplink", p)
+	}
+	cfg := *w.cfg
+	cfg.Hub.OnLink, cfg.Hub.Uplink = true, "eth0"
+	w.cfg = &cfg
+	if err := w.h.configure(w.now, w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	p := w.order[1].bind()
+	if !p.IsValid() {
+		t.Error("with OnLink nothing is delegated")
+	}
+	if x := w.plane.last.Proxy; len(x) != 1 || x[0].Iface != "eth0" || !slices.Contains(x[0].Prefixes, p) {
+		t.Errorf("solicitations answered for %+v, want %v on eth0", x, p)
+	}
+}
+
 // A site that speaks for the first time shows in the status within a second.
 func TestSiteShowsSoon(t *testing.T) {
 	w := newWorld(t, 1)

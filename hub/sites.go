@@ -190,6 +190,14 @@ func (h *Hub) own() []netip.Prefix {
 	return slices.Compact(own)
 }
 
+// refreshOwn takes over what the machine's interfaces have now: an uplink may get its addresses long after the start.
+func (h *Hub) refreshOwn(now time.Time) {
+	if own := h.own(); !slices.Equal(own, h.taken) {
+		h.taken = own
+		h.step(now, pd.SetContent{Content: h.content()})
+	}
+}
+
 // bookContent is what the book of invitations is to know.
 func (h *Hub) bookContent() enroll.Content {
 	c := enroll.Content{

@@ -5,6 +5,8 @@ package hub
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,6 +161,11 @@ func (h *Hub) problems(now time.Time) []string {
 	}
 	if u := h.cfg.Hub.Uplink; u != "" && !h.links[u].Up {
 		add("uplink %s is down or does not exist", u)
+	}
+	for _, p := range h.cfg.Hub.Pools {
+		if slices.ContainsFunc(h.taken, func(own netip.Prefix) bool { return covers(own, p) }) {
+			add("pool %s is on a link of this machine, so nothing of it is delegated: have a prefix routed to the hub, or set OnLink = yes", p)
+		}
 	}
 	if h.cfg.Hub.OnLink {
 		add("%s", onLinkWarning)
