@@ -24,6 +24,7 @@ type Facts struct {
 	MTU       int            // of the tunnel
 	Routed    []netip.Prefix // what sites have, live and deprecated, sorted
 	Retired   []netip.Prefix // pools of former configurations that leases are still out of
+	Own       []netip.Prefix // what the hub's own interfaces have, which no site does
 }
 
 // Make decides what the kernel shall look like. It is pure: the same facts give the same plan.
@@ -45,7 +46,7 @@ func Make(f Facts) dataplane.Desired {
 		d.Routes = append(d.Routes, dataplane.Route{Dst: p, Iface: name, Metric: metricLease})
 	}
 	d.Hub = dataplane.HubFirewall{
-		Tunnel: name, Pools: blocks, SiteToSite: f.Config.Hub.SiteToSite, Open: f.Config.FirewallOpen,
+		Tunnel: name, Pools: blocks, Taken: f.Own, SiteToSite: f.Config.Hub.SiteToSite, Open: f.Config.FirewallOpen,
 	}
 	if f.Config.Hub.OnLink && len(f.Routed) > 0 {
 		d.Proxy = []dataplane.NDProxy{{Iface: f.Config.Hub.Uplink, Prefixes: f.Routed}}

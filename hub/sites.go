@@ -177,17 +177,34 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 // own are the prefixes and addresses that the hub itself has: none of them is ever delegated. Where the pool is on the link
 // of the uplink, what the uplink has is the pool.
 func (h *Hub) own() []netip.Prefix {
-	var own []netip.Prefix
-	if !h.cfg.Hub.OnLink {
-		for _, p := range h.opt.OnLink() {
-			own = append(own, p.Masked())
-		}
+	if h.cfg.Hub.OnLink {
+		return sorted(hosts(h.cfg.Interface.Addresses))
 	}
-	for _, p := range h.cfg.Interface.Addresses {
-		own = append(own, netip.PrefixFrom(p.Addr(), 128))
+	return sorted(slices.Concat(h.opt.OnLink(), hosts(h.cfg.Interface.Addresses)))
+}
+
+// mine are those that no site can have as a source.
+func (h *Hub) mine() []netip.Prefix {
+	if h.cfg.Hub.OnLink {
+		return sorted(hosts(slices.Concat(h.opt.OnLink(), h.cfg.Interface.Addresses)))
 	}
-	slices.SortFunc(own, netip.Prefix.Compare)
-	return slices.Compact(own)
+	return h.taken
+}
+
+// hosts are the addresses alone.
+func hosts(addrs []netip.Prefix) (all []netip.Prefix) {
+	for _, a := range addrs {
+		all = append(all, netip.PrefixFrom(a.Addr(), 128))
+	}
+	return all
+}
+
+func sorted(list []netip.Prefix) []netip.Prefix {
+	for i := range list {
+		list[i] = list[i].Masked()
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return slices.Compact(list)
 }
 
 // refreshOwn takes over what the machine's interfaces have now: an uplink may get its addresses long after the start.
@@ -195,6 +212,7 @@ func (h *Hub) refreshOwn(now time.Time) {
 	if own := h.own(); !slices.Equal(own, h.taken) {
 		h.taken = own
 		h.step(now, pd.SetContent{Content: h.content()})
+		h.reapply = true
 	}
 }
 

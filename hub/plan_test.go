@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+
+package hub
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"oasis6/config"
+)
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, s := range texts {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}
+
+func planConfig() *config.HubConfig {
+	return &config.HubConfig{
+		Interface: config.Interface{Name: "oasis0", Addresses: prefixes("2001:db8:1::2/64")},
+		Hub:       config.Hub{Pools: prefixes("2001:db8:ebbd:9900::/56"), Uplink: "eth0", SiteLength: 64, MaxSiteLength: 60},
+		Sites:     []config.Site{{Name: "a", Prefixes: prefixes("2001:db8:ebbd:990a::/64", "2001:db8:beef::/56")}},
+	}
+}
+
+func TestMake(t *testing.T) {
+	f := Facts{
+		Config: planConfig(), LinkLocal: netip.MustParseAddr("fe80::1"), MTU: 1420,
+		Routed: prefixes("2001:db8:beef::/56", "2001:db8:ebbd:990a::/64"), Own: prefixes("2001:db8:1::2/128"),
+	}
+	const want = `link oasis0 mtu 1420 up
+address fe80::1/64 dev oasis0 nodad
+address 2001:db8:1::2/128 dev oasis0 nodad
+route unreachable 2001:db8:beef::/56 metric 1073741824
+route unreachable 2001:db8:ebbd:9900::/56 metric 1073741824
+route 2001:db8:beef::/56 dev oasis0 metric 128
+route 2001:db8:ebbd:990a::/64 dev oasis0 metric 128
+forward ipv6
+`
+	if got := Make(f).String(); !strings.HasPrefix(got, want) {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if d := Make(f); d.Hub.SiteToSite || d.Hub.Open || d.Proxy != nil || !slices.Equal(d.Hub.Taken, f.Own) {
+		t.Errorf("hub %+v, proxy %+v", d.Hub, d.Proxy)
+	}
+	f.Config.Hub.OnLink, f.Config.Hub.SiteToSite, f.Config.FirewallOpen = true, true, true
+	if d := Make(f); !d.Hub.SiteToSite || !d.Hub.Open || len(d.Proxy) != 1 || !slices.Equal(d.Proxy[0].Prefixes, f.Routed) {
+		t.Errorf("hub %+v, proxy %+v", d.Hub, d.Proxy)
+	}
+	f.Routed = nil
+	if d := Make(f); d.Proxy != nil {
+		t.Errorf("nobody has anything, and solicitations are answered: %+v", d.Proxy)
+	}
+}
+
+// Blocks are disjoint and cover all that a site can have: what is not routed there has no way, and no loop.
+func TestBlocks(t *testing.T) {
+	for _, c := range []struct{ name, pools, retired, routed, want string }{
+		{"pool and reservations", "2001:db8:ebbd:9900::/56", "", "", "2001:db8:beef::/56 2001:db8:ebbd:9900::/56"},
+		{"pools in each other", "2001:db8:ebbd::/48 2001:db8:ebbd:9900::/56", "", "", "2001:db8:beef::/56 2001:db8:ebbd::/48"},
+		{"a former pool", "2001:db8:aa00::/56", "2001:db8:ebbd:9900::/56", "2001:db8:ebbd:9901::/64", "2001:db8:aa00::/56 2001:db8:beef::/56 2001:db8:ebbd:9900::/56"},
+		{"a former reservation", "2001:db8:aa00::/56", "", "2001:db8:cafe::/64", "2001:db8:aa00::/56 2001:db8:beef::/56 2001:db8:cafe::/64 2001:db8:ebbd:990a::/64"},
+	} {
+		f := Facts{Config: planConfig(), Retired: prefixes(strings.Fields(c.retired)...), Routed: prefixes(strings.Fields(c.routed)...)}
+		f.Config.Hub.Pools = prefixes(strings.Fields(c.pools)...)
+		var got []string
+		for _, p := range blocks(f) {
+			got = append(got, p.String())
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%s: %s, want %s", c.name, text, c.want)
+		}
+	}
+}
+
+func TestPreview(t *testing.T) {
+	cfg := planConfig()
+	cfg.Hub.OnLink = true
+	cfg.Hub.DNS = []netip.Addr{netip.MustParseAddr("2001:db8:1::53")}
+	cfg.Hub.Search = []string{"lab.example"}
+	text := Preview(cfg)
+	for _, want := range []string{
+		"for 1 site\n", "route 2001:db8:ebbd:990a::/64 dev oasis0", "delegate /64, down to /60 for sites that ask, out of 2001:db8:ebbd:9900::/56",
+		"tell sites of dns 2001:db8:1::53", "tell sites of search lab.example", "problem: OnLink",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
