@@ -37,13 +37,13 @@ type action func(ctx context.Context, e env, args []string) error
 func commands() []command {
 	box := []command{runCommand(), checkCommand(checkFile), statusCommand(), leaveCommand()}
 	other := []command{importCommand(), genkeyCommand(), pubkeyCommand(), versionCommand()}
-	return slices.Concat(box, hubCommands(), other)
+	return slices.Concat(box, hubCommands(), joinCommands(), other)
 }
 
 // laterCommands belong to the command line's contract, but not to this version. They are not in
 // the help; whoever types one learns that it is not his spelling.
 func laterCommands() []string {
-	return []string{"capture", "demo", "doctor", "invite", "join", "try"}
+	return []string{"capture", "demo", "doctor", "try"}
 }
 
 func find(tree []command, name string) (command, bool) {

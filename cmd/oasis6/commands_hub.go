@@ -5,7 +5,10 @@
 package main
 
 // hubCommands are those of the hub.
-func hubCommands() []command { return []command{hubCommand()} }
+func hubCommands() []command { return []command{hubCommand(), inviteCommand()} }
+
+// joinCommands are those of a box that comes to a hub of ours.
+func joinCommands() []command { return []command{joinCommand()} }
 
 // leftOut are the commands that this build lacks: none.
 func leftOut() []string { return nil }

@@ -7,5 +7,8 @@ package main
 // hubCommands: this build is for boards, and has no hub.
 func hubCommands() []command { return nil }
 
+// joinCommands: it has no room for it (docs/onboarding.md says what to do instead).
+func joinCommands() []command { return nil }
+
 // leftOut are the commands that this build lacks.
-func leftOut() []string { return []string{"hub"} }
+func leftOut() []string { return []string{"hub", "invite", "join"} }

@@ -68,6 +68,10 @@ func printJSON(ctx context.Context, w io.Writer, socket string) error {
 	if err := control.Call(ctx, socket, "status", nil, &raw); err != nil {
 		return notRunning(err)
 	}
+	return writeIndented(w, raw)
+}
+
+func writeIndented(w io.Writer, raw json.RawMessage) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "", "  "); err != nil {
 		return err

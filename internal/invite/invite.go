@@ -128,11 +128,10 @@ func Parse(text string) (Invitation, error) {
 	if len(text) > maxText {
 		return Invitation{}, errNoInvitation
 	}
-	line, ok := strings.CutPrefix(tidy(text), Prefix)
+	line, ok := strings.CutPrefix(tidy(text), tidy(Prefix))
 	if !ok {
 		return Invitation{}, errNoInvitation
 	}
-	line = strings.NewReplacer("0", "o", "1", "l", "8", "b").Replace(line)
 	b, err := encoding().DecodeString(line)
 	if err != nil || len(b) <= checksumLen || len(b) > maxBody || encoding().EncodeToString(b) != line {
 		return Invitation{}, errTypo // the cause would quote the secret
@@ -147,10 +146,16 @@ func Parse(text string) (Invitation, error) {
 	return parseBody(body)
 }
 
-// tidy takes out what was put in on the way: mail breaks lines, people write in groups.
+// tidy takes out what was put in on the way: mail breaks lines, people write in groups and take digits for letters.
 func tidy(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r == '0':
+			return 'o'
+		case r == '1':
+			return 'l'
+		case r == '8':
+			return 'b'
 		case r == '-' || r == '\u00a0' || strings.ContainsRune(" \t\r\n\v\f", r):
 			return -1
 		case r >= 'A' && r <= 'Z':
