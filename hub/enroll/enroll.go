@@ -102,7 +102,7 @@ type Actions struct {
 	// Peers says that Peers() gives others now.
 	Peers bool
 	// Anew are peers to be removed from the device and added again: WireGuard takes no handshake with an older time than the
-	// last one's, and a box without a clock may have gone back in time.
+	// last one's, and a box without a clock may have gone back in time. Peers is set with it.
 	Anew []wgkey.Public
 	Send []Datagram
 	Wake time.Time // of the boot clock; zero: none
@@ -240,7 +240,7 @@ func (s *State) seen(now Instant, ev Seen, a *Actions) {
 		return
 	}
 	if s.invitations[ev.Key] != nil && ev.Age >= SessionOver {
-		a.Anew = append(a.Anew, ev.Key)
+		a.Anew, a.Peers = append(a.Anew, ev.Key), true
 	}
 	s.confirm(now, ev.Key, a)
 }

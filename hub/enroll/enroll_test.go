@@ -530,8 +530,9 @@ func TestOldSessionsOfInvitationsAreForgotten(t *testing.T) {
 			t.Errorf("anew after %v", age)
 		}
 	}
-	if w.step(Seen{temporary, SessionOver}); w.anew != 1 {
-		t.Errorf("anew %d times, want once", w.anew)
+	a := w.s.Step(w.now, Seen{temporary, SessionOver})
+	if w.do(a); w.anew != 1 || !a.Peers {
+		t.Errorf("anew %d times, want once, and the device to be told", w.anew)
 	}
 	w.ask(temporary, testKey(7))
 	if w.step(Seen{testKey(7), SessionOver}); w.anew != 1 {

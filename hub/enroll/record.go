@@ -73,6 +73,21 @@ func mustMarshal(v any) []byte {
 	return b
 }
 
+// Value is what the record with this key is to hold now, nil if there is to be none. A store that failed without saying
+// whether it has written is given it again.
+func (s *State) Value(now Instant, key string) []byte {
+	if hexKey, ok := strings.CutPrefix(key, InvitationPrefix); ok {
+		if k, err := parseHex(hexKey); err == nil && s.invitations[k] != nil {
+			return s.invitations[k].encode(now.Boot, s.content.BootID)
+		}
+	} else if hexKey, ok := strings.CutPrefix(key, PeerPrefix); ok {
+		if k, err := parseHex(hexKey); err == nil && s.joined[k] != nil {
+			return s.joined[k].encode()
+		}
+	}
+	return nil
+}
+
 var errVersion = errors.New("of a later version of oasis6")
 
 // restore reads what is on disk. What it cannot read stays there, for the version that can.
