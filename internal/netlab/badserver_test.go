@@ -16,18 +16,18 @@ func TestBadServerIsGoodUntilTold(t *testing.T) {
 	w.StartR2()
 	b := w.StartBadServer("good", "-t1=10", "-valid=90")
 	c := newTestClient(t, w)
-	m := c.ask(dhcpv6.MessageTypeSolicit, nil, iapd(1))
+	m := c.Must(dhcpv6.MessageTypeSolicit, nil, iapd(1))
 	server := m.Options.ServerID()
 	const want = "2001:db8:ebbd:9900::/64 1m0s/1m30s"
 	if got := prefixes(m, 1); m.MessageType != dhcpv6.MessageTypeAdvertise || !slices.Equal(got, []string{want}) {
 		t.Errorf("Solicit: %s %v, want an Advertise of %s", m.MessageType, got, want)
 	}
 	accept := &dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionReconfAccept}
-	if got := prefixes(c.ask(dhcpv6.MessageTypeRequest, server, iapd(1), accept), 1); !slices.Equal(got, []string{want}) {
+	if got := prefixes(c.Must(dhcpv6.MessageTypeRequest, server, iapd(1), accept), 1); !slices.Equal(got, []string{want}) {
 		t.Errorf("Request: %v, want %s", got, want)
 	}
 	b.Mode("renew:pd=NoBinding,thrice")
-	m = c.ask(dhcpv6.MessageTypeRenew, server, iapd(1, "2001:db8:ebbd:9900::/64"))
+	m = c.Must(dhcpv6.MessageTypeRenew, server, iapd(1, "2001:db8:ebbd:9900::/64"))
 	if s := m.Options.IAPD()[0].Options.Status(); s == nil || s.StatusCode != 3 {
 		t.Errorf("Renew: %s, want NoBinding", m.Summary())
 	}

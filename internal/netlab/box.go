@@ -39,45 +39,20 @@ func (s *Site) WriteBoxConfig(text string) {
 
 // BoxFile is the box's configuration; the test sees it at the same path.
 func (s *Site) BoxFile() string {
-	if s.ownPlaces() {
-		return "/etc/oasis6/oasis6.conf"
-	}
-	return s.R1.Path("oasis6.conf")
+	return s.world.confFile(s.R1)
 }
-
-// ownPlaces says whether the box may use its default places below /etc and /var/lib.
-func (s *Site) ownPlaces() bool { return s.world.Config.DefaultPlaces && s.R1.Shares() == nil }
 
 // BoxArgs is a command line of the box with the directories of this world: BoxArgs(binary,
 // "status", "--json"). All subcommands that take the flags -c, --state and --run get them.
 func (s *Site) BoxArgs(binary, sub string, extra ...string) []string {
-	args := []string{binary, sub}
-	switch sub {
-	case "run":
-		args = append(args, "-c", s.BoxFile(), "--state", s.BoxState(), "--run", s.BoxRun())
-	case "check":
-		args = append(args, "-c", s.BoxFile())
-	case "status", "leave":
-		args = append(args, "--run", s.BoxRun())
-	}
-	return append(args, extra...)
+	return s.world.args(s.R1, binary, sub, extra)
 }
 
 // BoxState is the box's STATE directory; the test sees it at the same path.
-func (s *Site) BoxState() string {
-	if s.ownPlaces() {
-		return "/var/lib/oasis6"
-	}
-	return s.R1.Path("state")
-}
+func (s *Site) BoxState() string { return s.world.stateDir(s.R1) }
 
 // BoxRun is the box's RUN directory; the test sees it at the same path.
-func (s *Site) BoxRun() string {
-	if s.world.Config.DefaultPlaces {
-		return "/run/oasis6"
-	}
-	return s.R1.Path("run")
-}
+func (s *Site) BoxRun() string { return s.world.runDir(s.R1) }
 
 // NameBox makes a binary the command oasis6 in all nodes.
 func (w *World) NameBox(binary string) error {

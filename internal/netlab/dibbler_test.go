@@ -21,8 +21,8 @@ func TestDibblerSignsReconfigure(t *testing.T) {
 	p := w.StartDibbler()
 	c := newTestClient(t, w)
 	accept := &dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionReconfAccept}
-	server := c.ask(dhcpv6.MessageTypeSolicit, nil, accept, iapd(1)).Options.ServerID()
-	m := c.ask(dhcpv6.MessageTypeRequest, server, accept, iapd(1))
+	server := c.Must(dhcpv6.MessageTypeSolicit, nil, accept, iapd(1)).Options.ServerID()
+	m := c.Must(dhcpv6.MessageTypeRequest, server, accept, iapd(1))
 	if got := prefixes(m, 1); len(got) != 1 || !strings.HasPrefix(got[0], "2001:db8:ebbd:99") || !strings.HasSuffix(got[0], keaLifetimes) {
 		t.Errorf("Request: %v", got)
 	}

@@ -13,67 +13,14 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 )
 
-// testClient is a DHCPv6 client in R1 that sends what a test puts together.
-type testClient struct {
-	*testing.T
-	conn *net.UDPConn
-	duid dhcpv6.DUID
-}
-
 const testDUID = "000466666666666646668666666666666666" // as Kea's file has it
 
 // newTestClient brings up R1's end of the tunnel by upstream wireguard-go, and a socket on it. R2 must be running.
-func newTestClient(t *testing.T, w *World) *testClient {
+func newTestClient(t *testing.T, w *World) *Asker {
 	t.Helper()
-	ll := w.BoxKey.Public().LinkLocal()
-	w.R1.startWireGuard(WireGuard{Interface: HandMadeTunnel, Key: w.BoxKey.Reveal(), LinkLocal: ll, PeerKey: w.HubKey.Public().String(),
-		Endpoint: R2v4 + ":51820", AllowedIPs: []netip.Prefix{netip.MustParsePrefix("::/0")}})
-	c := &testClient{T: t, duid: &dhcpv6.DUIDUUID{UUID: [16]byte{
-		0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x46, 0x66, 0x86, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66}}}
-	err := w.R1.Do(func() (err error) {
-		c.conn, err = net.ListenUDP("udp6", &net.UDPAddr{IP: ll.AsSlice(), Zone: HandMadeTunnel, Port: 546})
-		return err
-	})
-	if err != nil {
-		t.Fatalf("r1: %v", err)
-	}
-	t.Cleanup(func() { _ = c.conn.Close() })
-	return c
-}
-
-// ask sends a message, again each second, until its answer comes.
-func (c *testClient) ask(typ dhcpv6.MessageType, server dhcpv6.DUID, options ...dhcpv6.Option) *dhcpv6.Message {
-	c.Helper()
-	m := &dhcpv6.Message{MessageType: typ, TransactionID: dhcpv6.TransactionID{byte(typ), byte(time.Now().UnixMilli()), 1}}
-	m.AddOption(dhcpv6.OptClientID(c.duid))
-	if server != nil {
-		m.AddOption(dhcpv6.OptServerID(server))
-	}
-	m.AddOption(dhcpv6.OptElapsedTime(0))
-	for _, o := range options {
-		m.AddOption(o)
-	}
-	buf := make([]byte, 2000)
-	for range 5 {
-		to := &net.UDPAddr{IP: net.ParseIP("ff02::1:2"), Zone: HandMadeTunnel, Port: 547}
-		if _, err := c.conn.WriteTo(m.ToBytes(), to); err != nil {
-			c.Fatalf("send %s: %v", typ, err)
-		}
-		if err := c.conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-			c.Fatal(err)
-		}
-		for {
-			n, err := c.conn.Read(buf)
-			if err != nil {
-				break // nothing came in time
-			}
-			if a, err := dhcpv6.MessageFromBytes(buf[:n]); err == nil && a.TransactionID == m.TransactionID {
-				return a
-			}
-		}
-	}
-	c.Fatalf("no answer to %s", m.Summary())
-	return nil
+	w.StartForeign(w.BoxKey.Public().LinkLocal())
+	return w.Ask(w.BoxKey.Public().LinkLocal(), &dhcpv6.DUIDUUID{UUID: [16]byte{
+		0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x46, 0x66, 0x86, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66}})
 }
 
 func iapd(iaid byte, prefixes ...string) *dhcpv6.OptIAPD {
@@ -106,7 +53,7 @@ func TestKeaGivesAddressesPrefixesAndNTP(t *testing.T) {
 	seen := w.WatchDHCPv6()
 	c := newTestClient(t, w)
 	rapid := &dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit}
-	m := c.ask(dhcpv6.MessageTypeSolicit, nil, rapid, &dhcpv6.OptIANA{IaId: [4]byte{3: 1}}, iapd(1), iapd(2),
+	m := c.Must(dhcpv6.MessageTypeSolicit, nil, rapid, &dhcpv6.OptIANA{IaId: [4]byte{3: 1}}, iapd(1), iapd(2),
 		dhcpv6.OptRequestedOption(dhcpv6.OptionNTPServer, dhcpv6.OptionDNSRecursiveNameServer))
 	if m.MessageType != dhcpv6.MessageTypeReply {
 		t.Errorf("Kea answers a Solicit with Rapid Commit by %s", m.MessageType)
@@ -143,13 +90,13 @@ func TestKeaForgetsRenumbersAndReserves(t *testing.T) {
 	w.StartR2()
 	c := newTestClient(t, w)
 	reserved, other := netip.MustParsePrefix("2001:db8:ebbd:aa07::/64"), netip.MustParsePrefix("2001:db8:ebbd:bb00::/56")
-	m := c.ask(dhcpv6.MessageTypeSolicit, nil, &dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit}, iapd(1))
+	m := c.Must(dhcpv6.MessageTypeSolicit, nil, &dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit}, iapd(1))
 	if m.MessageType != dhcpv6.MessageTypeAdvertise {
 		t.Errorf("Kea without Rapid Commit answers by %s", m.MessageType)
 	}
 	server := m.Options.ServerID()
-	old, _, _ := strings.Cut(prefixes(c.ask(dhcpv6.MessageTypeRequest, server, iapd(1)), 1)[0], " ")
-	renew := func() *dhcpv6.Message { return c.ask(dhcpv6.MessageTypeRenew, server, iapd(1, old)) }
+	old, _, _ := strings.Cut(prefixes(c.Must(dhcpv6.MessageTypeRequest, server, iapd(1)), 1)[0], " ")
+	renew := func() *dhcpv6.Message { return c.Must(dhcpv6.MessageTypeRenew, server, iapd(1, old)) }
 	if got := prefixes(renew(), 1); !slices.Equal(got, []string{old + keaLifetimes}) {
 		t.Errorf("Renew of %s gives %v", old, got)
 	}
@@ -168,7 +115,7 @@ func TestKeaForgetsRenumbersAndReserves(t *testing.T) {
 		t.Errorf("lease file has %d lines, want the heading alone", leases)
 	}
 	w.KeaReserve(testDUID, reserved)
-	m = c.ask(dhcpv6.MessageTypeRequest, server, iapd(1))
+	m = c.Must(dhcpv6.MessageTypeRequest, server, iapd(1))
 	if got := prefixes(m, 1); !slices.Equal(got, []string{reserved.String() + keaLifetimes}) {
 		t.Errorf("with a reservation Request gives %v %v, want %s", got, m.Options.Status(), reserved)
 	}

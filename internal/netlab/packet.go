@@ -84,6 +84,33 @@ func (n *Node) SendICMPv6(iface string, src, dst netip.Addr, message []byte) {
 	}
 }
 
+// ForgedCode is the ICMPv6 code of what SendRaw sends, so that a watch tells it from other echo requests.
+const ForgedCode = 77
+
+// SendRaw sends an ICMPv6 echo request with any source address into an interface without link-layer addresses, such as a
+// tunnel, past the node's own IPv6.
+func (n *Node) SendRaw(iface string, src, dst netip.Addr) {
+	n.lab.T.Helper()
+	index := n.link(iface).Attrs().Index
+	err := n.Do(func() error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }() // nothing is buffered
+		b := make([]byte, frameHeaders+8)
+		b[frameHeaders], b[frameHeaders+1] = 128, ForgedCode
+		frameHeader(b, make(net.HardwareAddr, 6), src, dst, protoICMPv6)
+		binary.BigEndian.PutUint16(b[frameHeaders+2:], checksum(b[14:], protoICMPv6))
+		return unix.Sendto(fd, b[14:], 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IPV6), Ifindex: index})
+	})
+	if err != nil {
+		n.lab.T.Fatalf("node %s: send on %s: %v", n.Name, iface, err)
+	}
+}
+
+func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
+
 // frameHeaders is the length of an Ethernet and an IPv6 header.
 const frameHeaders = 14 + 40
 

@@ -94,22 +94,24 @@ func (c *WorldConfig) fill() {
 // also h1b ─ br-lan R1b wan0 ─ NATb ─ inet.
 // Between R1 and R2 there is IPv4 alone; R2 and www speak IPv6 to each other. R1 is an empty
 // Linux router with IPv4 set up and IPv6 as the kernel has it: StartBox or StartHandMade bring
-// IPv6. R2 does nothing before StartR2.
+// IPv6. R2 does nothing before StartHub, or before StartR2, which makes it of other people's programs.
 type World struct {
 	*Lab
-	*Site        // the first one
-	B      *Site // nil unless the config says so
-	Config WorldConfig
-	NAT2   *Node
-	Inet   *Node
-	R2     *Node
-	WWW    *Node
-	G1     *Node // this and the next ones are nil unless the config says so
-	R3, H3 *Node
-	HubKey wgkey.Private
-	wg     *Proc
-	kea    keaState
-	routed []netip.Prefix // what R2 routes to the first box
+	*Site               // the first one
+	B             *Site // nil unless the config says so
+	Config        WorldConfig
+	NAT2          *Node
+	Inet          *Node
+	R2            *Node
+	WWW           *Node
+	G1            *Node // this and the next ones are nil unless the config says so
+	R3, H3        *Node
+	HubKey        wgkey.Private
+	OnHubLine     func(line string) // called with each line that the hub logs; may be nil
+	hubConfigured bool
+	wg            *Proc
+	kea           keaState
+	routed        []netip.Prefix // what R2 routes to the first box
 }
 
 // NewWorld builds the world: wires, IPv4, NATs and the server www. It skips the test as Need does.

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+
+package netlab
+
+import (
+	"fmt"
+	"strings"
+)
+
+// HubConfig is the text of a configuration for the hub with R2's key, the world's pool and a [Peer] for the box of each
+// site, whose name is that of its node. The extra lines go to the end, where [Hub] is the open section; they may open others.
+func (w *World) HubConfig(extra ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\nListenPort = %d\n", w.HubKey.Reveal(), R2Port)
+	for _, s := range w.Sites() {
+		fmt.Fprintf(&b, "\n[Peer]\nName = %s\nPublicKey = %s\n", s.R1.Name, s.BoxKey.Public())
+	}
+	fmt.Fprintf(&b, "\n[Hub]\nPool = %s\nUplink = eth1\nSiteLength = %d\nDNS = %s\nSearch = %s\nPreferredLifetime = %v\nValidLifetime = %v\n",
+		w.Config.Pool, w.Config.DelegatedLen, DNSv6, SearchList, w.Config.Preferred, w.Config.Valid)
+	return b.String() + strings.Join(append(extra, ""), "\n")
+}
+
+// WriteHubConfig puts a configuration where StartHub looks for it.
+func (w *World) WriteHubConfig(text string) {
+	w.T.Helper()
+	w.R2.WriteFile(w.confFile(w.R2), text, 0o600)
+	w.hubConfigured = true
+}
+
+// HubArgs is BoxArgs for the hub in R2.
+func (w *World) HubArgs(binary, sub string, extra ...string) []string {
+	return w.args(w.R2, binary, sub, extra)
+}
+
+// HubState is the hub's STATE directory; the test sees it at the same path.
+func (w *World) HubState() string { return w.stateDir(w.R2) }
+
+// StartHub runs `oasis6 hub` in R2, in place of what StartR2 starts, with the last written configuration, by default
+// HubConfig().
+func (w *World) StartHub(binary string, extra ...string) *Proc {
+	w.T.Helper()
+	if !w.hubConfigured {
+		w.WriteHubConfig(w.HubConfig())
+	}
+	return w.R2.StartWith(w.OnHubLine, w.HubArgs(binary, "hub", extra...)...)
+}
