@@ -115,13 +115,13 @@ type NDProxy struct {
 	Prefixes []netip.Prefix
 }
 
-// ProxyStats is what became of the neighbor solicitations that came in by an interface since it was first named by an
-// NDProxy.
+// ProxyStats is what became of the neighbor solicitations that came in by an interface since an NDProxy names it.
 type ProxyStats struct {
 	Iface    string
-	Up       bool   // solicitations are listened for now
-	Answered uint64 //
-	// Dropped are those that were not answered, by reason. Those for addresses of nobody that we know are among them.
+	Up       bool // solicitations are heard now
+	Answered uint64
+	// Dropped are those that were not answered, by reason in words. On a link with other nodes those that are for them are
+	// among them.
 	Dropped map[string]uint64
 }
 

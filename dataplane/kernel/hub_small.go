@@ -27,3 +27,9 @@ func (*kept) reuse(*Plane) (*snapshot, uint64)              { return nil, 0 }
 func (*kept) keep(*Plane, *snapshot, uint64, []step, error) {}
 
 func (p *Plane) ahead([]step, []bool) int { return 1 }
+
+// proxies answer for the prefixes of sites.
+type proxies struct{}
+
+func (*proxies) follow(*Plane, *snapshot) error { return nil }
+func (*proxies) close()                         {}

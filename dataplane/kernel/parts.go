@@ -196,9 +196,8 @@ func typeSet(name string, types []byte) setDef {
 	return s
 }
 
-// prefixSet leaves out prefixes inside others: an interval set takes no overlaps.
-func prefixSet(name string, prefixes []netip.Prefix) setDef {
-	s := setDef{name: name, typ: nftables.TypeIP6Addr, interval: true}
+// disjoint are the IPv6 prefixes among them, sorted, without those inside others.
+func disjoint(prefixes []netip.Prefix) []netip.Prefix {
 	sorted := make([]netip.Prefix, 0, len(prefixes))
 	for _, p := range prefixes {
 		if p.Addr().Is6() && !p.Addr().Is4In6() {
@@ -211,11 +210,20 @@ func prefixSet(name string, prefixes []netip.Prefix) setDef {
 		}
 		return sorted[i].Bits() < sorted[j].Bits()
 	})
-	var last netip.Prefix
+	out := sorted[:0]
 	for _, p := range sorted {
-		if last.IsValid() && last.Contains(p.Addr()) {
-			continue
+		if len(out) == 0 || !out[len(out)-1].Contains(p.Addr()) {
+			out = append(out, p)
 		}
+	}
+	return out
+}
+
+// prefixSet leaves out prefixes inside others: an interval set takes no overlaps.
+func prefixSet(name string, prefixes []netip.Prefix) setDef {
+	s := setDef{name: name, typ: nftables.TypeIP6Addr, interval: true}
+	var last netip.Prefix
+	for _, p := range disjoint(prefixes) {
 		s.text = append(s.text, p.String())
 		first, end := p.Addr().As16(), lastAddr(p).Next()
 		if last.IsValid() && p.Addr() == lastAddr(last).Next() {

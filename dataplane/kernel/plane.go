@@ -50,6 +50,7 @@ type Plane struct {
 	residual map[string]bool // steps that failed in the last Apply: not drift
 	last     *snapshot       // the last one
 	kept     kept
+	proxies  proxies
 	now      func() time.Time
 	dups     map[addrID]string        // addresses that the last Apply found with another node, as text
 	dadTried map[addrID]time.Time     // when such an address was last made anew
@@ -152,6 +153,7 @@ func (p *Plane) Close() error {
 	p.watch.stop() // waits; its check may be about to take the lock
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.proxies.close()
 	p.closeSockets()
 	return nil
 }
@@ -328,7 +330,7 @@ func (p *Plane) converge(ctx context.Context) error {
 	err := p.carryOut(ctx, s, pl)
 	p.kept.keep(p, s, signs, pl.steps, err)
 	p.refreshSeen()
-	return errors.Join(err, p.dupError())
+	return errors.Join(err, p.proxies.follow(p, s), p.dupError())
 }
 
 // remember writes before anything is changed.

@@ -332,6 +332,9 @@ func (w *watcher) check() time.Duration {
 	s, drifts, err := w.p.difference(table)
 	if err == nil {
 		w.askTaken(s, names)
+		if err := w.p.proxies.follow(w.p, s); err != nil {
+			w.p.log.Debug("neighbor solicitations are not answered", "err", err) // Apply reports it
+		}
 	}
 	wait := gap
 	var what string
