@@ -114,4 +114,4 @@ func (s *State) keyTaken(key wgkey.Public) bool {
 	return known || inFile || inBook || key == s.content.Hub || ll == s.hubLinkLocal() || s.joined[key] != nil || s.invitations[key] != nil
 }
 
-func (s *State) nameInFile(name string) bool { _, ok := s.fileOf[name]; return ok }
+func (s *State) nameInFile(name string) bool { _, ok := s.fileOf[fold(name)]; return ok }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"oasis6/internal/invite"
@@ -54,7 +55,7 @@ func (s *State) Invite(now Instant, o Order) (Ticket, Actions, error) {
 	if s.keyTaken(temporary) {
 		return Ticket{}, Actions{}, errors.New("the random octets make a key that is taken: try again")
 	}
-	if old, ok := s.openOf[o.Name]; ok { // it has expired
+	if old, ok := s.openOf[fold(o.Name)]; ok { // it has expired
 		s.setInvitation(now, old, nil, &a)
 	}
 	s.setInvitation(now, temporary, &invitation{
@@ -73,9 +74,9 @@ func (s *State) checkOrder(now Instant, o *Order) error {
 	if o.Endpoint == "" {
 		o.Endpoint = s.content.Endpoint
 	}
-	_, inFile := s.fileOf[o.Name]
-	_, joined := s.joinedOf[o.Name]
-	open, invited := s.openOf[o.Name]
+	_, inFile := s.fileOf[fold(o.Name)]
+	_, joined := s.joinedOf[fold(o.Name)]
+	open, invited := s.openOf[fold(o.Name)]
 	switch {
 	case o.Endpoint == "":
 		return errors.New("the hub does not know where boxes reach it: set Endpoint in [Hub], or give --endpoint HOST:PORT")
@@ -109,7 +110,7 @@ func (s *State) evict(now Instant, a *Actions) bool {
 // Remove takes a joined site or an open invitation out of the book. key is the one that is not a peer any more; its leases
 // are the caller's.
 func (s *State) Remove(now Instant, name string) (key wgkey.Public, a Actions, err error) {
-	if k, ok := s.joinedOf[name]; ok {
+	if k, ok := s.joinedOf[fold(name)]; ok {
 		if t, used := s.usedFor[k]; used { // or the box could come again by it
 			s.setInvitation(now, t, nil, &a)
 		}
@@ -118,7 +119,7 @@ func (s *State) Remove(now Instant, name string) (key wgkey.Public, a Actions, e
 		a.Wake = s.wake(now)
 		return k, a, nil
 	}
-	if k, ok := s.openOf[name]; ok {
+	if k, ok := s.openOf[fold(name)]; ok {
 		s.setInvitation(now, k, nil, &a)
 		a.note(note.Info, "invitation taken back", "peer", name)
 		a.Wake = s.wake(now)
@@ -129,6 +130,9 @@ func (s *State) Remove(now Instant, name string) (key wgkey.Public, a Actions, e
 	}
 	return key, a, fmt.Errorf("no site that joined and no open invitation has the name %q", name)
 }
+
+// fold is a name as the file's rule compares it: in any case.
+func fold(name string) string { return strings.ToLower(name) }
 
 // setInvitation puts a value into the book, nil to remove it, and notes how to take that back.
 func (s *State) setInvitation(now Instant, key wgkey.Public, i *invitation, a *Actions) {
@@ -158,7 +162,7 @@ func (s *State) setJoined(key wgkey.Public, j *site, a *Actions) {
 // putInvitation keeps the indexes in step with the map.
 func (s *State) putInvitation(key wgkey.Public, i *invitation) {
 	if was := s.invitations[key]; was != nil {
-		drop(s.openOf, was.name, key)
+		drop(s.openOf, fold(was.name), key)
 		drop(s.usedFor, was.usedBy, key)
 		drop(s.links, key.LinkLocal(), key)
 		delete(s.invitations, key)
@@ -169,7 +173,7 @@ func (s *State) putInvitation(key wgkey.Public, i *invitation) {
 	s.invitations[key] = i
 	s.links[key.LinkLocal()] = key
 	if i.usedBy.IsZero() {
-		s.openOf[i.name] = key
+		s.openOf[fold(i.name)] = key
 	} else {
 		s.usedFor[i.usedBy] = key
 	}
@@ -177,13 +181,13 @@ func (s *State) putInvitation(key wgkey.Public, i *invitation) {
 
 func (s *State) putJoined(key wgkey.Public, j *site) {
 	if was := s.joined[key]; was != nil {
-		drop(s.joinedOf, was.name, key)
+		drop(s.joinedOf, fold(was.name), key)
 		drop(s.links, key.LinkLocal(), key)
 		delete(s.joined, key)
 	}
 	if j != nil {
 		s.joined[key] = j
-		s.joinedOf[j.name] = key
+		s.joinedOf[fold(j.name)] = key
 		s.links[key.LinkLocal()] = key
 	}
 }
@@ -208,7 +212,7 @@ func (s *State) setContent(c Content, a *Actions) {
 	for _, p := range c.File {
 		s.file[p.Key] = p.Name
 		if p.Name != "" {
-			s.fileOf[p.Name] = p.Key
+			s.fileOf[fold(p.Name)] = p.Key
 		}
 		if !p.LinkLocal.IsValid() {
 			p.LinkLocal = p.Key.LinkLocal()

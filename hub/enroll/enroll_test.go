@@ -361,11 +361,11 @@ func TestNamesAreUnique(t *testing.T) {
 			t.Errorf("Invite(%s) = %v, want %q", name, err, want)
 		}
 	}
-	refused("library", "an open invitation has it")
-	refused("school", "a [Peer] of the hub's file has it")
+	refused("Library", "an open invitation has it")
+	refused("School", "a [Peer] of the hub's file has it")
 	refused("", "want 1 to")
 	w.ask(temporary, testKey(7))
-	refused("library", "a site that joined has it")
+	refused("LIBRARY", "a site that joined has it")
 	// An invitation that has expired is replaced.
 	_, old := w.invite("office")
 	w.pass(24 * time.Hour)
