@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ back.`,
 				asJSON, asQR bool
 			)
 			o.text(&p.Endpoint, option{long: "endpoint", arg: "HOST:PORT", usage: "where the box finds the hub, if not at [Hub] Endpoint"})
-			o.value(&valid, option{long: "valid", arg: "TIME", usage: "how long it can be used, such as 90m or 72h", def: "24h"})
+			o.value(&valid, option{long: "valid", arg: "TIME", usage: "how long it can be used, such as 90m or 7d", def: "24h"})
 			o.toggle(&asQR, option{long: "qr", usage: "print the QR code also where standard output is no terminal"})
 			o.toggle(&asJSON, option{long: "json", usage: "print one JSON object"})
 			runOption(o, &run)
@@ -143,8 +144,13 @@ func (d *duration) String() string { return time.Duration(*d).String() }
 
 func (d *duration) Set(s string) error {
 	v, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 8)
+		v = time.Duration(n) * 24 * time.Hour
+	}
 	if err != nil || v <= 0 {
-		return errors.New("want a time such as 90m or 72h")
+		return errors.New("want a time such as 90m, 24h or 7d")
 	}
 	*d = duration(v)
 	return nil

@@ -60,6 +60,9 @@ func TestInvite(t *testing.T) {
 	if want := (inviteParams{Name: "old school", ValidS: 5400, Endpoint: "192.0.2.1:51820"}); *asked != want {
 		t.Errorf("asked for %+v, want %+v", *asked, want)
 	}
+	if r := oasis6(t, "", "invite", "x", "--run", run, "--valid", "7d"); r.code != exitDone || asked.ValidS != 7*86400 {
+		t.Errorf("--valid 7d: %+v, asked for %v s", r, asked.ValidS)
+	}
 }
 
 func TestInviteFails(t *testing.T) {
@@ -76,7 +79,9 @@ func TestInviteFails(t *testing.T) {
 		{nil, exitUsage, "oasis6 invite: want one NAME"},
 		{[]string{"old", "school"}, exitUsage, "oasis6 invite: want one NAME; in quotes"},
 		{[]string{"x", "--json", "--qr"}, exitUsage, "--json and --qr exclude each other"},
-		{[]string{"x", "--valid", "tomorrow"}, exitUsage, "oasis6 invite: --valid tomorrow: want a time such as 90m or 72h\n"},
+		{[]string{"x", "--valid", "tomorrow"}, exitUsage, "oasis6 invite: --valid tomorrow: want a time such as 90m, 24h or 7d\n"},
+		{[]string{"x", "--valid", "-1d"}, exitUsage, "want a time such as"},
+		{[]string{"x", "--valid", "d"}, exitUsage, "want a time such as"},
 		{[]string{"x", "--valid", "-1h"}, exitUsage, "want a time such as"},
 	} {
 		r := oasis6(t, "", append([]string{"invite"}, c.args...)...)
