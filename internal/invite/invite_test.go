@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,15 @@ func TestDocumentedInvitation(t *testing.T) {
 	for n := range want {
 		if got[n] != want[n] {
 			t.Errorf("output %d = %s, want %s", n, got[n], want[n])
+		}
+	}
+	page, err := os.ReadFile("../../docs/onboarding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(want, text, infoPrivate, infoPreshared, infoFingerprint, "oasis6 invitation checksum", "port "+strconv.Itoa(Port)) {
+		if !strings.Contains(string(page), s) {
+			t.Errorf("docs/onboarding.md does not have %s", s)
 		}
 	}
 }
