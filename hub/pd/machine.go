@@ -47,11 +47,12 @@ type Machine struct {
 	lost      bool      // there were more bindings
 	lostUntil time.Time // until when sites may hold what they had of them
 
-	touched []*binding          // those that are not as on disk
-	unsure  map[BindingKey]bool // records that nobody knows: a write of them failed
-	again   []*binding          // what could not be written is looked at again
-	retryAt time.Time           // then; zero: nothing is
-	stopped bool
+	touched   []*binding          // those that are not as on disk
+	rewritten bool                // they are in the write that comes
+	unsure    map[BindingKey]bool // records that nobody knows: a write of them failed
+	again     []*binding          // what could not be written is looked at again
+	retryAt   time.Time           // then; zero: nothing is
+	stopped   bool
 
 	counters counters
 	dirty    []*binding // of the running step

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/internal/lifetime"
 	"oasis6/internal/note"
 )
 
@@ -43,11 +44,14 @@ func (m *Machine) saved(now time.Time, ok bool) {
 	m.touched = nil
 	if ok {
 		m.confirmed = m.reserved
-		clear(m.unsure)
+		if m.rewritten {
+			clear(m.unsure)
+		}
 	} else {
 		m.reserved = m.confirmed
 		m.rollBack(now, touched)
 	}
+	m.rewritten = false
 	for _, b := range touched {
 		b.before, b.site.touched = nil, 0
 		m.sweep(b.site)
@@ -82,9 +86,10 @@ func (m *Machine) rollBack(now time.Time, touched []*binding) {
 // rewrite makes the next write one of all records that nobody knows, too: an earlier write of them failed, and may yet be
 // on disk. Otherwise a prefix could be there for the site that was to have it then and for the one that gets it now.
 func (m *Machine) rewrite() {
-	if len(m.unsure) == 0 {
+	if m.rewritten || len(m.unsure) == 0 {
 		return
 	}
+	m.rewritten = true
 	for _, k := range slices.SortedFunc(maps.Keys(m.unsure), compareBindings) {
 		if s := m.sites[k.Site]; s == nil || s.binding(k.IAID) == nil {
 			m.act.Commit = append(m.act.Commit, Change{Key: k})
@@ -92,7 +97,6 @@ func (m *Machine) rewrite() {
 			m.change(s.binding(k.IAID))
 		}
 	}
-	clear(m.unsure)
 }
 
 // undo makes a binding what it was before; whatever it or another one had since is gone.
@@ -103,6 +107,7 @@ func (m *Machine) undo(now time.Time, b *binding) {
 		to := was.terms[i].state
 		was.terms[i].state = l.state
 		l.terms = was.terms[i]
+		l.disk = lifetime.Until{} // what failed may be there all the same: no renewal goes without a write
 		if to == remembered {
 			to = dormant // the content may be another: see again
 		}

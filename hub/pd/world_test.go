@@ -75,6 +75,7 @@ type world struct {
 	replay   uint64
 	routes   map[wgkey.Public][]netip.Prefix // as the runner has them, from Changed alone
 	diskFull bool
+	lies     bool // a write that fails is there all the same, as after a lost answer of the store
 	lost     bool // what a successor is told of its disk
 	batch    bool // steps are put together until save
 	waiting  Actions
@@ -135,7 +136,8 @@ func (w *world) save() Actions {
 		w.writes++
 		if w.diskFull {
 			act.Send = nil
-		} else {
+		}
+		if !w.diskFull || w.lies {
 			w.write(act)
 		}
 		saved := w.m.Step(w.now, Saved{!w.diskFull})
