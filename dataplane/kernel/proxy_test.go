@@ -80,9 +80,10 @@ func TestRFC4861_7_2_8_OnLinkPrefixReachesSites(t *testing.T) {
 		t.Errorf("the provider's neighbor: %s", got)
 	}
 	before := w.proxyStats()
-	if !before.Up || before.Answered == 0 || before.Dropped[whyNotOurs] == 0 {
-		t.Errorf("ProxyStats = %+v", before)
-	}
+	w.box.WaitFor(3*time.Second, "all counted", func() bool {
+		before = w.proxyStats()
+		return before.Up && before.Answered > 0 && before.Dropped[whyNotOurs] > 0
+	})
 	// 1 s reachable, 1 s delay, then a question by unicast. Packets of UDP confirm nothing.
 	w.isp.WaitFor(8*time.Second, "questions by unicast", func() bool {
 		w.datagram(w.isp, testHostA)
@@ -148,9 +149,7 @@ func TestLeaseOfTheWholeOnLinkPrefix(t *testing.T) {
 	w.reaches(w.a, testHostA, testFarAddr)
 	w.isp.Run("ip", "-6", "neigh", "flush", "dev", "eth0")
 	w.reaches(w.isp, testFarAddr, hub)
-	if got := w.proxyStats().Dropped[whyOwn]; got == 0 {
-		t.Error("the hub's own address was not left to the kernel")
-	}
+	w.box.WaitFor(3*time.Second, "the hub's own address, left to the kernel", func() bool { return w.proxyStats().Dropped[whyOwn] > 0 })
 	// An error from an address of the prefix.
 	src, dst := netip.MustParseAddr(isp), netip.MustParseAddr(testHostA)
 	seen := w.a.Start("tcpdump", "-nli", "eth0", "icmp6")
@@ -245,6 +244,7 @@ func TestProxyUnderAttack(t *testing.T) {
 		pkt[7] = hop
 		return pkt
 	}
+	w.box.WaitFor(3*time.Second, "a first answer", func() bool { return w.proxyStats().Answered > 0 })
 	before := w.proxyStats()
 	for why, pkt := range map[string][]byte{
 		errHopLimit.Error():  bad(64),
