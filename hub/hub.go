@@ -21,6 +21,7 @@ import (
 	"oasis6/hub/enroll"
 	"oasis6/hub/pd"
 	"oasis6/hub/store"
+	"oasis6/internal/control"
 	"oasis6/internal/drift"
 	"oasis6/internal/retry"
 	"oasis6/internal/wgkey"
@@ -49,15 +50,6 @@ type Clock interface {
 	C() <-chan struct{}
 }
 
-// Command is what an operator asks of a running hub.
-type Command uint8
-
-const (
-	Reload   Command = iota // SIGHUP
-	Stop                    // SIGTERM: for good, everything is put back
-	Handover                // SIGUSR2: a successor follows
-)
-
 // Options is everything a Hub is made of. All fields but Reload and Commands are required.
 type Options struct {
 	Config  *config.HubConfig
@@ -76,7 +68,7 @@ type Options struct {
 	// Damaged says why the store of an earlier process could not be used; empty: it could.
 	Damaged  string
 	Reload   func() (*config.HubConfig, error)
-	Commands <-chan Command
+	Commands <-chan control.Command
 }
 
 // Hub is the loop and all state it owns. Only Run's goroutine touches the fields.
@@ -199,11 +191,11 @@ func (h *Hub) Run(ctx context.Context) error {
 		case c := <-h.opt.Commands:
 			now = h.opt.Clock.Now()
 			switch c {
-			case Reload:
+			case control.Reload:
 				h.reload(now)
-			case Handover:
+			case control.Handover:
 				return h.handOver(ctx, now)
-			case Stop:
+			case control.Stop:
 				return h.stop(ctx, now)
 			}
 		case <-ctx.Done():

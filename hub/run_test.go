@@ -12,6 +12,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/internal/control"
 	"oasis6/tun"
 )
 
@@ -47,7 +48,7 @@ func (c *runClock) C() <-chan struct{} { return c.c }
 // running is a hub in its loop.
 type running struct {
 	*world
-	commands chan Command
+	commands chan control.Command
 	ended    chan error
 	cancel   context.CancelFunc
 	reload   func() (*config.HubConfig, error)
@@ -58,7 +59,7 @@ func run(t *testing.T, f func(*running)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 2)
-		r := &running{world: w, commands: make(chan Command), ended: make(chan error, 1)}
+		r := &running{world: w, commands: make(chan control.Command), ended: make(chan error, 1)}
 		r.reload = func() (*config.HubConfig, error) { return w.cfg, nil }
 		opt := w.h.opt
 		opt.Clock, opt.Commands = newRunClock(), r.commands
@@ -94,7 +95,7 @@ func TestRunAnswersAndStops(t *testing.T) {
 			r.Errorf("Leases = %v, %v", all, err)
 		}
 		time.Sleep(10 * time.Second) // polls
-		r.commands <- Stop
+		r.commands <- control.Stop
 		if err := r.end(); err != nil {
 			r.Errorf("Run = %v after Stop", err)
 		}
@@ -110,7 +111,7 @@ func TestRunAnswersAndStops(t *testing.T) {
 func TestRunHandsOver(t *testing.T) {
 	run(t, func(r *running) {
 		before := len(r.plane.last.Routes)
-		r.commands <- Handover
+		r.commands <- control.Handover
 		if err := r.end(); err != nil {
 			r.Errorf("Run = %v after Handover", err)
 		}
@@ -144,7 +145,7 @@ func (r *running) removeInterface() {
 func TestRunReloads(t *testing.T) {
 	run(t, func(r *running) {
 		r.reload = func() (*config.HubConfig, error) { return nil, errors.New("hub.conf:3: unknown key") }
-		r.commands <- Reload
+		r.commands <- control.Reload
 		synctest.Wait()
 		s, _ := r.h.Snapshot(r.Context())
 		if !strings.Contains(s.Summary, "last reload refused: hub.conf:3: unknown key") {
@@ -153,7 +154,7 @@ func TestRunReloads(t *testing.T) {
 		other := *r.cfg
 		other.Interface.Name = "oasis1"
 		r.reload = func() (*config.HubConfig, error) { return &other, nil }
-		r.commands <- Reload
+		r.commands <- control.Reload
 		synctest.Wait()
 		if s, _ = r.h.Snapshot(r.Context()); !strings.Contains(s.Summary, "[Interface] Name cannot change while running: restart the hub") {
 			r.Errorf("summary with another name: %q", s.Summary)
@@ -161,7 +162,7 @@ func TestRunReloads(t *testing.T) {
 		good := *r.cfg
 		good.Hub.SiteToSite = true
 		r.reload = func() (*config.HubConfig, error) { return &good, nil }
-		r.commands <- Reload
+		r.commands <- control.Reload
 		synctest.Wait()
 		if s, _ = r.h.Snapshot(r.Context()); !s.Ready || !s.Hub.SiteToSite || !r.plane.last.Hub.SiteToSite {
 			r.Errorf("after a good reload: %q, %+v", s.Summary, r.plane.last.Hub)

@@ -23,6 +23,7 @@ import (
 	"oasis6/dataplane"
 	"oasis6/dataplane/dataplanetest"
 	"oasis6/dhcpv6"
+	"oasis6/internal/control"
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/wgkey"
 	"oasis6/ra"
@@ -276,7 +277,7 @@ type boxTest struct {
 	plane    *dataplanetest.Plane
 	r        *Router
 	opt      Options
-	commands chan Command
+	commands chan control.Command
 	ended    chan error
 }
 
@@ -293,7 +294,7 @@ func lanLink(name string) dataplane.Link {
 func testBox(t *testing.T, prefix string) *boxTest {
 	cfg := boxConfig()
 	cfg.Interface.PrivateKey = wgkey.Private{1}
-	b := &boxTest{T: t, hub: newHub(prefix), plane: dataplanetest.New(), commands: make(chan Command), ended: make(chan error, 1)}
+	b := &boxTest{T: t, hub: newHub(prefix), plane: dataplanetest.New(), commands: make(chan control.Command), ended: make(chan error, 1)}
 	b.opt = Options{
 		Config: cfg, Tunnel: b.hub, Plane: b.plane, Clock: newBubbleClock(),
 		Rand: func() float64 { return 0.5 }, Wall: time.Now, BootID: "boot", State: t.TempDir(),
@@ -317,7 +318,7 @@ func (b *boxTest) start() {
 }
 
 // command sends a command and waits until the box is idle, or has ended.
-func (b *boxTest) command(c Command) {
+func (b *boxTest) command(c control.Command) {
 	b.commands <- c
 	synctest.Wait()
 }
@@ -325,7 +326,7 @@ func (b *boxTest) command(c Command) {
 // end stops the box if it still runs: a bubble must not leave goroutines.
 func (b *boxTest) end() {
 	select {
-	case b.commands <- Handover:
+	case b.commands <- control.Handover:
 		<-b.ended
 	case <-b.r.done:
 	}

@@ -16,6 +16,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/internal/control"
 	"oasis6/internal/drift"
 	"oasis6/internal/wgkey"
 	"oasis6/ra"
@@ -80,7 +81,7 @@ func TestTakeoverWithoutALeaseTellsHostsInTheEnd(t *testing.T) {
 		}
 	})
 	run(t, delegated, prepare, func(b *boxTest) {
-		b.command(Stop)
+		b.command(control.Stop)
 		if m := b.lastRA("br-lan"); m.RouterLifetime != 0 {
 			t.Errorf("router lifetime of the final RA %d, want 0", m.RouterLifetime)
 		}
@@ -96,7 +97,7 @@ func TestReloadWithANewHubAsksIt(t *testing.T) {
 	}, func(b *boxTest) {
 		b.after(10 * time.Minute)
 		b.newRAs("br-lan")
-		b.command(Reload)
+		b.command(control.Reload)
 		b.after(6 * time.Second)
 		if want := []lib.MessageType{lib.MessageTypeSolicit, lib.MessageTypeRebind}; !slices.Equal(b.hub.sent, want) {
 			t.Errorf("messages %v, want %v", b.hub.sent, want)
@@ -121,7 +122,7 @@ func TestARemovedLANLosesItsPrefix(t *testing.T) {
 	}, func(b *boxTest) {
 		b.after(time.Minute)
 		b.newRAs("br-guest")
-		b.command(Reload)
+		b.command(control.Reload)
 		m := b.lastRA("br-guest")
 		if p := raPrefixes(m); m.RouterLifetime != 0 || len(p) != 1 || p[0].Valid != 0 {
 			t.Errorf("last RA: lifetime %d, prefixes %+v; want 0 and the prefix with 0", m.RouterLifetime, p)

@@ -16,6 +16,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/internal/control"
 	"oasis6/ra"
 )
 
@@ -469,7 +470,7 @@ func TestProbeEndsWithTheBox(t *testing.T) {
 		b.opt.ProbeDNS = func(ctx context.Context, _ netip.Addr) bool { <-ctx.Done(); return false }
 	}, func(b *boxTest) {
 		b.after(dnsProbeFirst)
-		b.command(Handover)
+		b.command(control.Handover)
 	})
 }
 
@@ -483,7 +484,7 @@ func TestRFC7084_ULA2_StaysTheSame(t *testing.T) {
 		if err := os.Symlink("ula", filepath.Join(b.opt.State, "ula")); err != nil { // ELOOP
 			t.Fatal(err)
 		}
-		b.command(Reload)
+		b.command(control.Reload)
 		if b.r.ula != first {
 			t.Errorf("ULA %s after a reload, before %s", b.r.ula, first)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/internal/control"
 	"oasis6/ra"
 )
 
@@ -370,7 +371,7 @@ func TestSuccessorKnowsTheNextHop(t *testing.T) {
 		}
 		b.after(time.Second)
 		state := b.opt.State
-		b.command(Handover)
+		b.command(control.Handover)
 		next := testBox(t, "")
 		next.hub, next.opt.State, next.opt.Config, next.opt.Clock, next.opt.Takeover = b.hub, state, b.opt.Config, b.opt.Clock, true
 		next.opt.Tunnel = next.hub
@@ -393,7 +394,7 @@ func TestReloadSwitchesTheServer(t *testing.T) {
 			return &c, nil
 		}
 	}, func(b *boxTest) {
-		b.command(Reload)
+		b.command(control.Reload)
 		b.after(5 * time.Second) // the floor between two multicasts
 		if c := b.plane.DHCPv6("br-lan"); !c.IsClosed() || b.status().LANs[0].DHCPv6 != nil {
 			t.Error("the server goes on after it was switched off")
@@ -401,7 +402,7 @@ func TestReloadSwitchesTheServer(t *testing.T) {
 		if m := b.lastRA("br-lan"); m.OtherConfig {
 			t.Error("O flag without a server")
 		}
-		b.command(Reload)
+		b.command(control.Reload)
 		if got := b.lanClient(1).ask(lib.MessageTypeInformationRequest); len(got) != 1 {
 			t.Errorf("switched on again: answers %v", got)
 		}

@@ -16,6 +16,7 @@ import (
 	"oasis6/dataplane"
 	"oasis6/dhcpv6/client"
 	"oasis6/dhcpv6/server"
+	"oasis6/internal/control"
 	"oasis6/internal/drift"
 	"oasis6/internal/lifetime"
 	"oasis6/internal/retry"
@@ -45,15 +46,6 @@ type Clock interface {
 	C() <-chan struct{}
 }
 
-// Command is what an operator asks of a running box.
-type Command uint8
-
-const (
-	Reload   Command = iota // SIGHUP
-	Stop                    // SIGTERM: for good, everything is put back
-	Handover                // SIGUSR2: a successor follows
-)
-
 // Options is everything a Router is made of. All fields but Reload and Commands are required.
 type Options struct {
 	Config  *config.Config
@@ -73,7 +65,7 @@ type Options struct {
 	// and must not be told otherwise before the tunnel has been tried.
 	Takeover bool
 	Reload   func() (*config.Config, error)
-	Commands <-chan Command
+	Commands <-chan control.Command
 }
 
 // Router is the loop and all state it owns. Only Run's goroutine touches the fields.
@@ -422,12 +414,12 @@ func (r *Router) applyPlan(ctx context.Context, now time.Time) {
 }
 
 // onCommand carries out a command; done ends the loop with err.
-func (r *Router) onCommand(ctx context.Context, now time.Time, c Command) (done bool, err error) {
+func (r *Router) onCommand(ctx context.Context, now time.Time, c control.Command) (done bool, err error) {
 	switch c {
-	case Reload:
+	case control.Reload:
 		r.reload(now)
 		return false, nil
-	case Handover:
+	case control.Handover:
 		r.handOver(now)
 		return true, nil
 	}

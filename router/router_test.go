@@ -17,6 +17,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dataplane"
+	"oasis6/internal/control"
 	"oasis6/ra"
 	"oasis6/status"
 	"oasis6/tun"
@@ -161,7 +162,7 @@ func TestDriftIsPutRight(t *testing.T) {
 func TestStopTellsHostsAndRestores(t *testing.T) {
 	run(t, delegated, nil, func(b *boxTest) {
 		b.newRAs("br-lan")
-		b.command(Stop)
+		b.command(control.Stop)
 		if m := b.lastRA("br-lan"); m.RouterLifetime != 0 {
 			t.Errorf("final RA: router lifetime %d, want 0", m.RouterLifetime)
 		}
@@ -173,7 +174,7 @@ func TestStopTellsHostsAndRestores(t *testing.T) {
 
 // RFC 9096 WPD-9: "CE routers SHOULD NOT automatically send DHCPv6-PD RELEASE messages upon restart events."
 func TestRFC9096_WPD9_LeaveAndStopSendNoRelease(t *testing.T) {
-	for _, c := range []Command{Stop, Handover} {
+	for _, c := range []control.Command{control.Stop, control.Handover} {
 		run(t, delegated, nil, func(b *boxTest) {
 			b.command(c)
 			if slices.Contains(b.hub.sent, lib.MessageTypeRelease) {
@@ -188,7 +189,7 @@ func TestLeaveIsSilentAndASuccessorTakesOver(t *testing.T) {
 	run(t, delegated, func(b *boxTest) { state = b.opt.State }, func(b *boxTest) {
 		b.after(10 * time.Minute)
 		b.newRAs("br-lan")
-		b.command(Handover)
+		b.command(control.Handover)
 		if got := b.newRAs("br-lan"); len(got) != 0 || b.plane.Restored() {
 			t.Errorf("%d RAs, restored %v; want silence", len(got), b.plane.Restored())
 		}
@@ -320,20 +321,20 @@ func TestReload(t *testing.T) {
 			return f()
 		}
 	}, func(b *boxTest) {
-		b.command(Reload)
+		b.command(control.Reload)
 		b.wantSummary("degraded: last reload refused: oasis6.conf:3")
 		b.hub.prefix = netip.MustParsePrefix("2001:db8:ebbd:9900::/56")
 		b.plane.SetLink(lanLink("br-guest"))
-		b.command(Reload)
+		b.command(control.Reload)
 		if got := b.status().LANs; len(got) != 2 || len(b.hub.reconfig) != 1 {
 			t.Errorf("after a reload: LANs %v, %d tunnel configurations", got, len(b.hub.reconfig))
 		}
-		b.command(Reload)
+		b.command(control.Reload)
 		if s := b.status(); !strings.Contains(strings.Join(s.Problems, " "), "cannot change while running") {
 			t.Errorf("problems = %q", s.Problems)
 		}
 		guest := b.plane.ND("br-guest")
-		b.command(Reload)
+		b.command(control.Reload)
 		if !guest.IsClosed() || len(b.status().LANs) != 1 {
 			t.Errorf("removed LAN: socket closed %v, LANs %v", guest.IsClosed(), b.status().LANs)
 		}

@@ -53,14 +53,9 @@ func (s Snapshot) filled() Snapshot {
 	for i := range s.LANs {
 		s.LANs[i].fill()
 	}
-	s.Sites = slices.Clone(list(s.Sites))
-	for i := range s.Sites {
-		s.Sites[i].Leases = list(s.Sites[i].Leases)
-	}
+	s.Sites = filledSites(s.Sites)
 	if s.Hub != nil {
-		h := *s.Hub
-		h.Pools, h.Invitations, h.Dropped = list(h.Pools), list(h.Invitations), filledMap(h.Dropped)
-		s.Hub = &h
+		s.Hub = s.Hub.filled()
 	}
 	s.Problems = list(s.Problems)
 	s.Events = list(s.Events)

@@ -35,9 +35,9 @@ type action func(ctx context.Context, e env, args []string) error
 
 // commands is the tree, in the order of the help.
 func commands() []command {
-	box := []command{runCommand(), checkCommand(checkFile), statusCommand(), leaveCommand()}
-	other := []command{importCommand(), genkeyCommand(), pubkeyCommand(), versionCommand()}
-	return slices.Concat(box, hubCommands(), joinCommands(), other)
+	all := []command{runCommand(), checkCommand(checkFile), statusCommand(), leaveCommand()}
+	all = append(append(all, hubCommands()...), joinCommands()...)
+	return append(all, importCommand(), genkeyCommand(), pubkeyCommand(), versionCommand())
 }
 
 // laterCommands belong to the command line's contract, but not to this version. They are not in

@@ -79,7 +79,7 @@ func (d *hubDaemon) load(opts ...config.Option) (*config.HubConfig, error) {
 
 func (d *hubDaemon) start() error {
 	// First of all: a signal during the start must not kill the hub, or be lost.
-	commands, done := signals(d.log, endings[hub.Command]{reload: hub.Reload, stop: hub.Stop, handover: hub.Handover})
+	commands, done := signals(d.log)
 	defer done()
 	cfg, err := d.load(config.CreateKey)
 	if err != nil {
@@ -92,7 +92,7 @@ func (d *hubDaemon) start() error {
 const hubGarbagePercent = 20
 
 // serve runs the hub until it is told to stop.
-func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan hub.Command) (err error) {
+func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command) (err error) {
 	debug.SetGCPercent(hubGarbagePercent)
 	controls := newHubControls()
 	// The socket comes first: its lock is what keeps a second one from touching anything.

@@ -46,7 +46,7 @@ a second is refused.`,
 				}
 				b.log = lo.logger(e.stderr)
 				// First of all: a signal during the start must not kill the box, or be lost.
-				commands, done := signals(b.log, endings[router.Command]{reload: router.Reload, stop: router.Stop, handover: router.Handover})
+				commands, done := signals(b.log)
 				defer done()
 				cfg, err := b.load(config.CreateKey)
 				if err != nil {
@@ -85,7 +85,7 @@ const garbagePercent = 10
 const settled = 5 * time.Second
 
 // serve runs the box until it is told to stop.
-func (b *daemon) serve(cfg *config.Config, commands <-chan router.Command) (err error) {
+func (b *daemon) serve(cfg *config.Config, commands <-chan control.Command) (err error) {
 	debug.SetGCPercent(garbagePercent)
 	// What the start has touched and needs no more goes back: by itself it would stay as long as the buffers are held ready.
 	tidy := time.AfterFunc(settled, debug.FreeOSMemory)

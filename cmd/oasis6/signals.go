@@ -7,33 +7,28 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-)
 
-// endings are the commands of a daemon that signals stand for.
-type endings[C any] struct {
-	reload   C // SIGHUP
-	stop     C // SIGTERM, SIGINT: for good
-	handover C // SIGUSR2: a successor follows
-}
+	"oasis6/internal/control"
+)
 
 // signals turns signals into commands until the returned function is called. A command that ends the box
 // is never lost behind reloads: those that wait count as one, and the end goes first.
-func signals[C any](log *slog.Logger, what endings[C]) (commands <-chan C, stop func()) {
+func signals(log *slog.Logger) (commands <-chan control.Command, stop func()) {
 	end, hup := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	signal.Notify(hup, syscall.SIGHUP)
-	out := make(chan C)
+	out := make(chan control.Command)
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			var next C
+			var next control.Command
 			select {
 			case s := <-end:
-				next = what.of(log, s)
+				next = ending(log, s)
 			case <-hup:
 				log.Info("signal", "what", "hangup: read the configuration again")
-				next = what.reload
+				next = control.Reload
 			case <-done:
 				return
 			}
@@ -42,7 +37,7 @@ func signals[C any](log *slog.Logger, what endings[C]) (commands <-chan C, stop 
 				case out <- next:
 					waiting = false
 				case s := <-end:
-					next = what.of(log, s)
+					next = ending(log, s)
 				case <-done:
 					return
 				}
@@ -57,12 +52,12 @@ func signals[C any](log *slog.Logger, what endings[C]) (commands <-chan C, stop 
 	}
 }
 
-// of is what a signal that ends the daemon asks for.
-func (e endings[C]) of(log *slog.Logger, s os.Signal) C {
+// ending is what a signal that ends the daemon asks for.
+func ending(log *slog.Logger, s os.Signal) control.Command {
 	if s == syscall.SIGUSR2 {
 		log.Info("signal", "what", s.String()+": leave for a successor")
-		return e.handover
+		return control.Handover
 	}
 	log.Info("signal", "what", s.String()+": stop for good")
-	return e.stop
+	return control.Stop
 }

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+
+//go:build small
+
+package status
+
+// Hub and Site are a hub's; this build is for boards, where none runs.
+type (
+	Hub  struct{}
+	Site struct{}
+)
+
+func (h *Hub) filled() *Hub { return h }
+
+func filledSites([]Site) []Site { return []Site{} }
+
+func (p *printer) hub(Hub, []Site) {}
