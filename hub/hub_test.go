@@ -15,6 +15,7 @@ import (
 	"oasis6/config"
 	"oasis6/dhcpv6"
 	"oasis6/hub/enroll"
+	"oasis6/hub/store"
 	"oasis6/internal/invite"
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/wgkey"
@@ -451,4 +452,36 @@ func TestInvitedBoxJoins(t *testing.T) {
 		t.Errorf("status: %+v %+v", s.Sites, s.Hub.Invitations)
 	}
 	w.consistent()
+}
+
+// A store that has lost leases: a site that asks for what it had gets it, though another came first; when nobody can hold
+// a lost one any more all is as usual.
+func TestLostLeases(t *testing.T) {
+	w := newWorld(t, 3)
+	a, b := w.order[0], w.order[1]
+	had := a.bind()
+	w.disk = store.NewMemory()
+	if _, err := w.disk.Commit(t.Context(), []store.Change{{Key: store.KeyLost, Value: []byte("hub.db was damaged")}}); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	if s := w.h.snapshot(w.now); !strings.Contains(s.Summary, "leases of the store were lost") {
+		t.Errorf("summary %q", s.Summary)
+	}
+	if p := b.bind(); !p.IsValid() || p == had {
+		t.Errorf("another site got %v, which the first one had", p)
+	}
+	a.say(dhcpv6.Rebind, nil)
+	if got := a.held(); len(got) != 1 || got[0] != had {
+		t.Errorf("after a Rebind the site has %v, want %v", got, had)
+	}
+	w.consistent()
+	w.wait(3 * time.Hour)
+	if s := w.h.snapshot(w.now); !s.Ready || strings.Contains(s.Summary, "lost") {
+		t.Errorf("summary three hours later: %q", s.Summary)
+	}
+	w.start()
+	if w.h.records.lost {
+		t.Error("the next hub still believes that leases are lost")
+	}
 }

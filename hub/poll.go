@@ -56,6 +56,7 @@ func (h *Hub) onPoll(now time.Time, p poll) {
 	h.polling = false
 	h.pollAt = now.Add(pollEvery + time.Duration(len(h.sites))*pollPerSite)
 	h.refreshOwn(now)
+	h.foundAgain(now)
 	if p.err != nil {
 		h.journal.Warn("device does not say how its sites are", "err", p.err.Error())
 		return

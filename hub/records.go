@@ -34,9 +34,10 @@ const lazily = 30 * time.Second
 type records struct {
 	revisions map[string]store.Revision
 	changes   map[string][]byte // to be committed; nil deletes
-	// suspect are leases whose last write failed in a way that it may be there all the same: they are written again with
-	// the next commit, as they are by then.
-	suspect map[string]pd.BindingKey
+	// suspect are those whose last write failed in a way that it may be there all the same, so that their revisions are not
+	// known. The machines write them again with the next commit, as they are by then.
+	suspect map[string]bool
+	lost    bool   // store.KeyLost is on disk
 	failed  string // why the last commit failed; empty: it did not
 
 	endpoints map[wgkey.Public]netip.AddrPort // as they were on disk at the start
@@ -47,7 +48,7 @@ type records struct {
 func newRecords() records {
 	return records{
 		revisions: map[string]store.Revision{}, changes: map[string][]byte{},
-		suspect: map[string]pd.BindingKey{}, endpoints: map[wgkey.Public]netip.AddrPort{}, moved: map[wgkey.Public]netip.AddrPort{},
+		suspect: map[string]bool{}, endpoints: map[wgkey.Public]netip.AddrPort{}, moved: map[wgkey.Public]netip.AddrPort{},
 	}
 }
 
@@ -90,61 +91,43 @@ func (r *records) lease(c pd.Change, encode func(pd.Binding) ([]byte, error)) er
 // write commits all changes, or none.
 func (h *Hub) write(ctx context.Context) error {
 	r := &h.records
-	for key, k := range r.suspect {
-		if _, again := r.changes[key]; !again {
-			c := pd.Change{Key: k, Binding: h.binding(k)}
-			if err := r.lease(c, h.encode); err != nil {
-				return err
-			}
-		}
-	}
 	changes := make([]store.Change, 0, len(r.changes))
 	for key, value := range r.changes {
 		c := store.Change{Key: key, Value: value, If: r.revisions[key]}
-		if _, unsure := r.suspect[key]; unsure {
+		if r.suspect[key] {
 			c.If = store.Any
 		}
 		changes = append(changes, c)
 	}
 	revision, err := h.opt.Store.Commit(ctx, changes)
 	if err != nil {
-		h.distrust()
+		for key := range r.changes {
+			r.suspect[key] = true
+		}
 		return err
 	}
 	for key, value := range r.changes {
+		delete(r.suspect, key)
 		if value == nil {
 			delete(r.revisions, key)
 		} else {
 			r.revisions[key] = revision
 		}
 	}
-	clear(r.suspect)
 	return nil
-}
-
-// binding is what the machine has for an IA now, nil for nothing.
-func (h *Hub) binding(k pd.BindingKey) *pd.Binding {
-	for _, b := range h.machine.Bindings(k.Site, h.opt.Clock.Now()) {
-		if b.IAID == k.IAID {
-			return &b
-		}
-	}
-	return nil
-}
-
-// distrust remembers which leases are on disk in a way that nobody knows.
-func (h *Hub) distrust() {
-	for key := range h.records.changes {
-		if strings.HasPrefix(key, keyLease) {
-			if k, err := parseLeaseKey(key); err == nil { // we made it
-				h.records.suspect[key] = k
-			}
-		}
-	}
 }
 
 func (h *Hub) encode(b pd.Binding) ([]byte, error) {
 	return pd.Encode(b, h.opt.Clock.Now(), h.opt.Wall(), h.opt.BootID)
+}
+
+// foundAgain forgets that leases were lost when nobody can hold one any more that is not known.
+func (h *Hub) foundAgain(now time.Time) {
+	if h.records.lost && !h.machine.Lost(now) {
+		h.records.lost = false
+		h.records.changes[store.KeyLost] = nil
+		h.journal.Info("no lost lease can be in use any more")
+	}
 }
 
 // endpointMoved notes where a site is now, to be written with others.
@@ -200,7 +183,8 @@ func (h *Hub) restore(ctx context.Context, now time.Time) error {
 		case rec.Key == keyReplay:
 			leases.Replay, err = strconv.ParseUint(string(rec.Value), 10, 64)
 		case rec.Key == store.KeyLost:
-			h.journal.Warn("some leases were lost: a site may be given what another still has, until that one asks", "what", string(rec.Value))
+			h.records.lost, leases.Lost = true, true
+			h.journal.Warn("leases were lost: sites are believed that ask for what they had", "what", string(rec.Value))
 		default:
 			book.Records = append(book.Records, enroll.Change{Key: rec.Key, Value: rec.Value})
 		}

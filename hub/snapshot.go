@@ -151,6 +151,9 @@ func (h *Hub) problems(now time.Time) []string {
 	if h.records.failed != "" {
 		add("leases cannot be saved, so none is given or taken back: %s", h.records.failed)
 	}
+	if h.records.lost {
+		add("leases of the store were lost: for as long as a site may hold one of them it is believed that asks for what it had")
+	}
 	if h.reloads != "" {
 		add("last reload refused: %s", h.reloads)
 	}
