@@ -98,7 +98,7 @@ func (s *State) grant(now Instant, i *invitation, req invite.Request, a *Actions
 	used := *i
 	used.usedBy = req.Key
 	s.setInvitation(now, i.key, &used, a)
-	s.setJoined(req.Key, &site{name: i.name, key: req.Key, joined: now.Wall, host: req.Host}, a)
+	s.setJoined(req.Key, &site{name: i.name, key: req.Key, link: req.Key.LinkLocal(), joined: now.Wall, host: req.Host}, a)
 	s.granted = append(s.granted, grant{i.key, req.Key})
 	a.note(note.Info, "site joined by its invitation", "peer", i.name, "from", req.Host)
 	return invite.Answer{Code: invite.Accepted, Name: i.name}
@@ -111,7 +111,7 @@ func (s *State) keyTaken(key wgkey.Public) bool {
 	_, inFile := s.fileLL[ll]
 	_, inBook := s.links[ll]
 	_, known := s.file[key]
-	return known || inFile || inBook || key == s.content.Hub || ll == s.hubLinkLocal() || s.joined[key] != nil || s.invitations[key] != nil
+	return known || inFile || inBook || key == s.content.Hub || ll == s.hubLink || s.joined[key] != nil || s.invitations[key] != nil
 }
 
 func (s *State) nameInFile(name string) bool { _, ok := s.fileOf[fold(name)]; return ok }

@@ -7,7 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +59,7 @@ func (s *State) Invite(now Instant, o Order) (Ticket, Actions, error) {
 		s.setInvitation(now, old, nil, &a)
 	}
 	s.setInvitation(now, temporary, &invitation{
-		name: o.Name, key: temporary, preshared: keys.Preshared, created: now.Wall, expires: text.Expires,
+		name: o.Name, key: temporary, link: temporary.LinkLocal(), preshared: keys.Preshared, created: now.Wall, expires: text.Expires,
 		until: lifetime.At(now.Boot.Add(o.Valid)),
 	}, &a)
 	a.note(note.Info, "invitation made", "peer", o.Name, "to", o.Endpoint)
@@ -164,14 +164,14 @@ func (s *State) putInvitation(key wgkey.Public, i *invitation) {
 	if was := s.invitations[key]; was != nil {
 		drop(s.openOf, fold(was.name), key)
 		drop(s.usedFor, was.usedBy, key)
-		drop(s.links, key.LinkLocal(), key)
+		drop(s.links, was.link, key)
 		delete(s.invitations, key)
 	}
 	if i == nil {
 		return
 	}
 	s.invitations[key] = i
-	s.links[key.LinkLocal()] = key
+	s.links[i.link] = key
 	if i.usedBy.IsZero() {
 		s.openOf[fold(i.name)] = key
 	} else {
@@ -182,13 +182,13 @@ func (s *State) putInvitation(key wgkey.Public, i *invitation) {
 func (s *State) putJoined(key wgkey.Public, j *site) {
 	if was := s.joined[key]; was != nil {
 		drop(s.joinedOf, fold(was.name), key)
-		drop(s.links, key.LinkLocal(), key)
+		drop(s.links, was.link, key)
 		delete(s.joined, key)
 	}
 	if j != nil {
 		s.joined[key] = j
 		s.joinedOf[fold(j.name)] = key
-		s.links[key.LinkLocal()] = key
+		s.links[j.link] = key
 	}
 }
 
@@ -206,6 +206,9 @@ func (s *State) setContent(c Content, a *Actions) {
 	}
 	c.File = slices.Clone(c.File)
 	s.content = c
+	if s.hubLink = c.LinkLocal; !c.LinkLocal.IsValid() {
+		s.hubLink = c.Hub.LinkLocal()
+	}
 	clear(s.file)
 	clear(s.fileLL)
 	clear(s.fileOf)
@@ -224,7 +227,7 @@ func (s *State) setContent(c Content, a *Actions) {
 }
 
 func (s *State) warnOfHidden(a *Actions) {
-	for _, k := range s.joinedKeys() {
+	for _, k := range inOrder(maps.Keys(s.joined)) {
 		if _, same := s.file[k]; !same && s.hidden(s.joined[k]) {
 			a.note(note.Warn, "joined site is not served: a [Peer] of the file has its name or address", "peer", s.joined[k].name)
 		}
@@ -235,46 +238,23 @@ func (s *State) warnOfHidden(a *Actions) {
 // file says no more of it, the site is back.
 func (s *State) hidden(j *site) bool {
 	_, key := s.file[j.key]
-	_, link := s.fileLL[j.key.LinkLocal()]
-	return key || link || s.nameInFile(j.name) || j.key == s.content.Hub || j.key.LinkLocal() == s.hubLinkLocal()
-}
-
-func (s *State) hubLinkLocal() netip.Addr {
-	if s.content.LinkLocal.IsValid() {
-		return s.content.LinkLocal
-	}
-	return s.content.Hub.LinkLocal()
-}
-
-func (s *State) joinedKeys() []wgkey.Public {
-	keys := make([]wgkey.Public, 0, len(s.joined))
-	for k := range s.joined {
-		keys = append(keys, k)
-	}
-	return inOrder(keys)
-}
-
-func (s *State) invitedKeys() []wgkey.Public {
-	keys := make([]wgkey.Public, 0, len(s.invitations))
-	for k := range s.invitations {
-		keys = append(keys, k)
-	}
-	return inOrder(keys)
+	_, link := s.fileLL[j.link]
+	return key || link || s.nameInFile(j.name) || j.key == s.content.Hub || j.link == s.hubLink
 }
 
 // Peers are those that the device must have beside the file's: joined sites, then invitations, each by key. What has not
 // been Saved yet counts.
 func (s *State) Peers() []Peer {
 	var out []Peer
-	for _, k := range s.joinedKeys() {
+	for _, k := range inOrder(maps.Keys(s.joined)) {
 		if j := s.joined[k]; !s.hidden(j) {
-			out = append(out, Peer{Origin: Joined, Name: j.name, Key: k, LinkLocal: k.LinkLocal()})
+			out = append(out, Peer{Origin: Joined, Name: j.name, Key: k, LinkLocal: j.link})
 		}
 	}
-	for _, k := range s.invitedKeys() {
+	for _, k := range inOrder(maps.Keys(s.invitations)) {
 		i := s.invitations[k]
-		if _, taken := s.fileLL[k.LinkLocal()]; !taken {
-			out = append(out, Peer{Origin: Invited, Name: i.name, Key: k, Preshared: i.preshared, LinkLocal: k.LinkLocal()})
+		if _, taken := s.fileLL[i.link]; !taken {
+			out = append(out, Peer{Origin: Invited, Name: i.name, Key: k, Preshared: i.preshared, LinkLocal: i.link})
 		}
 	}
 	return out

@@ -10,6 +10,7 @@ package enroll
 
 import (
 	"bytes"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -149,6 +150,7 @@ func (Tick) enrollEvent()       {}
 type invitation struct {
 	name      string
 	key       wgkey.Public // of the temporary peer
+	link      netip.Addr   // that the key stands for
 	preshared wgkey.Preshared
 	created   time.Time // wall
 	expires   time.Time // wall; told in the text
@@ -174,8 +176,9 @@ func (i *invitation) goes(now Instant) bool {
 type site struct {
 	name   string
 	key    wgkey.Public
-	joined time.Time // wall, for people
-	host   string    // what the box called itself, for people
+	link   netip.Addr // that the key stands for
+	joined time.Time  // wall, for people
+	host   string     // what the box called itself, for people
 }
 
 // grant is a promise to the box with the new key.
@@ -184,6 +187,7 @@ type grant struct{ to, key wgkey.Public }
 // State is the book. It is not safe for concurrent use.
 type State struct {
 	content Content
+	hubLink netip.Addr              // the hub's on the tunnel
 	file    map[wgkey.Public]string // names
 	fileLL  map[netip.Addr]wgkey.Public
 	fileOf  map[string]wgkey.Public // by name
@@ -260,10 +264,11 @@ func (s *State) sweep(now Instant, a *Actions) {
 	if now.Boot.Before(s.holdOff) {
 		return
 	}
-	var over []wgkey.Public
-	for k, i := range s.invitations {
-		if i.goes(now) {
-			over = append(over, k)
+	over := func(yield func(wgkey.Public) bool) {
+		for k, i := range s.invitations {
+			if i.goes(now) && !yield(k) {
+				return
+			}
 		}
 	}
 	for _, k := range inOrder(over) {
@@ -275,9 +280,8 @@ func (s *State) sweep(now Instant, a *Actions) {
 }
 
 // inOrder sorts keys: equal steps have equal actions.
-func inOrder(keys []wgkey.Public) []wgkey.Public {
-	slices.SortFunc(keys, func(a, b wgkey.Public) int { return bytes.Compare(a[:], b[:]) })
-	return keys
+func inOrder(keys iter.Seq[wgkey.Public]) []wgkey.Public {
+	return slices.SortedFunc(keys, func(a, b wgkey.Public) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // wake is when sweep has work.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"oasis6/internal/invite"
+	"oasis6/internal/lifetime"
 	"oasis6/internal/wgkey"
 )
 
@@ -418,14 +419,15 @@ func TestInviteRefuses(t *testing.T) {
 
 func TestInvitationsAreBounded(t *testing.T) {
 	w := newWorld(t)
-	for n := range MaxInvitations {
-		w.invite(fmt.Sprint("site ", n))
+	for n := range uint64(MaxInvitations) {
+		k := testKey(n + 100)
+		w.s.putInvitation(k, &invitation{name: fmt.Sprint("site ", n), key: k, link: k.LinkLocal(), until: lifetime.At(w.now.Boot.Add(24 * time.Hour))})
 		w.now.Boot = w.now.Boot.Add(time.Second)
 	}
 	if _, _, err := w.s.Invite(w.now, w.order("one more")); err == nil || !strings.Contains(err.Error(), "1000 invitations are open") {
 		t.Errorf("one more: %v", err)
 	}
-	w.now.Boot = w.now.Boot.Add(24*time.Hour - 999*time.Second) // the first ones have expired
+	w.now.Boot = w.now.Boot.Add(24*time.Hour - 999*time.Second) // the first one has expired
 	w.invite("one more")
 	if len(w.device) != MaxInvitations {
 		t.Errorf("%d peers, want %d", len(w.device), MaxInvitations)
@@ -626,5 +628,19 @@ func TestSameContent(t *testing.T) {
 	}
 	if a := w.s.Step(w.now, SetContent{w.content}); a.Peers || len(a.Commit) > 0 {
 		t.Errorf("the same content: %+v", a)
+	}
+}
+
+// What a join costs a hub with many sites: the list of peers is made anew.
+func BenchmarkPeers(b *testing.B) {
+	w := newWorld(nil)
+	for n := range uint64(10000) {
+		k := testKey(n + 100)
+		w.s.putJoined(k, &site{name: fmt.Sprint(n), key: k, link: k.LinkLocal()})
+	}
+	for b.Loop() {
+		if len(w.s.Peers()) != 10000 {
+			b.Fatal("peers are missing")
+		}
 	}
 }

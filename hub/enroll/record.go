@@ -116,7 +116,7 @@ func (s *State) restoreInvitation(now Instant, hexKey string, data []byte) error
 	if err := unmarshal(data, &r, &r.Version); err != nil {
 		return err
 	}
-	i := &invitation{name: r.Name, key: key, created: r.Created, expires: r.Expires}
+	i := &invitation{name: r.Name, key: key, link: key.LinkLocal(), created: r.Created, expires: r.Expires}
 	if err := invite.CheckName(r.Name); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *State) restoreSite(hexKey string, data []byte) error {
 	if err := invite.CheckName(r.Name); err != nil {
 		return err
 	}
-	s.putJoined(key, &site{name: r.Name, key: key, joined: r.Joined, host: r.Host})
+	s.putJoined(key, &site{name: r.Name, key: key, link: key.LinkLocal(), joined: r.Joined, host: r.Host})
 	return nil
 }
 
