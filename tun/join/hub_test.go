@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ type book struct {
 	full    bool
 	secret  uint64
 	known   map[wgkey.Public]enroll.Peer // in the device
-	changed func([]enroll.Peer)          // tells a real device; may be nil
+	changed func(peers []enroll.Peer)    // tells a real device; may be nil
 	wall    func() time.Time
 }
 
@@ -77,6 +78,9 @@ func (b *book) do(a enroll.Actions) (send []enroll.Datagram) {
 			b.known[p.Key] = p
 		}
 		if b.changed != nil {
+			if len(a.Anew) > 0 {
+				b.changed(slices.DeleteFunc(b.state.Peers(), func(p enroll.Peer) bool { return slices.Contains(a.Anew, p.Key) }))
+			}
 			b.changed(b.state.Peers())
 		}
 	}
