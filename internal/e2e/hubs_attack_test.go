@@ -89,7 +89,7 @@ func TestHubAndABadSite(t *testing.T) {
 
 	a := h.B
 	ll := a.BoxKey.Public().LinkLocal()
-	a.StartForeign(ll)
+	a.StartForeign()
 	s := &badSite{ourHub: h, site: a, asker: a.Ask(ll, duid)}
 	own := s.asksForTheirs(theirs)
 	s.losesNothingBySolicit(own)

@@ -11,11 +11,10 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 )
 
-// StartForeign brings up R1's end of a tunnel to R2 without the box, by upstream wireguard-go with the site's key, and
-// with a link-local address set by hand.
-func (s *Site) StartForeign(ll netip.Addr) *Proc {
+// StartForeign brings up R1's end of a tunnel to R2 without the box, by upstream wireguard-go with the site's key.
+func (s *Site) StartForeign() *Proc {
 	s.world.T.Helper()
-	return s.R1.startWireGuard(WireGuard{Interface: HandMadeTunnel, Key: s.BoxKey.Reveal(), LinkLocal: ll,
+	return s.R1.startWireGuard(WireGuard{Interface: HandMadeTunnel, Key: s.BoxKey.Reveal(), LinkLocal: s.linkLocal(),
 		PeerKey: s.world.HubKey.Public().String(), Endpoint: fmt.Sprintf("%s:%d", R2v4, R2Port), Keepalive: 25,
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix("::/0")}})
 }

@@ -7,13 +7,19 @@ import (
 	"strings"
 )
 
-// HubConfig is the text of a configuration for the hub with R2's key, the world's pool and a [Peer] for the box of each
-// site, whose name is that of its node. The extra lines go to the end, where [Hub] is the open section; they may open others.
+// HubConfig is the text of a configuration for the hub with R2's key, the world's pool and a [Peer] for each key that sites
+// have, whose name is that of the node. The extra lines go to the end, where [Hub] is the open section; they may open others.
 func (w *World) HubConfig(extra ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\nListenPort = %d\n", w.HubKey.Reveal(), R2Port)
-	for _, s := range w.Sites() {
+	for i, s := range w.Sites() {
+		if i > 0 && s.BoxKey == w.BoxKey {
+			continue
+		}
 		fmt.Fprintf(&b, "\n[Peer]\nName = %s\nPublicKey = %s\n", s.R1.Name, s.BoxKey.Public())
+		if s.LinkLocal.IsValid() {
+			fmt.Fprintf(&b, "LinkLocal = %s\n", s.LinkLocal)
+		}
 	}
 	fmt.Fprintf(&b, "\n[Hub]\nPool = %s\nUplink = eth1\nSiteLength = %d\nDNS = %s\nSearch = %s\nPreferredLifetime = %v\nValidLifetime = %v\n",
 		w.Config.Pool, w.Config.DelegatedLen, DNSv6, SearchList, w.Config.Preferred, w.Config.Valid)

@@ -18,7 +18,7 @@ const testDUID = "000466666666666646668666666666666666" // as Kea's file has it
 // newTestClient brings up R1's end of the tunnel by upstream wireguard-go, and a socket on it. R2 must be running.
 func newTestClient(t *testing.T, w *World) *Asker {
 	t.Helper()
-	w.StartForeign(w.BoxKey.Public().LinkLocal())
+	w.StartForeign()
 	return w.Ask(w.BoxKey.Public().LinkLocal(), &dhcpv6.DUIDUUID{UUID: [16]byte{
 		0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x46, 0x66, 0x86, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66}})
 }

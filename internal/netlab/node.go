@@ -249,6 +249,13 @@ func (n *Node) Tmpfs(dir string) {
 	}
 }
 
+// SmallDisk covers a directory of the node with an empty file system of that size, as mount(8) writes sizes.
+func (n *Node) SmallDisk(dir, size string) {
+	n.lab.T.Helper()
+	n.Run("mkdir", "-p", dir)
+	n.Run("mount", "-t", "tmpfs", "-o", "mode=0755,size="+size, "tmpfs", dir)
+}
+
 // sysctlPath takes both forms of sysctl(8): a.b.c and, for names with dots, a/b/c.
 func sysctlPath(key string) string {
 	if !strings.Contains(key, "/") {

@@ -4,6 +4,7 @@ package netlab
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"oasis6/internal/wgkey"
@@ -17,6 +18,7 @@ type Site struct {
 	Outer      *Node  // the NAT at the edge of the IPv4 Internet; may be NAT1
 	Publicv4   string // what the IPv4 Internet sees of the site
 	BoxKey     wgkey.Private
+	LinkLocal  netip.Addr        // set by hand, for HubConfig and foreign boxes; zero: made of the key
 	OnBoxLine  func(line string) // called with each line that the box logs; may be nil
 
 	world         *World
@@ -76,6 +78,14 @@ func (w *World) Sites() []*Site {
 		return []*Site{w.Site}
 	}
 	return []*Site{w.Site, w.B}
+}
+
+// linkLocal is the address of R1 on the tunnel.
+func (s *Site) linkLocal() netip.Addr {
+	if s.LinkLocal.IsValid() {
+		return s.LinkLocal
+	}
+	return s.BoxKey.Public().LinkLocal()
 }
 
 // RebindNAT makes the outer NAT forget its flows and give the box's datagrams another source port, as a rebooted modem
