@@ -183,7 +183,7 @@ func TestTaken(t *testing.T) {
 
 // The first sixteen at once, the others at a pace at which their answers can be written; again after 2 s, 4 s and so on,
 // eight times (RFC 9915 section 18.3.11), until they answer.
-func TestReconfigureOfMany(t *testing.T) {
+func TestRFC9915_18_3_11_ReconfigureOfMany(t *testing.T) {
 	const n = 1000
 	w := newWorld(t)
 	w.big = true
@@ -282,7 +282,7 @@ func TestReconfigureForWhat(t *testing.T) {
 }
 
 // The key comes with the first Reply, and is the site's whatever DUID it uses: another site with this DUID learns nothing.
-func TestReconfigureKeyIsTheSites(t *testing.T) {
+func TestRFC9915_20_4_2_ReconfigureKeyIsTheSites(t *testing.T) {
 	w := newWorld(t)
 	keys := map[dhcpv6.ReconfigureKey]string{}
 	for _, site := range []string{"a", "b"} {
@@ -303,7 +303,7 @@ func TestReconfigureKeyIsTheSites(t *testing.T) {
 }
 
 // Replay values grow over restarts, and are never told before they are on disk (checked by each step).
-func TestReplayGrows(t *testing.T) {
+func TestRFC9915_20_3_ReplayGrowsAtTheHub(t *testing.T) {
 	w := newWorld(t)
 	last := uint64(0)
 	for i := range 3000 {

@@ -64,7 +64,7 @@ func TestTimes(t *testing.T) {
 }
 
 // A stray Solicit of a bound site harms nothing: odhcpd lets the lease die in a minute. With Rapid Commit it renews.
-func TestSolicitOfABoundSite(t *testing.T) {
+func TestRFC9915_18_3_1_SolicitOfABoundSite(t *testing.T) {
 	w := newWorld(t)
 	w.ask("request pd1")
 	w.wait(1000 * time.Second)
@@ -80,7 +80,7 @@ func TestSolicitOfABoundSite(t *testing.T) {
 
 // Lengths that sites wish: nothing else than 1 to 128 is a length, longer ones than 64 get a /64, shorter ones than
 // MaxSiteLength that.
-func TestLengths(t *testing.T) {
+func TestRFC8168_3_2_LengthsOfSites(t *testing.T) {
 	for _, tc := range []struct {
 		length, longest int // of Content; 0: as it is
 		hint            byte
@@ -116,7 +116,7 @@ func TestLengths(t *testing.T) {
 }
 
 // A prefix that is wished is given if it is free; its length counts if not. Of several wishes the first in a pool counts.
-func TestHints(t *testing.T) {
+func TestRFC8168_3_2_HintsOfSites(t *testing.T) {
 	for _, tc := range []struct{ words, want string }{
 		{"pd1 2001:db8:1:42::/64", "pd1 2001:db8:1:42::/64"},
 		{"pd1 2001:db8:1:40::/60", "pd1 2001:db8:1:40::/60"},
@@ -147,7 +147,7 @@ func TestHints(t *testing.T) {
 }
 
 // There are prefixes only: what is said to other things.
-func TestAddressesAndOtherMessages(t *testing.T) {
+func TestRFC9915_18_3_3_AddressesAndOtherMessages(t *testing.T) {
 	w := newWorld(t)
 	w.want("solicit na1 pd1", "advertise na1 NoAddrsAvail pd1 2001:db8:1:1::/64=2700/5400")
 	w.want("request na1 pd1", "reply na1 NoAddrsAvail pd1 2001:db8:1:1::/64=2700/5400")
@@ -165,7 +165,7 @@ func TestAddressesAndOtherMessages(t *testing.T) {
 
 // NoBinding is said of each IA that we do not know, also by Rebind (RFC 9915 section 18.3.5); what a bound site names and
 // does not have gets lifetimes of 0.
-func TestUnknownBindings(t *testing.T) {
+func TestRFC9915_18_3_4_UnknownBindings(t *testing.T) {
 	w := newWorld(t)
 	w.want("renew pd1 2001:db8:1:1::/64", "reply pd1 NoBinding")
 	w.want("rebind pd1 2001:db8:1:1::/64", "reply pd1 NoBinding")
@@ -202,7 +202,7 @@ func TestInformation(t *testing.T) {
 }
 
 // RFC 9915 section 16: what is no message for us is dropped and counted, in all and by site.
-func TestMessagesThatAreDropped(t *testing.T) {
+func TestRFC9915_16_MessagesThatTheHubDrops(t *testing.T) {
 	w := newWorld(t)
 	w.ask("request pd1")
 	before := w.dump()
@@ -288,4 +288,33 @@ func TestContentIsChecked(t *testing.T) {
 	w.want("request site=b pd1", "reply pd1 2001:db8:3::/64=2700/5400")
 	w.change(func(c *Content) { c.Sites = sites("a b c="); c.Sites[keyOfSite("c")] = Site{Reserved: odd} })
 	w.want("request site=c pd1", "reply pd1 2001:db8:7::/80=2700/5400") // a reservation may be of any length
+}
+
+// What there is to read, of sites that are known and of others.
+func TestReadings(t *testing.T) {
+	w := newWorld(t)
+	w.ask("request pd2 pd1")
+	w.ask("request site=b pd1")
+	all := w.m.Bindings(keyOfSite("a"), w.now)
+	if len(all) != 2 || all[0].IAID != 1 || all[0].DUID != duidOf("a") || len(all[1].Leases) != 1 || all[1].Leases[0].Valid.Seconds(w.now) != 5400 {
+		t.Errorf("%+v", all)
+	}
+	if w.m.Bindings(keyOfSite("z"), w.now) != nil || w.m.Routed(keyOfSite("z")) != nil || w.m.SiteStats(keyOfSite("z")) != (SiteStats{}) {
+		t.Error("something is known of nobody")
+	}
+	if len(w.m.Bindings(keyOfSite("a"), w.now.Add(5400*time.Second))) != 0 {
+		t.Error("what is over is told")
+	}
+	n := 0
+	for range w.m.AllBindings() {
+		n++
+		break
+	}
+	for range w.m.AllRouted {
+		n++
+		break
+	}
+	if st := w.m.Stats(); n != 2 || st.Live != 3 || st.Received != 2 || st.Sent != 2 || w.m.SiteStats(keyOfSite("b")) != (SiteStats{Received: 1}) {
+		t.Errorf("%d, %+v", n, st)
+	}
 }

@@ -57,7 +57,7 @@ func TestQuarantineHasAFloor(t *testing.T) {
 }
 
 // What is released stays routed for as long as the site was told, rests, and comes back to its site at any time.
-func TestRelease(t *testing.T) {
+func TestRFC9915_18_3_7_Release(t *testing.T) {
 	for _, tc := range []struct {
 		after time.Duration
 		state string
@@ -86,7 +86,7 @@ func TestRelease(t *testing.T) {
 }
 
 // A Release of something that the IA does not have is Success and changes nothing (RFC 9915 section 18.3.7).
-func TestReleaseOfNothing(t *testing.T) {
+func TestRFC9915_18_3_7_ReleaseOfNothing(t *testing.T) {
 	w := newWorld(t)
 	w.ask("request pd1")
 	for _, words := range []string{"release pd1", "release pd1 2001:db8:1:7::/64", "release pd1 2001:db8:1::/60"} {

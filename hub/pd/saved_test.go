@@ -67,7 +67,7 @@ func TestCrashBetweenWrites(t *testing.T) {
 }
 
 // What cannot be written does not happen: nothing leaves, nothing is routed, nobody loses what is free.
-func TestNotSaved(t *testing.T) {
+func TestRFC9915_18_3_9_NotSaved(t *testing.T) {
 	w := newWorld(t)
 	w.ask("request pd1 accept")
 	w.wait(time.Second)

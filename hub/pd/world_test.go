@@ -81,6 +81,7 @@ type world struct {
 	waiting  Actions
 	writes   int
 	xid      uint32
+	odd      bool // there is a DUID that the library does not take
 	big      bool // so many sites that the test itself looks at them
 }
 
@@ -200,7 +201,7 @@ func (w *world) checkSent(d Datagram) {
 	if err != nil || problems != nil || m.ServerID != ourDUID || m.ElapsedTime != 0 || m.Preference != 0 {
 		w.t.Fatalf("sent to %s: %+v %v %v", d.Site, m, problems, err)
 	}
-	if !w.big {
+	if !w.big && !w.odd {
 		if _, err := oracle.FromBytes(d.Data); err != nil {
 			w.t.Fatalf("the library refuses %s: %v", text(m), err)
 		}
