@@ -8,6 +8,9 @@ GO ?= go
 # Formatting and static analysis are cheap and come first; the race tests are last, so that their
 # lines end the output.
 TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz renumber race
+# What make lab has for its far router: our hub, or Kea with upstream wireguard-go.
+R2 ?= hub
+LAB_FLAGS = $(if $(filter kea,$(R2)),-kea)
 # Inputs for each fuzz target in make test, and seconds in make soak.
 FUZZ_RUNS ?= 60000
 SOAK_EACH ?= 600
@@ -20,12 +23,12 @@ IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-lab: deps ## show the box at work between two NATs, in namespaces
-	@$(GO) run ./internal/netlab/labcmd
+lab: deps ## show box and hub at work between two NATs, in namespaces; R2=kea for a hub of other programs
+	@$(GO) run ./internal/netlab/labcmd $(LAB_FLAGS)
 	@echo 'make lab-keep stays in the lab afterwards and takes commands for each node.'
 
 lab-keep: deps ## the same, and stay in it afterwards
-	@$(GO) run ./internal/netlab/labcmd -keep
+	@$(GO) run ./internal/netlab/labcmd -keep $(LAB_FLAGS)
 
 test: $(TEST_STEPS) ## run every check and test
 

@@ -4,6 +4,7 @@ package netlab
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -26,10 +27,13 @@ func (w *World) HubConfig(extra ...string) string {
 	return b.String() + strings.Join(append(extra, ""), "\n")
 }
 
+// HubFile is the hub's configuration; the test sees it at the same path.
+func (w *World) HubFile() string { return w.confFile(w.R2) }
+
 // WriteHubConfig puts a configuration where StartHub looks for it.
 func (w *World) WriteHubConfig(text string) {
 	w.T.Helper()
-	w.R2.WriteFile(w.confFile(w.R2), text, 0o600)
+	w.R2.WriteFile(w.HubFile(), text, 0o600)
 	w.hubConfigured = true
 }
 
@@ -49,4 +53,20 @@ func (w *World) StartHub(binary string, extra ...string) *Proc {
 		w.WriteHubConfig(w.HubConfig())
 	}
 	return w.R2.StartWith(w.OnHubLine, w.HubArgs(binary, "hub", extra...)...)
+}
+
+// HubDelegated is the first prefix that the hub has given, as its list shows it; not valid while there is none.
+func (w *World) HubDelegated(binary string) netip.Prefix {
+	w.T.Helper()
+	out, err := w.R2.Try(w.HubArgs(binary, "hub", "leases")...)
+	if err != nil {
+		return netip.Prefix{} // it does not run yet
+	}
+	for line := range strings.Lines(out) {
+		first, _, _ := strings.Cut(line, " ")
+		if p, err := netip.ParsePrefix(first); err == nil {
+			return p
+		}
+	}
+	return netip.Prefix{}
 }

@@ -129,7 +129,13 @@ func (n *Node) startWireGuard(c WireGuard) *Proc {
 // means never.
 func (w *World) LastHandshake() (unixTime int64) {
 	w.T.Helper()
-	for line := range strings.Lines(w.R2.Run("wg", "show", "wg0", "latest-handshakes")) {
+	out := ""
+	for _, iface := range []string{"wg0", BoxTunnel} { // a foreign R2's, the hub's
+		if text, err := w.R2.Try("wg", "show", iface, "latest-handshakes"); err == nil {
+			out += text
+		}
+	}
+	for line := range strings.Lines(out) {
 		if f := strings.Fields(line); len(f) == 2 && f[0] == w.BoxKey.Public().String() {
 			unixTime, _ = strconv.ParseInt(f[1], 10, 64) // 0 for what is not a number
 		}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // Command labcmd is `make lab`: it builds the world of two NATs out of network namespaces, runs
-// the box in it, and prints what happens as it happens. It exits with 1 and names the step that
+// the box and the hub in it, and prints what happens as it happens. It exits with 1 and names the step that
 // failed. Nothing of it is left behind, whatever ends it.
 //
 // Start at main; the world itself is package netlab.
@@ -23,15 +23,16 @@ import (
 )
 
 type options struct {
-	box      string // binary; empty: built from this checkout
+	box      string // binary of box and hub; empty: built from this checkout
 	handMade bool
+	kea      bool
 	keep     bool
 	verbose  bool
 	shell    string
 	timeout  time.Duration
 }
 
-const usage = `labcmd builds a small Internet with two NATs out of network namespaces, runs the box in it, and shows
+const usage = `labcmd builds a small Internet with two NATs out of network namespaces, runs a hub and a box in it, and shows
 that a host behind the box gets IPv6. Nothing of it is left behind.
 
 usage: go run ./internal/netlab/labcmd [options]
@@ -44,11 +45,12 @@ func main() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
 	}
-	flag.StringVar(&o.box, "box", "", "`FILE` to run as the box (default: built from this checkout)")
+	flag.StringVar(&o.box, "box", "", "`FILE` to run as the box and the hub (default: built from this checkout)")
 	flag.BoolVar(&o.handMade, "handmade", false, "no box: R1 is made of wireguard-go, dhcp6c and radvd")
+	flag.BoolVar(&o.kea, "kea", false, "no hub: R2 is made of wireguard-go and kea-dhcp6")
 	flag.BoolVar(&o.keep, "keep", false, "stay afterwards and take commands for the nodes")
 	flag.StringVar(&o.shell, "shell", "", "open a shell in `NODE` afterwards ("+nodes+")")
-	flag.BoolVar(&o.verbose, "v", false, "print the log of the box too")
+	flag.BoolVar(&o.verbose, "v", false, "print the logs of the box and the hub too")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Second, "for each step")
 	flag.Parse()
 	if err := o.check(flag.Args()); err != nil {
@@ -56,7 +58,7 @@ func main() {
 		os.Exit(2)
 	}
 	pkgs := []string{netlab.WireGuardPackage}
-	if o.box == "" && !o.handMade {
+	if o.box == "" && (!o.handMade || !o.kea) {
 		pkgs = append(pkgs, netlab.BoxPackage)
 	}
 	err := netlab.CheckTun()
@@ -112,10 +114,11 @@ func noNode(name string) error {
 type lab struct {
 	*netlab.Console
 	options
-	w     *netlab.World
-	r1    *netlab.Proc // the box, or the hand-made one
-	start time.Time    // of r1
-	chain []event      // of then
+	w      *netlab.World
+	binary string       // oasis6
+	r1     *netlab.Proc // the box, or the hand-made one
+	start  time.Time    // of r1
+	chain  []event      // of then
 }
 
 type event struct {
@@ -137,9 +140,14 @@ func (l *lab) story() {
 	l.check("IPv4 path", w.CheckIPv4(w.H1))
 	fmt.Printf("            h1 reaches http://%s/ over IPv4 through both NATs, and nothing over IPv6\n", netlab.WWWv4)
 	before := w.R1.Snapshot4()
-	w.StartR2()
-	fmt.Printf("            R2 is up: wireguard-go, and kea-dhcp6 delegating out of %v\n\n", w.Config.Pool)
-
+	if !l.handMade || !l.kea {
+		l.binary = l.box
+		if l.binary == "" {
+			l.binary = netlab.Build(l, netlab.BoxPackage)
+		}
+		l.check("start", w.NameBox(l.binary))
+	}
+	l.startR2()
 	w.Settle()
 	ras := w.H1.WatchRA("eth0")
 	l.startR1()
@@ -152,7 +160,7 @@ func (l *lab) story() {
 
 	l.wait("handshake", "with R2, from behind NAT2 ("+netlab.NAT2v4+")", func() bool { return w.LastHandshake() != 0 })
 	var lease netip.Prefix
-	l.wait("prefix", "", func() bool { lease = w.Delegated(); return lease.IsValid() })
+	l.wait("prefix", "", func() bool { lease = l.delegated(); return lease.IsValid() })
 	l.then(time.Now(), "prefix", "%v delegated by R2", lease)
 	ra, err := ras.First(l.timeout, func(r netlab.RA) bool { return r.Prefix(lease) != nil })
 	l.check("RA", err)
@@ -184,6 +192,42 @@ func (l *lab) story() {
 	out, err := w.R1.Try("wg", "show", tunnel)
 	l.check("wg show", err)
 	fmt.Println(out)
+	if !l.kea {
+		fmt.Println("r2# oasis6 hub leases")
+		out, err := w.R2.Try(w.HubArgs(l.binary, "hub", "leases")...)
+		l.check("hub leases", err)
+		fmt.Println(out)
+	}
+}
+
+// startR2 starts the far router: our hub, or what others make.
+func (l *lab) startR2() {
+	w := l.w
+	if l.kea {
+		w.StartR2()
+		fmt.Printf("            R2 is up: wireguard-go, and kea-dhcp6 delegating out of %v\n\n", w.Config.Pool)
+		return
+	}
+	if l.verbose {
+		w.OnHubLine = func(line string) { fmt.Printf("            | R2: %s\n", line) }
+	}
+	hub := w.StartHub(l.binary)
+	up := netlab.Poll(l.timeout, func() bool {
+		_, err := w.R2.Try("wg", "show", netlab.BoxTunnel)
+		return err == nil || !hub.Running()
+	})
+	if !up || !hub.Running() {
+		l.check("hub", errors.New("R2 does not come up"))
+	}
+	fmt.Printf("            R2 is up: oasis6 hub, delegating out of %v\n\n", w.Config.Pool)
+}
+
+// delegated is what R2 has given; not valid while that is nothing.
+func (l *lab) delegated() netip.Prefix {
+	if l.kea {
+		return l.w.Delegated()
+	}
+	return l.w.HubDelegated(l.binary)
 }
 
 func (l *lab) startR1() {
@@ -191,15 +235,10 @@ func (l *lab) startR1() {
 	if l.handMade {
 		l.r1 = w.StartHandMade().Proc
 	} else {
-		binary := l.box
-		if binary == "" {
-			binary = netlab.Build(l, netlab.BoxPackage)
-		}
-		l.check("start", w.NameBox(binary))
 		if l.verbose {
 			w.OnBoxLine = func(line string) { fmt.Printf("            | %s\n", line) }
 		}
-		l.r1 = w.StartBox(binary)
+		l.r1 = w.StartBox(l.binary)
 	}
 	l.start = l.r1.Started
 	l.say(l.start, "start", "of R1")
@@ -261,6 +300,9 @@ func (l *lab) check(step string, err error) {
 func (l *lab) greet() {
 	if !l.handMade {
 		fmt.Printf("In r1, oasis6 is the box's command, as in: oasis6 status. Its configuration is %s\n", l.w.BoxFile())
+	}
+	if !l.kea {
+		fmt.Printf("In r2, oasis6 is the hub's, as in: oasis6 hub leases. Its configuration is %s\n", l.w.HubFile())
 	}
 	if err := l.w.R1.Shares(); err != nil {
 		fmt.Printf("Each node has its own /run only: what you write elsewhere, in /etc too, CHANGES THIS MACHINE (%v)\n", err)
