@@ -63,7 +63,7 @@ func (s *State) Invite(now Instant, o Order) (Ticket, Actions, error) {
 		until: lifetime.At(now.Boot.Add(o.Valid)),
 	}, &a)
 	a.note(note.Info, "invitation made", "peer", o.Name, "to", o.Endpoint)
-	a.Wake = s.wake(now)
+	s.finish(now, &a)
 	return Ticket{Name: o.Name, Text: line, Expires: text.Expires}, a, nil
 }
 
@@ -116,13 +116,13 @@ func (s *State) Remove(now Instant, name string) (key wgkey.Public, a Actions, e
 		}
 		s.setJoined(k, nil, &a)
 		a.note(note.Info, "joined site removed", "peer", name)
-		a.Wake = s.wake(now)
+		s.finish(now, &a)
 		return k, a, nil
 	}
 	if k, ok := s.openOf[fold(name)]; ok {
 		s.setInvitation(now, k, nil, &a)
 		a.note(note.Info, "invitation taken back", "peer", name)
-		a.Wake = s.wake(now)
+		s.finish(now, &a)
 		return k, a, nil
 	}
 	if s.nameInFile(name) {
@@ -138,7 +138,7 @@ func fold(name string) string { return strings.ToLower(name) }
 func (s *State) setInvitation(now Instant, key wgkey.Public, i *invitation, a *Actions) {
 	was := s.invitations[key]
 	s.putInvitation(key, i)
-	s.undo = append(s.undo, func() { s.putInvitation(key, was) })
+	s.undo = append(s.undo, change{invitationKey(key), func() { s.putInvitation(key, was) }})
 	a.Peers = true
 	if i == nil {
 		a.Commit = append(a.Commit, Change{Key: invitationKey(key)})
@@ -150,7 +150,7 @@ func (s *State) setInvitation(now Instant, key wgkey.Public, i *invitation, a *A
 func (s *State) setJoined(key wgkey.Public, j *site, a *Actions) {
 	was := s.joined[key]
 	s.putJoined(key, j)
-	s.undo = append(s.undo, func() { s.putJoined(key, was) })
+	s.undo = append(s.undo, change{peerKey(key), func() { s.putJoined(key, was) }})
 	a.Peers = true
 	if j == nil {
 		a.Commit = append(a.Commit, Change{Key: peerKey(key)})

@@ -172,12 +172,13 @@ func TestCrashAtEveryPoint(t *testing.T) {
 			"the hub reboots":             func(*rapid.T) { j.reboot(j.now.Wall.Add(time.Second)) },
 			"the hub will crash":          func(rt *rapid.T) { j.crash = rapid.SampledFrom([]crash{beforeWrite, afterWrite}).Draw(rt, "where") },
 			"the hub's disk fills":        func(*rapid.T) { j.full = true },
-			"the hub's disk has room":     func(*rapid.T) { j.full = false },
+			"the hub's disk lies":         func(*rapid.T) { j.lies = true },
+			"the hub's disk has room":     func(*rapid.T) { j.full, j.lies = false, false },
 			"the thief asks":              func(*rapid.T) { j.deliver(j.temporary, invite.Request{Key: j.thief}.Marshal()) },
 			"the invitation is refreshed": func(*rapid.T) { j.step(Seen{Key: j.temporary, Age: SessionOver}) },
 		})
 		// Without faults it ends well.
-		j.full, j.crash = false, never
+		j.full, j.lies, j.crash = false, false, never
 		j.box.asker = nil
 		for range 100 {
 			j.pass(time.Second)

@@ -181,6 +181,12 @@ type site struct {
 	host   string     // what the box called itself, for people
 }
 
+// change is one of the book, and how to take it back.
+type change struct {
+	record string
+	back   func()
+}
+
 // grant is a promise to the box with the new key.
 type grant struct{ to, key wgkey.Public }
 
@@ -199,7 +205,8 @@ type State struct {
 	usedFor     map[wgkey.Public]wgkey.Public // temporary key by the site's own
 	links       map[netip.Addr]wgkey.Public   // of invitations and joined sites
 
-	undo    []func()  // newest last, since the last Saved
+	undo    []change  // newest last, since the last Saved
+	doubt   []string  // records of writes that failed: who knows what is on disk
 	granted []grant   // boxes that were let in since the last Saved
 	holdOff time.Time // no write of our own before
 
@@ -234,8 +241,23 @@ func (s *State) Step(now Instant, ev Event) Actions {
 	case Tick:
 	}
 	s.sweep(now, &a)
-	a.Wake = s.wake(now)
+	s.finish(now, &a)
 	return a
+}
+
+// finish writes again what a failed write may have left on disk, or a box that was let in by it would be a site after the next
+// start, beside another with the same invitation.
+func (s *State) finish(now Instant, a *Actions) {
+	if len(a.Commit) > 0 || !now.Boot.Before(s.holdOff) {
+		for _, key := range s.doubt {
+			if !slices.ContainsFunc(a.Commit, func(c Change) bool { return c.Key == key }) {
+				a.Commit = append(a.Commit, Change{Key: key, Value: s.value(now, key)})
+			}
+			s.undo = append(s.undo, change{key, func() {}})
+		}
+		s.doubt = nil
+	}
+	a.Wake = s.wake(now)
 }
 
 // seen ends an invitation whose site has its own key in use, and lets a box whose clock went back try again.
@@ -297,7 +319,7 @@ func (s *State) wake(now Instant) time.Time {
 			next = at
 		}
 	}
-	if !next.IsZero() && next.Before(s.holdOff) {
+	if len(s.doubt) > 0 || !next.IsZero() && next.Before(s.holdOff) {
 		next = s.holdOff
 	}
 	return next
@@ -306,7 +328,10 @@ func (s *State) wake(now Instant) time.Time {
 func (s *State) saved(now Instant, ok bool, a *Actions) {
 	if !ok {
 		for n := len(s.undo) - 1; n >= 0; n-- {
-			s.undo[n]()
+			s.undo[n].back()
+			if key := s.undo[n].record; !slices.Contains(s.doubt, key) {
+				s.doubt = append(s.doubt, key)
+			}
 		}
 		a.Peers = len(s.undo) > 0
 		s.holdOff = now.Boot.Add(retryWrite)

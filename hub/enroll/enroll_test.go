@@ -25,6 +25,7 @@ type world struct {
 	content  Content
 	disk     map[string][]byte
 	full     bool // the disk takes nothing
+	lies     bool // it takes all and says that it does not
 	device   map[wgkey.Public]Peer
 	anew     int
 	answers  []Datagram
@@ -73,8 +74,8 @@ func (w *world) do(a Actions) bool {
 		w.notes = append(w.notes, n.Msg)
 	}
 	w.wake = a.Wake
-	ok := !w.full || len(a.Commit) == 0
-	if ok {
+	ok := !w.full && !w.lies || len(a.Commit) == 0
+	if !w.full {
 		for _, c := range a.Commit {
 			if w.disk[c.Key] = c.Value; c.Value == nil {
 				delete(w.disk, c.Key)
@@ -642,5 +643,42 @@ func BenchmarkPeers(b *testing.B) {
 		if len(w.s.Peers()) != 10000 {
 			b.Fatal("peers are missing")
 		}
+	}
+}
+
+// A write that failed may be on disk all the same. It is taken back there with the next one, at the latest after a minute.
+func TestDoubtfulWrites(t *testing.T) {
+	w := newWorld(t)
+	_, temporary := w.invite("library")
+	first, second := testKey(7), testKey(8)
+	w.lies = true
+	if got := w.ask(temporary, first); got.Code != invite.Later || w.disk[peerKey(first)] == nil {
+		t.Fatalf("answer %+v, and on disk %q", got, w.disk[peerKey(first)])
+	}
+	w.lies = false
+	if got := w.ask(temporary, second); got.Code != invite.Accepted {
+		t.Fatalf("answer %+v", got)
+	}
+	if w.disk[peerKey(first)] != nil {
+		t.Error("two boxes are on disk for one invitation")
+	}
+	w.start()
+	w.wants("joined library", "invited library")
+
+	w = newWorld(t)
+	_, temporary = w.invite("library")
+	w.lies = true
+	w.ask(temporary, first)
+	if want := w.now.Boot.Add(retryWrite); !w.wake.Equal(want) {
+		t.Errorf("wake %v, want %v", w.wake, want)
+	}
+	w.pass(retryWrite) // fails again
+	w.lies = false
+	w.pass(retryWrite)
+	if len(w.disk) != 1 || w.disk[invitationKey(temporary)] == nil {
+		t.Errorf("%d records on disk, want the invitation", len(w.disk))
+	}
+	if got := w.ask(temporary, first); got.Code != invite.Accepted {
+		t.Errorf("answer %+v", got)
 	}
 }

@@ -73,9 +73,8 @@ func mustMarshal(v any) []byte {
 	return b
 }
 
-// Value is what the record with this key is to hold now, nil if there is to be none. A store that failed without saying
-// whether it has written is given it again.
-func (s *State) Value(now Instant, key string) []byte {
+// value is what the record with this key is to hold now, nil if there is to be none.
+func (s *State) value(now Instant, key string) []byte {
 	if hexKey, ok := strings.CutPrefix(key, InvitationPrefix); ok {
 		if k, err := parseHex(hexKey); err == nil && s.invitations[k] != nil {
 			return s.invitations[k].encode(now.Boot, s.content.BootID)

@@ -26,13 +26,13 @@ func TestRecordsOnDisk(t *testing.T) {
 		if got := string(w.disk[key]); got != want {
 			t.Errorf("%s: %s, want %s", key, got, want)
 		}
-		if got := string(w.s.Value(w.now, key)); got != want {
-			t.Errorf("Value(%s) = %s, want %s", key, got, want)
+		if got := string(w.s.value(w.now, key)); got != want {
+			t.Errorf("value(%s) = %s, want %s", key, got, want)
 		}
 	}
 	for _, key := range []string{"", "lease/x", "peer/x", "invitation/", invitationKey(box), peerKey(temporary)} {
-		if got := w.s.Value(w.now, key); got != nil {
-			t.Errorf("Value(%s) = %s", key, got)
+		if got := w.s.value(w.now, key); got != nil {
+			t.Errorf("value(%s) = %s", key, got)
 		}
 	}
 	for _, v := range w.disk {
