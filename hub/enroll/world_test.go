@@ -180,4 +180,3 @@ func (w *world) wants(peers ...string) {
 		w.t.Errorf("peers %q, %d in the device, want %q", got, len(w.device), peers)
 	}
 }
-
