@@ -151,10 +151,14 @@ func (m *Machine) forgettable(length int) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// ranOut notes once that nothing is left to delegate, until something is.
-func (m *Machine) ranOut(s *site, out bool) {
-	if out && !m.out {
-		m.act.Notes = append(m.act.Notes, note.New(note.Warn, "no prefix is left to delegate", "peer", s.label()))
+// sayOut is how often it is said that nothing is left: whoever asks in vain asks again.
+const sayOut = time.Hour
+
+// ranOut notes that nothing is left to delegate (RFC 9818 section 5.1 wants it logged).
+func (m *Machine) ranOut(now time.Time, s *site) {
+	if m.outUntil.After(now) {
+		return
 	}
-	m.out = out
+	m.outUntil = now.Add(sayOut)
+	m.act.Notes = append(m.act.Notes, note.New(note.Warn, "no prefix is left to delegate", "peer", s.label()))
 }

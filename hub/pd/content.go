@@ -91,7 +91,7 @@ func (m *Machine) setSpace() {
 		m.trie.remove(c)
 	}
 	m.taken = m.claims(m.content.Taken, taken, nil)
-	m.out = false
+	m.outUntil = time.Time{}
 }
 
 // claims makes claims of all that can be delegated.

@@ -70,6 +70,7 @@ type binding struct {
 	leases      []*lease
 	out         bool    // it is none of its site any more
 	dirty       bool    // this step changes it
+	again       bool    // it is in Machine.again
 	before      *before // what is on disk, if that is something else
 }
 

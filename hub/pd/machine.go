@@ -39,7 +39,7 @@ type Machine struct {
 	memory    [129]queue[*lease] // those remembered, by length, by when they ended
 	states    [gone]int          // how many leases are so
 	ended     uint64             // ends of leases so far
-	out       bool               // nothing was left for somebody, and that was noted
+	outUntil  time.Time          // until then it is not said that nothing is left
 
 	tell                        queue[*pending]
 	replay, reserved, confirmed uint64 // the last value in use, that which was to be written, that which is on disk
@@ -98,6 +98,9 @@ func (m *Machine) expire(now time.Time) {
 	if !m.retryAt.IsZero() && !m.retryAt.After(now) {
 		again := m.again
 		m.again, m.retryAt = nil, time.Time{}
+		for _, b := range again {
+			b.again = false
+		}
 		m.judgeAll(now, again)
 	}
 	for {

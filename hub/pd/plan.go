@@ -40,10 +40,10 @@ func (m *Machine) plan(now time.Time, q *query, b *binding, ia *dhcpv6.IA) (p pl
 		}
 	}
 	if len(p.keep)+len(p.add) == 0 {
-		got := m.allocate(now, b, ia)
-		m.ranOut(b.site, !got.IsValid())
-		if got.IsValid() {
+		if got := m.allocate(now, b, ia); got.IsValid() {
 			p.add = append(p.add, got)
+		} else {
+			m.ranOut(now, b.site)
 		}
 	}
 	if n := maxLeases - b.countLive() + len(p.drop); len(p.add) > n {

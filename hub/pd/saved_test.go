@@ -77,9 +77,6 @@ func TestRFC9915_18_3_9_NotSaved(t *testing.T) {
 		if got, _ := w.ask(words); got != "" || w.dump() != before {
 			t.Errorf("%s: %s, and then\n%s\nnot\n%s", words, got, w.dump(), before)
 		}
-		if w.noted("leases could not be written: nothing is given until they can") != 1 {
-			t.Errorf("%s: notes %+v", words, w.act.Notes)
-		}
 	}
 	w.want("solicit site=b pd1", "advertise pd1 2001:db8:1:2::/64=2700/5400")
 	w.diskFull = false
@@ -122,6 +119,23 @@ func TestEndThatCannotBeWritten(t *testing.T) {
 	w.wait(time.Minute)
 	w.wantRouted("a", "")
 	w.wantAll("a pd1 2001:db8:1:1::/64=rests/5400")
+}
+
+// Messages that fail in the meantime put that attempt not off, and nothing piles up.
+func TestFailuresDoNotPileUp(t *testing.T) {
+	w := newWorld(t)
+	w.ask("request pd1")
+	w.diskFull = true
+	for range 600 {
+		w.wait(10 * time.Second)
+		w.ask("request site=b pd1")
+	}
+	if len(w.m.again) > 3 || len(w.m.unsure) > 2 || w.m.retryAt.After(w.now.Add(retryAfter)) {
+		t.Errorf("%d and %d wait, until %v", len(w.m.again), len(w.m.unsure), w.m.retryAt.Sub(w.now))
+	}
+	w.diskFull = false
+	w.wait(retryAfter)
+	w.wantRouted("a", "")
 }
 
 // So is taking back: it comes later, and in the meantime by each message.

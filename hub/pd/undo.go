@@ -5,12 +5,10 @@ package pd
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"oasis6/dhcpv6"
 	"oasis6/internal/lifetime"
-	"oasis6/internal/note"
 )
 
 // before is a binding as it was when the last write was confirmed: as on disk.
@@ -59,13 +57,14 @@ func (m *Machine) saved(now time.Time, ok bool) {
 }
 
 // rollBack undoes all changes of the bindings, and looks at them again later: what time or the content wants of them is
-// still wanted. First all of them let go, since a prefix may have gone from one to another.
+// still wanted. Why it failed is for the runner to say, who knows it. First all of them let go, since a prefix may have gone from one to another.
 func (m *Machine) rollBack(now time.Time, touched []*binding) {
 	if len(touched) == 0 {
 		return
 	}
-	m.retryAt = now.Add(retryAfter)
-	m.act.Notes = append(m.act.Notes, note.New(note.Warn, "leases could not be written: nothing is given until they can", "bindings", strconv.Itoa(len(touched))))
+	if !m.retryAt.After(now) {
+		m.retryAt = now.Add(retryAfter)
+	}
 	for _, b := range touched {
 		for _, l := range b.leases {
 			m.leave(l)
@@ -77,9 +76,12 @@ func (m *Machine) rollBack(now time.Time, touched []*binding) {
 	for _, b := range touched {
 		m.undo(now, b)
 	}
-	m.again = append(m.again, touched...)
 	for _, b := range touched {
 		m.unsure[b.key()] = true
+		if b.before.exists && !b.again {
+			b.again = true
+			m.again = append(m.again, b)
+		}
 	}
 }
 
