@@ -38,7 +38,11 @@ var (
 
 func TestMain(m *testing.M) {
 	if fifo := os.Getenv(envFIFO); fifo != "" {
-		if err := helper(fifo); err != nil {
+		program := helper
+		if os.Getenv(envHub) != "" {
+			program = hubHelper
+		}
+		if err := program(fifo); err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
 		}

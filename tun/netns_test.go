@@ -30,7 +30,9 @@ const soon = 10 * time.Second
 
 func newWorld(t *testing.T) *world { return newWorldTo(t, "192.0.2.2:51820") }
 
-func newWorldTo(t *testing.T, endpoint string) *world {
+// needTUN skips, or fails where namespaces are required, without the TUN device.
+func needTUN(t *testing.T) {
+	t.Helper()
 	netlab.Need(t, "wg", "ip")
 	if f, err := os.OpenFile(cloneDevice, os.O_RDWR, 0); err != nil {
 		reason := fmt.Sprintf("needs %s: %v (run as root or make it accessible)", cloneDevice, err)
@@ -41,27 +43,42 @@ func newWorldTo(t *testing.T, endpoint string) *world {
 	} else {
 		_ = f.Close()
 	}
+}
+
+func newWorldTo(t *testing.T, endpoint string) *world {
+	needTUN(t)
 	l := netlab.New(t)
 	w := &world{T: t, box: l.Node("box"), hub: l.Node("hub")}
 	l.Wire(w.box, "eth0", w.hub, "eth0")
 	w.box.Addr("eth0", "192.0.2.1/24")
 	w.hub.Addr("eth0", "192.0.2.2/24")
 	w.startHub()
+	w.startBox(endpoint)
+	return w
+}
 
-	fifo := w.box.Path("commands")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
+// fifoAt makes a FIFO for commands to a helper.
+func (w *world) fifoAt(path string) *os.File {
+	w.Helper()
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		w.Fatal(err)
 	}
-	var err error
-	if w.fifo, err = os.OpenFile(fifo, os.O_RDWR, 0); err != nil {
-		t.Fatal(err)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		w.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.fifo.Close() })
-	w.proc = w.box.Start("env", envFIFO+"="+fifo, envPeer+"="+testHub.Public().String(), envTo+"="+endpoint, exe(t))
+	w.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// startBox starts the box's tunnel to endpoint.
+func (w *world) startBox(endpoint string) {
+	w.Helper()
+	w.fifo = w.fifoAt(w.box.Path("commands"))
+	w.proc = w.box.Start("env", envFIFO+"="+w.fifo.Name(), envPeer+"="+testHub.Public().String(), envTo+"="+endpoint, exe(w.T))
 	w.wants("open mtu 1420")
 	w.box.Run("ip", "link", "set", "oasis0", "up")
 	w.box.Run("ip", "addr", "add", testBox.Public().LinkLocal().String()+"/64", "dev", "oasis0", "nodad")
-	return w
 }
 
 func exe(t *testing.T) string {
@@ -148,21 +165,30 @@ func (w *world) waitLine(rest *string, mark string) {
 func (w *world) answered(why string) {
 	w.Helper()
 	before := w.state().life
-	w.do("probe")
-	if !netlab.Poll(soon, func() bool { return w.state().life > before }) {
+	if !netlab.Poll(soon, func() bool {
+		w.do("probe") // one alone may come before the peer's kernel has the address
+		return netlab.Poll(soon/10, func() bool { return w.state().life > before })
+	}) {
 		w.Fatalf("%s: no answer to a probe: %s", why, w.state().line)
 	}
 }
 
 func (w *world) rxPackets() string {
 	w.Helper()
-	for line := range strings.Lines(w.box.Run("cat", "/proc/net/dev")) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == "oasis0:" {
-			return f[2]
+	rx, _ := packetsOf(w.T, w.box, "oasis0")
+	return rx
+}
+
+// packetsOf is how many packets a node's kernel got through an interface and gave to it.
+func packetsOf(t *testing.T, n *netlab.Node, iface string) (rx, tx string) {
+	t.Helper()
+	for line := range strings.Lines(n.Run("cat", "/proc/net/dev")) {
+		if f := strings.Fields(line); len(f) > 10 && f[0] == iface+":" {
+			return f[2], f[10]
 		}
 	}
-	w.Fatal("no oasis0 in /proc/net/dev")
-	return ""
+	t.Fatalf("no %s in /proc/net/dev", iface)
+	return "", ""
 }
 
 func (w *world) sessions() string {
