@@ -5,6 +5,7 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 
 	"oasis6/dataplane"
@@ -23,8 +24,9 @@ func hubRuleset(dataplane.HubFirewall, []dataplane.NDProxy) *ruleset { return ni
 // kept is of use where there are many routes.
 type kept struct{}
 
-func (*kept) reuse(*Plane) (*snapshot, uint64)              { return nil, 0 }
-func (*kept) keep(*Plane, *snapshot, uint64, []step, error) {}
+func (*kept) begin(*Plane) uint64                                             { return 0 }
+func (*kept) hold(*Plane, uint64, []step, error)                              {}
+func (*kept) change(context.Context, *Plane, dataplane.Desired) (bool, error) { return false, nil }
 
 func (p *Plane) ahead([]step, []bool) int { return 1 }
 

@@ -276,7 +276,7 @@ func (p *planner) routes() []step {
 // the wanted ones are there: deleting a route without a next hop, or with several (a run that was killed between adding the
 // new next hop and deleting the old one leaves that), takes one with a next hop along if all else is equal.
 func (p *planner) staleRoutes(wanted []route, there, refused map[route]bool) (stale, first []step) {
-	var byHop map[route]bool // wanted ones with a next hop, without it
+	byHop := map[route]bool{} // what is stale without a next hop, and whether it is wanted with one
 	for _, r := range p.s.routes {
 		if r.proto != mark {
 			continue
@@ -288,19 +288,25 @@ func (p *planner) staleRoutes(wanted []route, there, refused map[route]bool) (st
 		if refused[r.key()] {
 			st.drift = "another " + routeText(route{dst: r.dst}, "") + " route appeared"
 		}
-		if byHop == nil {
-			byHop = map[route]bool{}
-			for _, w := range wanted {
-				byHop[w.anyHop()] = byHop[w.anyHop()] || w.via.IsValid()
-			}
-		}
-		if r.kind == dataplane.Unicast && !r.via.IsValid() && byHop[r.anyHop()] {
-			first = append(first, st)
-			continue
+		if r.hopless() {
+			byHop[r.anyHop()] = false
 		}
 		stale = append(stale, st)
 	}
-	return stale, first
+	for _, w := range wanted {
+		if _, ok := byHop[w.anyHop()]; ok && w.via.IsValid() {
+			byHop[w.anyHop()] = true
+		}
+	}
+	later := stale[:0]
+	for _, st := range stale {
+		if st.route.hopless() && byHop[st.route.anyHop()] {
+			first = append(first, st)
+		} else {
+			later = append(later, st)
+		}
+	}
+	return later, first
 }
 
 func (p *planner) routeIface(r route) string {

@@ -44,7 +44,7 @@ type Plane struct {
 	mu       sync.Mutex // one reader or changer of the kernel at a time: Apply, or the watcher's check
 	memory   memory
 	want     dataplane.Desired
-	dsts     map[netip.Prefix]bool // wantedDsts of want; never changed, only replaced
+	dsts     map[netip.Prefix]bool // wantedDsts of want; the watcher has the same, and changes are made with its lock too
 	rules    *ruleset
 	active   bool            // between the first Apply and Restore
 	residual map[string]bool // steps that failed in the last Apply: not drift
@@ -177,7 +177,11 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	if err := hubInBuild(want); err != nil {
 		return err
 	}
+	old := p.want
 	p.want, p.active = clone(want), true
+	if done, err := p.kept.change(ctx, p, old); done {
+		return err
+	}
 	p.routers = routersOf(p.want, p.routers)
 	p.rules = p.ruleset()
 	p.dsts = wantedDsts(p.want)
@@ -302,18 +306,16 @@ func confScope(s *snapshot, index int) (string, bool) {
 // converge makes the kernel equal to p.want. It does as much as it can.
 func (p *Plane) converge(ctx context.Context) error {
 	p.residual = map[string]bool{}
-	s, signs := p.kept.reuse(p)
-	if s == nil {
-		var err error
-		if s, err = p.snapshot(); err != nil {
-			return err
-		}
-		// A table that cannot be read counts as missing: if one is wanted, making it says why.
-		if p.learnRouters(s) {
-			p.rules = p.ruleset()
-		}
-		s.table, _ = p.nft.read(p.rules)
+	signs := p.kept.begin(p)
+	s, err := p.snapshot()
+	if err != nil {
+		return err
 	}
+	if p.learnRouters(s) {
+		p.rules = p.ruleset()
+	}
+	// A table that cannot be read counts as missing: if one is wanted, making it says why.
+	s.table, _ = p.nft.read(p.rules)
 	p.dups = nil
 	if p.active { // else they are removed
 		p.dups = duplicates(s, p.memory)
@@ -327,8 +329,8 @@ func (p *Plane) converge(ctx context.Context) error {
 		p.memory = pl.memory // when everything is put back, this is no reason not to
 	}
 	defer p.watch.settled()
-	err := p.carryOut(ctx, s, pl)
-	p.kept.keep(p, s, signs, pl.steps, err)
+	err = p.carryOut(ctx, s, pl)
+	p.kept.hold(p, signs, pl.steps, err)
 	p.refreshSeen()
 	return errors.Join(err, p.proxies.follow(p, s), p.dupError())
 }

@@ -76,6 +76,9 @@ func (r route) key() route {
 	return r
 }
 
+// hopless says whether packets go somewhere, and not by one next hop.
+func (r route) hopless() bool { return r.kind == dataplane.Unicast && !r.via.IsValid() }
+
 // anyHop leaves out where it leads to.
 func (r route) anyHop() route { return route{dst: r.dst, from: r.from, metric: r.metric} }
 

@@ -325,7 +325,7 @@ func (w *watcher) check() time.Duration {
 		return gap
 	}
 	w.mu.Lock()
-	table, lost, fresh := w.lookTable, w.lost, w.fresh
+	table, lost, fresh, signs := w.lookTable, w.lost, w.fresh, w.signs
 	w.look, w.lookTable, w.lost, w.fresh = false, false, false, false
 	names := append(slices.Clone(w.names), w.wanted...)
 	w.mu.Unlock()
@@ -340,6 +340,9 @@ func (w *watcher) check() time.Duration {
 	var what string
 	if err == nil && w.p.active {
 		what, wait = w.news(drifts, lost)
+		if len(drifts) == 0 {
+			w.p.kept.hold(w.p, signs, nil, nil)
+		}
 	}
 	w.p.mu.Unlock()
 	if err != nil {
