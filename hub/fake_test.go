@@ -30,8 +30,10 @@ type fakeTunnel struct {
 	w       *world
 	events  chan tun.Event
 	sites   map[wgkey.Public]tun.Site
+	given   []wgkey.Public // by SetSites; one that is not among sites was taken out with wg
 	reading map[wgkey.Public]tun.Reading
 	began   []wgkey.Public
+	most    int // sites that it has had at once
 	key     wgkey.Private
 }
 
@@ -45,9 +47,11 @@ func (f *fakeTunnel) Send(p []byte) error {
 
 func (f *fakeTunnel) SetSites(all []tun.Site) error {
 	f.w.op("sites")
-	f.sites = map[wgkey.Public]tun.Site{}
+	f.most = max(f.most, len(all))
+	f.sites, f.given = map[wgkey.Public]tun.Site{}, nil
 	for _, s := range all {
 		f.sites[s.Public] = s
+		f.given = append(f.given, s.Public)
 	}
 	return f.check()
 }
@@ -72,6 +76,7 @@ func (f *fakeTunnel) check() error {
 		for _, p := range s.AllowedIPs {
 			if o, taken := owner[p]; taken && o != k {
 				f.w.Errorf("%s is in the allowed-ips of two sites", p)
+				return fmt.Errorf("%s is another site's", p)
 			}
 			owner[p] = k
 		}
@@ -81,10 +86,13 @@ func (f *fakeTunnel) check() error {
 
 func (f *fakeTunnel) Sites() (map[wgkey.Public]tun.Reading, error) {
 	all := map[wgkey.Public]tun.Reading{}
-	for k := range f.sites {
+	for _, k := range f.given {
 		r, ok := f.reading[k]
 		if !ok {
 			r.HandshakeAge = -1
+		}
+		if _, there := f.sites[k]; !there {
+			r = tun.Reading{HandshakeAge: -1, Drifted: true}
 		}
 		all[k] = r
 	}

@@ -154,7 +154,7 @@ func TestCrashAtAThousandPoints(t *testing.T) {
 func (w *world) random(r *rand.Rand) {
 	w.Helper()
 	c := w.order[r.IntN(len(w.order))]
-	switch k := r.IntN(20); {
+	switch k := r.IntN(24); {
 	case k < 5:
 		c.bind()
 	case k < 8:
@@ -186,11 +186,9 @@ func (w *world) random(r *rand.Rand) {
 		pools := []string{"2001:db8:ebbd:9900::/61", "2001:db8:aa00::/61", "2001:db8:ebbd:9908::/61"}
 		cfg := *w.cfg
 		cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix(pools[r.IntN(len(pools))])}
-		w.cfg = &cfg
-		if err := w.h.configure(w.now, w.cfg); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		w.reconfigure(&cfg)
+	case k < 22:
+		w.disturb(r, c)
 	default:
 		c.say(dhcpv6.Solicit, nil)
 	}
@@ -347,6 +345,27 @@ func TestOwnPrefixesAreNotDelegated(t *testing.T) {
 	}
 }
 
+func TestPoolExhausted(t *testing.T) {
+	w := newWorld(t, 3)
+	cfg := *w.cfg
+	cfg.Hub.Pools = prefixes("2001:db8:ebbd:9900::/63")
+	w.cfg = &cfg
+	w.start()
+	for _, c := range w.order[:2] {
+		if !c.bind().IsValid() {
+			t.Fatal("no prefix while there is one")
+		}
+	}
+	m := w.order[2].say(dhcpv6.Solicit, func(m *dhcpv6.Message) { m.RapidCommit = true })
+	if len(m.IAs) != 1 || m.IAs[0].Status.Code != dhcpv6.NoPrefixAvail {
+		t.Errorf("the third site is told %+v, want NoPrefixAvail", m)
+	}
+	if s := w.h.snapshot(w.now); !strings.Contains(s.Summary, "pool 2001:db8:ebbd:9900::/63 has no /64 left") {
+		t.Errorf("summary %q", s.Summary)
+	}
+	w.consistent()
+}
+
 // A site that speaks for the first time shows in the status within a second.
 func TestSiteShowsSoon(t *testing.T) {
 	w := newWorld(t, 1)
@@ -450,6 +469,26 @@ func TestInvitedBoxJoins(t *testing.T) {
 	}
 	if s := w.h.snapshot(w.now); len(s.Sites) != 1 || s.Sites[0].Name != "museum" || s.Sites[0].Origin != "joined" || len(s.Hub.Invitations) != 0 {
 		t.Errorf("status: %+v %+v", s.Sites, s.Hub.Invitations)
+	}
+	w.consistent()
+}
+
+// An invitation that cannot be saved is none: the device does not know its key, and the text is not shown.
+func TestInvitationWithAFullDisk(t *testing.T) {
+	w := newWorld(t, 1)
+	w.disk.Refuse(errors.New("no space left on device"))
+	if ticket, err := w.h.invite(t.Context(), w.now, enroll.Order{Name: "museum", Valid: time.Hour}); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("invite = %+v, %v", ticket, err)
+	}
+	if w.tunnel.most != 1 {
+		t.Error("the device was given the peer of an invitation that is not on disk")
+	}
+	w.disk.Refuse(nil)
+	if _, err := w.h.invite(t.Context(), w.now, enroll.Order{Name: "museum", Valid: time.Hour}); err != nil {
+		t.Errorf("invite when there is room: %v", err)
+	}
+	if len(w.tunnel.sites) != 2 {
+		t.Error("the device does not know the temporary key")
 	}
 	w.consistent()
 }

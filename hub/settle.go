@@ -103,8 +103,8 @@ func (h *Hub) settle(ctx context.Context, now time.Time) error {
 			break
 		}
 	}
-	grown, shrunk := h.allowed()
-	if err := h.setAllowed(grown); err != nil {
+	first, shrunk := h.allowed()
+	if err := h.setAllowed(first); err != nil {
 		return err
 	}
 	if len(h.moved) > 0 && h.applyErr == nil {
@@ -156,6 +156,7 @@ func (h *Hub) commit(ctx context.Context, now time.Time) {
 		}
 		r.failed = err.Error()
 		h.outbox = slices.DeleteFunc(h.outbox, func(o outgoing) bool { return o.needs != nothing })
+		h.newPeers, h.anew = false, nil
 	} else if r.failed != "" {
 		r.failed = ""
 		h.journal.Info("leases are saved again")
@@ -165,28 +166,37 @@ func (h *Hub) commit(ctx context.Context, now time.Time) {
 	h.stepBook(now, enroll.Saved{OK: err == nil})
 }
 
-// allowed is what the allowed-ips of the sites that have changed must grow to before the routes, and shrink to after them.
-func (h *Hub) allowed() (grown, shrunk []tun.Allowed) {
+// allowed is what the allowed-ips of the sites that have changed must become before the routes, and shrink to after them.
+// Before the routes nothing goes but what another site has now: a prefix of which the lease has ended, and that was
+// reserved for that one, has a route already.
+func (h *Hub) allowed() (first, shrunk []tun.Allowed) {
+	want, taken := map[wgkey.Public][]netip.Prefix{}, map[netip.Prefix]wgkey.Public{}
 	for k := range h.moved {
 		s := h.byKey[k]
 		if s == nil {
 			continue // it has been removed, and its allowed-ips with it
 		}
-		want := h.allowedIPs(s)
-		more := slices.Clone(s.AllowedIPs)
-		for _, p := range want {
-			if !slices.Contains(more, p) {
-				more = append(more, p)
-			}
-		}
-		if len(more) > len(s.AllowedIPs) {
-			grown = append(grown, tun.Allowed{Site: k, IPs: more})
-		}
-		if len(more) > len(want) {
-			shrunk = append(shrunk, tun.Allowed{Site: k, IPs: want})
+		want[k] = h.allowedIPs(s)
+		for _, p := range want[k] {
+			taken[p] = k
 		}
 	}
-	return grown, shrunk
+	for k, list := range want {
+		have := h.byKey[k].AllowedIPs
+		now := slices.DeleteFunc(slices.Clone(have), func(p netip.Prefix) bool { o, is := taken[p]; return is && o != k })
+		for _, p := range list {
+			if !slices.Contains(now, p) {
+				now = append(now, p)
+			}
+		}
+		if !slices.Equal(now, have) {
+			first = append(first, tun.Allowed{Site: k, IPs: now})
+		}
+		if len(now) > len(list) {
+			shrunk = append(shrunk, tun.Allowed{Site: k, IPs: list})
+		}
+	}
+	return first, shrunk
 }
 
 // allowedIPs is what proves a site, and what it has.
@@ -198,15 +208,22 @@ func (h *Hub) allowedIPs(s *site) []netip.Prefix {
 	return ips
 }
 
+// setAllowed gives sites other allowed-ips. A device that does not take them does not have the sites that it was given:
+// somebody has used wg, and the whole list puts that right.
 func (h *Hub) setAllowed(list []tun.Allowed) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := h.opt.Tunnel.SetAllowed(list); err != nil {
-		return fmt.Errorf("%w: %w", ErrTunnelFailed, err) // the device takes what is well-formed
-	}
+	err := h.opt.Tunnel.SetAllowed(list)
 	for _, a := range list {
 		h.byKey[a.Site].AllowedIPs = a.IPs
+	}
+	if err == nil {
+		return nil
+	}
+	h.journal.Warn("somebody changed sites with wg, put right", "err", err.Error())
+	if err := h.giveSites(h.deviceSites()); err != nil {
+		return fmt.Errorf("%w: %w", ErrTunnelFailed, err) // the device takes what is well-formed
 	}
 	return nil
 }
@@ -218,7 +235,6 @@ func (h *Hub) facts() Facts {
 	for _, p := range h.machine.AllRouted {
 		f.Routed = append(f.Routed, p)
 	}
-	slices.SortFunc(f.Routed, netip.Prefix.Compare)
 	h.retired = slices.DeleteFunc(h.retired, func(pool netip.Prefix) bool {
 		return slices.Contains(h.cfg.Hub.Pools, pool) || !slices.ContainsFunc(f.Routed, func(p netip.Prefix) bool { return covers(pool, p) })
 	})
@@ -245,10 +261,10 @@ func (h *Hub) applyPlan(ctx context.Context, now time.Time) {
 	h.apply.Failed(now, h.opt.Rand())
 }
 
-// flush sends what has waited. What tells of a lease whose route does not stand is dropped: the site asks again.
+// flush sends what has waited. What tells of something that does not stand yet is dropped: the site asks again.
 func (h *Hub) flush() {
 	for _, o := range h.outbox {
-		if o.needs == lease && h.reapply && h.moved[o.site] {
+		if o.needs == lease && h.reapply && h.moved[o.site] || o.needs != nothing && len(h.records.changes) > 0 {
 			continue
 		}
 		if err := h.opt.Tunnel.Send(o.packet); err != nil {
