@@ -170,6 +170,9 @@ func (h *Hub) problems(now time.Time) []string {
 			add("pool %s is on a link of this machine, so nothing of it is delegated: have a prefix routed to the hub, or set OnLink = yes", p)
 		}
 	}
+	for _, p := range h.machine.Exhausted() {
+		add("pool %s has no /%d left: add another prefix to Pool, or remove sites", p, h.cfg.Hub.SiteLength)
+	}
 	if h.cfg.Hub.OnLink {
 		add("%s", onLinkWarning)
 	}
