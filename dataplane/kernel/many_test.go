@@ -239,3 +239,33 @@ func TestHubRoutesByANextHopNeedOneNeighbor(t *testing.T) {
 		t.Errorf("%d neighbors by a next hop, %d hosts", got, hosts)
 	}
 }
+
+// To a destination on the link of where a packet came from the kernel answers with a Redirect, which makes no sense in a tunnel.
+// To one by a next hop it does not.
+func TestHubRoutesByANextHopSendNoRedirects(t *testing.T) {
+	w := newHubWorld(t)
+	w.open()
+	d := w.hub()
+	d.Hub.SiteToSite = true
+	w.apply(d)
+	seen := w.a.Start("tcpdump", "-nli", "eth0", "icmp6")
+	redirects := func() int { return strings.Count(seen.Output(), "ICMP6, redirect") }
+	w.a.WaitFor(6*time.Second, "a redirect without a next hop", func() bool {
+		_ = pings(w.a, testHostA, testHostB)
+		return redirects() > 0
+	})
+	w.a.Addr("eth0", "fe80::a/64")
+	w.b.Addr("eth0", "fe80::b/64")
+	d.Routes[0].Via, d.Routes[1].Via = netip.MustParseAddr("fe80::a"), netip.MustParseAddr("fe80::b")
+	w.apply(d)
+	w.reaches(w.a, testHostA, testHostB)
+	time.Sleep(1200 * time.Millisecond) // the kernel sends one in a second
+	before := redirects()
+	for range 3 {
+		w.reaches(w.a, testHostA, testHostB)
+	}
+	w.a.WaitFor(5*time.Second, "the answers seen", func() bool { return strings.Count(seen.Output(), "echo reply") >= 4 })
+	if got := redirects() - before; got != 0 {
+		t.Errorf("%d redirects by a next hop", got)
+	}
+}
