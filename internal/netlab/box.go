@@ -70,6 +70,9 @@ func (w *World) NameBox(binary string) error {
 	return os.Symlink(path, name)
 }
 
+// Configured says that the box's file was written by its own commands: StartBox leaves it alone.
+func (s *Site) Configured() { s.boxConfigured = true }
+
 // StartBox runs `oasis6 run` in R1 with the last written configuration, by default BoxConfig().
 func (s *Site) StartBox(binary string, extra ...string) *Proc {
 	s.world.T.Helper()

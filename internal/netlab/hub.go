@@ -14,7 +14,7 @@ func (w *World) HubConfig(extra ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\nListenPort = %d\n", w.HubKey.Reveal(), R2Port)
 	for i, s := range w.Sites() {
-		if i > 0 && s.BoxKey == w.BoxKey {
+		if s.ByInvitation || i > 0 && s.BoxKey == w.BoxKey {
 			continue
 		}
 		fmt.Fprintf(&b, "\n[Peer]\nName = %s\nPublicKey = %s\n", s.R1.Name, s.BoxKey.Public())

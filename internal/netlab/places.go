@@ -36,6 +36,8 @@ func (w *World) args(n *Node, binary, sub string, extra []string) []string {
 		args = append(args, "-c", w.confFile(n), "--state", w.stateDir(n), "--run", w.runDir(n))
 	case "check":
 		args = append(args, "-c", w.confFile(n))
+	case "join":
+		args = append(args, "-c", w.confFile(n), "--run", w.runDir(n))
 	case "status", "leave", "invite":
 		args = append(args, "--run", w.runDir(n))
 	}

@@ -13,13 +13,14 @@ import (
 // Site is one place in NAT-land: the box's machine R1 with its LAN, the NATs before it, and the box's key and files. A
 // World is one, and B, with TwoSites, another.
 type Site struct {
-	H1, H2, R1 *Node  // H2 is nil where there is one host only
-	NAT1       *Node  // next to R1
-	Outer      *Node  // the NAT at the edge of the IPv4 Internet; may be NAT1
-	Publicv4   string // what the IPv4 Internet sees of the site
-	BoxKey     wgkey.Private
-	LinkLocal  netip.Addr        // set by hand, for HubConfig and foreign boxes; zero: made of the key
-	OnBoxLine  func(line string) // called with each line that the box logs; may be nil
+	H1, H2, R1   *Node  // H2 is nil where there is one host only
+	NAT1         *Node  // next to R1
+	Outer        *Node  // the NAT at the edge of the IPv4 Internet; may be NAT1
+	Publicv4     string // what the IPv4 Internet sees of the site
+	BoxKey       wgkey.Private
+	LinkLocal    netip.Addr        // set by hand, for HubConfig and foreign boxes; zero: made of the key
+	ByInvitation bool              // HubConfig does not name it: it is to join
+	OnBoxLine    func(line string) // called with each line that the box logs; may be nil
 
 	world         *World
 	natPorts      int // counts RebindNAT
