@@ -444,8 +444,8 @@ func TestInvitedBoxJoins(t *testing.T) {
 		t.Fatal(err)
 	}
 	temporary := w.addClient(inv.Keys().Private.Public())
-	if _, ok := w.tunnel.sites[temporary.key]; !ok {
-		t.Fatal("the device does not know the temporary key")
+	if s, ok := w.tunnel.sites[temporary.key]; !ok || !s.Guest {
+		t.Fatalf("the device does not know the temporary key as a guest: %+v", s)
 	}
 	if p := temporary.bind(); p.IsValid() {
 		t.Errorf("the temporary key got %v", p)
@@ -461,6 +461,9 @@ func TestInvitedBoxJoins(t *testing.T) {
 	w.start()
 	if p := box.bind(); !p.IsValid() {
 		t.Fatal("the box has joined and gets no prefix")
+	}
+	if w.tunnel.sites[box.key].Guest {
+		t.Error("the box has joined and is a guest")
 	}
 	w.tunnel.reading[box.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
 	w.wait(10 * time.Second)

@@ -127,7 +127,7 @@ func (h *Hub) addSite(old map[wgkey.Public]*site, n site) {
 		s = &site{solicits: solicitBucket(), endpoint: h.records.endpoints[n.Public]}
 	}
 	s.name, s.origin, s.linkLocal = n.name, n.origin, n.linkLocal
-	s.Public, s.Preshared, s.Keepalive, s.Endpoint = n.Public, n.Preshared, n.Keepalive, s.endpoint
+	s.Public, s.Preshared, s.Keepalive, s.Endpoint, s.Guest = n.Public, n.Preshared, n.Keepalive, s.endpoint, n.origin == invited
 	s.AllowedIPs = h.allowedIPs(s)
 	h.sites = append(h.sites, s)
 	h.byKey[s.Public], h.byLink[s.linkLocal] = s, s

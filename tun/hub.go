@@ -30,6 +30,15 @@ const (
 	// one that does must not fill the queue of all.
 	siteBurst = 128
 	siteEvery = time.Second / 64
+	// sessionFor a handshake is good: WireGuard's Reject-After-Time.
+	sessionFor = 180 * time.Second
+	// knocks packets of the kernel in each knockEvery go on to a site without a session, so that it is called. The rest
+	// would lie in wireguard-go for 90 s, each in 64 KiB, 128 for each site.
+	knocks     = 4
+	knockEvery = 5 * time.Second
+	// knockBurst of them go on at once to all such sites, then one more each knockAgain: each calls for 90 s.
+	knockBurst = 256
+	knockAgain = time.Second / 32
 	// maxSites is wireguard-go's limit.
 	maxSites = device.MaxPeers
 )
@@ -41,8 +50,11 @@ type Hub struct {
 	cfg     atomic.Pointer[HubConfig]
 	strange atomic.Uint64
 	limited atomic.Uint64
+	refused atomic.Uint64
+	lonely  atomic.Uint64
 	toBegin chan wgkey.Public
-	inits   initCounts
+	peers   peerTable
+	knock   bucket.Bucket // of all sites without a session; only touched by the tap's reader
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -54,17 +66,26 @@ type Hub struct {
 	unsure bool      // a change broke off: sites may not be as the device is
 	readAt time.Time // of the last Sites, or when the hub was made
 
-	// index guards owner, which only holders of mu change.
-	index sync.RWMutex
-	owner map[netip.Prefix]*site // of each allowed-ip
+	// index guards owner, lengths and site.guest, which only holders of mu change.
+	index   sync.RWMutex
+	owner   map[netip.Prefix]*site // of each allowed-ip
+	lengths []int                  // that allowed-ips have or had, longest first
 }
 
-// site is what a hub keeps of a site: some 500 octets with its places in the maps.
+// site is what a hub keeps of a site: some 700 octets with its places in the maps.
 type site struct {
 	key       wgkey.Public
 	allowed   []netip.Prefix // on the device, as far as we know
 	keepalive time.Duration  // wanted
+	guest     bool
 	history
+
+	inits    atomic.Uint64
+	shookAt  atomic.Int64 // nanoseconds of the boot clock; zero: never
+	callable atomic.Bool  // there is an endpoint
+
+	knockAt time.Time // when the present knocks began; only touched by the tap's reader
+	knocked int
 
 	mu      sync.Mutex // guards what follows
 	bucket  bucket.Bucket
@@ -110,6 +131,7 @@ func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 	h := &Hub{
 		end: newEnd(cfg.Name, cfg.PrivateKey, hubEvents, log), toBegin: make(chan wgkey.Public, hubInitiate),
 		sites: map[wgkey.Public]*site{}, owner: map[netip.Prefix]*site{}, readAt: bootclock.Now(),
+		knock: bucket.Bucket{Burst: knockBurst, Every: knockAgain},
 	}
 	h.cfg.Store(&cfg)
 	return h, nil
@@ -117,8 +139,9 @@ func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 
 func (h *Hub) open(inner wgtun.Device) error {
 	cfg := h.cfg.Load()
-	tap := newTap(inner, cfg.own(), hubInject, h.received)
-	if err := h.bringUp(tap, interfaceSettings(cfg.PrivateKey, cfg.outer()), cfg.ListenPort, h.inits.add); err != nil {
+	tap := newTap(inner, cfg.own(), hubInject, h.received, h.refuse)
+	tap.filter = h.filter
+	if err := h.bringUp(tap, interfaceSettings(cfg.PrivateKey, cfg.outer()), cfg.ListenPort, h.peers.shook); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -187,6 +210,20 @@ func (h *Hub) received(pkt []byte) {
 	h.deliver(s.key, pkt)
 }
 
+// refuse keeps packets with a link-local source that are not for us from the kernel: those of a guest, and while sites
+// change those of nobody.
+func (h *Hub) refuse(pkt []byte) bool {
+	src := netip.AddrFrom16([16]byte(pkt[offSrc : offSrc+16]))
+	h.index.RLock()
+	s := h.owner[netip.PrefixFrom(src, src.BitLen())]
+	refused := s == nil || s.guest
+	h.index.RUnlock()
+	if refused {
+		h.refused.Add(1)
+	}
+	return refused
+}
+
 // loop mends the sockets and begins handshakes.
 func (h *Hub) loop(ctx context.Context) {
 	s := newSockets(&h.end)
@@ -222,38 +259,5 @@ func (h *Hub) begin(key wgkey.Public) {
 	}
 	if p := h.dev.LookupPeer(device.NoisePublicKey(key)); p != nil {
 		_ = p.SendHandshakeInitiation(false) // the observer keeps the error
-	}
-}
-
-// initCounts are the authenticated initiations of each peer.
-type initCounts struct {
-	mu sync.Mutex
-	n  map[*device.Peer]uint64
-}
-
-func (c *initCounts) add(p *device.Peer) {
-	c.mu.Lock()
-	if c.n == nil {
-		c.n = map[*device.Peer]uint64{}
-	}
-	c.n[p]++
-	c.mu.Unlock()
-}
-
-// of gives a peer's count.
-func (c *initCounts) of(p *device.Peer) uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n[p]
-}
-
-// keep forgets all peers but those that are.
-func (c *initCounts) keep(are func(*device.Peer) bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for p := range c.n {
-		if !are(p) {
-			delete(c.n, p)
-		}
 	}
 }

@@ -169,6 +169,34 @@ func TestHubTakesNoForeignSource(t *testing.T) {
 	}
 }
 
+// A guest speaks with us, and with nothing else at the hub: not with its kernel either.
+func TestHubKeepsAGuestFromItsHost(t *testing.T) {
+	noLeaks(t)
+	h, host := openHub(t)
+	guest := testSiteConfig(1)
+	guest.AllowedIPs, guest.Guest = guest.AllowedIPs[:1], true
+	setSites(t, h, guest, testSiteConfig(2))
+	a, b, hubLL := openSite(t, h, 1), openSite(t, h, 2), testHub.Public().LinkLocal()
+	a.send(t, ip6pkt.UDP(a.ll, hubLL, 40000, 22, 64, []byte("to a service")), ip6pkt.UDP(a.ll, farGUA, 1, 2, 64, []byte("out")),
+		ip6pkt.UDP(a.ll, hubLL, 40000, onboarding, 64, []byte("join")))
+	if got := event[Received](t, h.Events()); !bytes.HasSuffix(got.Packet, []byte("join")) {
+		t.Errorf("received %x", got.Packet)
+	}
+	b.send(t, ip6pkt.UDP(b.ll, hubLL, 40000, 22, 64, []byte("of a site")))
+	if p := next(t, host.Packets()); !bytes.HasSuffix(p, []byte("of a site")) {
+		t.Errorf("the host gets %x", p)
+	}
+	if n := h.Snapshot().Refused; n != 2 {
+		t.Errorf("%d packets refused, want 2", n)
+	}
+	guest.Guest = false
+	setSites(t, h, guest, testSiteConfig(2))
+	a.send(t, ip6pkt.UDP(a.ll, hubLL, 40000, 22, 64, []byte("no guest")))
+	if p := next(t, host.Packets()); !bytes.HasSuffix(p, []byte("no guest")) {
+		t.Errorf("the host gets %x", p)
+	}
+}
+
 // A site that floods is cut down to its own share, and the others are heard.
 func TestHubLimitsASite(t *testing.T) {
 	noLeaks(t)

@@ -36,6 +36,8 @@ type Site struct {
 	// Keepalive, in whole seconds, begins with the first handshake that a reading finds: before it, and on a site that is
 	// dead, it is an initiation every 5 s.
 	Keepalive time.Duration
+	// Guest may speak with us alone: nothing from its link-local address, its only allowed-ip, goes on to the kernel.
+	Guest bool
 }
 
 func (c HubConfig) outer() outer { return outer{c.ListenPort, c.FwMark} }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.zx2c4.com/wireguard/device"
-
 	"oasis6/internal/bootclock"
 	"oasis6/internal/wgkey"
 )
@@ -25,7 +23,7 @@ type Reading struct {
 	TxBytes      uint64
 	AllowedIPs   int // on the device
 	// Initiations that were authenticated. A site makes one in two minutes, and one in five seconds while it does not hear
-	// our answers. It begins again at zero when somebody removed the site with wg.
+	// our answers.
 	Initiations uint64
 	// Moves counts the readings that found another endpoint than the one before, and Returns those of them that found the
 	// last but one again. A site that moves, or whose NAT forgets it, goes on to another address or port. Two
@@ -66,11 +64,8 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 	}
 	now, wall := bootclock.Now(), time.Now()
 	out := make(map[wgkey.Public]Reading, len(have))
-	peers := make(map[*device.Peer]bool, len(have))
 	var texts []string
 	for key, d := range have {
-		p := h.dev.LookupPeer(device.NoisePublicKey(key))
-		peers[p] = true
 		s := h.sites[key]
 		if s == nil {
 			out[key] = Reading{Endpoint: d.endpoint, HandshakeAge: -1, RxBytes: d.rx, TxBytes: d.tx, AllowedIPs: len(d.allowed), Drifted: true}
@@ -81,7 +76,7 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 			texts = append(texts, existing(key)+"persistent_keepalive_interval="+seconds(want)+"\n")
 		}
 		r := s.reading(now)
-		r.Initiations, r.AllowedIPs, r.Drifted = h.inits.of(p), len(d.allowed), h.drifted(s, d)
+		r.Initiations, r.AllowedIPs, r.Drifted = s.inits.Load(), len(d.allowed), h.drifted(s, d)
 		out[key] = r
 	}
 	for key := range h.sites {
@@ -89,7 +84,7 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 			out[key] = Reading{HandshakeAge: -1, Drifted: true}
 		}
 	}
-	h.inits.keep(func(p *device.Peer) bool { return peers[p] })
+	h.meetPeers() // somebody may have made some again with wg
 	h.readAt = now
 	return out, h.apply(texts)
 }
@@ -97,6 +92,7 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 // take notes what is new. The handshake's stamp is of the wall clock, which may be set at any time: it says when, as
 // far as that lies between the last reading and this one.
 func (s *site) take(d peerReading, now, last, wall time.Time) {
+	s.callable.Store(d.endpoint.IsValid())
 	if d.endpoint.IsValid() && d.endpoint != s.endpoint {
 		if s.endpoint.IsValid() {
 			s.moves++
@@ -111,6 +107,7 @@ func (s *site) take(d peerReading, now, last, wall time.Time) {
 		if d.handshake != (handshakeStamp{}) {
 			ago := wall.Sub(time.Unix(d.handshake.sec, d.handshake.nsec))
 			s.handshakeAt = now.Add(-min(max(ago, 0), now.Sub(last)))
+			s.shookAt.Store(max(s.shookAt.Load(), s.handshakeAt.UnixNano()))
 		}
 	}
 	if d.rx < s.rx || d.tx < s.tx { // the peer was removed and made again
@@ -213,8 +210,10 @@ type HubSnapshot struct {
 	Strange    uint64 // not from a site's link-local address,
 	Limited    uint64 // beyond what one site may send,
 	Dropped    uint64 // lost because Events was not drained
+	Refused    uint64 // packets of guests that were not for us
 	Injected   uint64
 	Silenced   uint64 // control packets of our own kernel, kept from the sites
+	Lonely     uint64 // packets of the kernel to sites without a session, dropped but for a few that call the site
 }
 
 // Snapshot does not wait for a change that goes on.
@@ -223,6 +222,6 @@ func (h *Hub) Snapshot() HubSnapshot {
 	return HubSnapshot{
 		Interface: h.name, PublicKey: h.public, LinkLocal: cfg.LinkLocal, MTU: cfg.MTU, ListenPort: h.obs.port(), SendError: h.obs.lastErr(),
 		Taken: h.tap.stats.taken.Load(), Strange: h.strange.Load(), Limited: h.limited.Load(), Dropped: h.dropped.Load(),
-		Injected: h.tap.stats.injected.Load(), Silenced: h.tap.stats.silenced.Load(),
+		Refused: h.refused.Load(), Injected: h.tap.stats.injected.Load(), Silenced: h.tap.stats.silenced.Load(), Lonely: h.lonely.Load(),
 	}
 }

@@ -61,6 +61,9 @@ func (h *Hub) SetSites(sites []Site) error {
 	h.sites, h.unsure = next, false
 	h.index.Lock()
 	h.owner = owner
+	for _, c := range changes {
+		c.site.guest = c.to.Guest
+	}
 	h.index.Unlock()
 	return nil
 }
@@ -273,6 +276,7 @@ func (h *Hub) SetAllowed(list []Allowed) error {
 		c.site.allowed = c.to.AllowedIPs
 		for _, p := range c.to.AllowedIPs {
 			h.owner[p] = c.site
+			h.addLength(p.Bits())
 		}
 	}
 	return nil
@@ -335,8 +339,6 @@ func (h *Hub) learn() error {
 		}
 	}
 	h.unsure = false
-	h.index.Lock()
-	h.owner = owner
-	h.index.Unlock()
+	h.setOwner(owner)
 	return nil
 }

@@ -41,7 +41,8 @@ type Tap struct {
 	wgtun.Device
 	reader deadliner
 	self   atomic.Pointer[own]
-	take   func(pkt []byte) // gets packets from the peer, must copy what it keeps
+	take   func(pkt []byte)      // gets packets from the peer, must copy what it keeps
+	refuse func(pkt []byte) bool // says which other packets from link-local sources nobody gets; nil: none
 	q      chan []byte
 	events chan wgtun.Event
 	pumped sync.WaitGroup
@@ -53,6 +54,10 @@ type Tap struct {
 	badReads int // only touched by Read, which has one caller
 	stats    tapCounters
 }
+
+// filter sees the packets that come from the kernel, as Read gives them, and sets to zero the sizes of those that are not to
+// go on. Only one caller.
+type filter func(bufs [][]byte, sizes []int, offset int)
 
 // own is what of a box's the tap takes out.
 type own struct {
@@ -75,12 +80,12 @@ func longAgo() time.Time { return time.Unix(1, 0) }
 // NewTap wraps d. take is called for each packet taken out, concurrently if there are several peers; the packet
 // belongs to the caller.
 func NewTap(d wgtun.Device, self netip.Addr, take func(pkt []byte)) *Tap {
-	return newTap(d, own{addr: self}, injectQueue, take)
+	return newTap(d, own{addr: self}, injectQueue, take, nil)
 }
 
-func newTap(d wgtun.Device, self own, queue int, take func(pkt []byte)) *Tap {
+func newTap(d wgtun.Device, self own, queue int, take func([]byte), refuse func([]byte) bool) *Tap {
 	t := &Tap{
-		Device: d, reader: readerOf(d), take: take, q: make(chan []byte, queue),
+		Device: d, reader: readerOf(d), take: take, refuse: refuse, q: make(chan []byte, queue),
 		events: make(chan wgtun.Event, 1), closed: make(chan struct{}),
 	}
 	t.setOwn(self)
@@ -142,6 +147,9 @@ func (t *Tap) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 					t.stats.silenced.Add(1)
 				}
 			}
+			if t.filter != nil {
+				t.filter(bufs[:n], sizes, offset)
+			}
 			return n, err
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -198,6 +206,10 @@ func (t *Tap) Write(bufs [][]byte, offset int) (int, error) {
 			}
 			t.stats.taken.Add(1)
 			t.take(b[offset:])
+		case t.refuse != nil && fromLinkLocal(b[offset:]) && t.refuse(b[offset:]):
+			if k < 0 {
+				k = i
+			}
 		case k >= 0:
 			bufs[k] = b
 			k++
@@ -322,8 +334,13 @@ func isMLD(typ byte) bool {
 	return typ >= typeMLDQuery && typ <= typeMLDDone || typ == typeMLDv2Report
 }
 
+// fromLinkLocal says whether it is an IPv6 packet with a source in fe80::/10.
+func fromLinkLocal(p []byte) bool {
+	return len(p) >= ip6pkt.HeaderLen && p[0]>>4 == 6 && p[offSrc] == 0xfe && p[offSrc+1]&0xc0 == 0x80
+}
+
 func linkLocalOrUnspecified(p []byte) bool {
-	if p[offSrc] == 0xfe && p[offSrc+1]&0xc0 == 0x80 {
+	if fromLinkLocal(p) {
 		return true
 	}
 	return p[offSrc] == 0 && [16]byte(p[offSrc:offSrc+16]) == [16]byte{}
