@@ -335,8 +335,8 @@ func TestFileStaysBounded(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	f := mustOpen(t, path)
-	f.db.NoSync = true // 10,000 commits; the pages are written all the same
-	const keys, rounds = 1000, 10
+	f.db.NoSync = true // 6,000 commits; the pages are written all the same
+	const keys, rounds = 1000, 6
 	var size [2]int64
 	for round := range rounds {
 		for n := range keys {
@@ -344,7 +344,7 @@ func TestFileStaysBounded(t *testing.T) {
 			k := (n*7919 + round*31) % keys
 			mustCommit(t, f, fmt.Sprintf("lease/%04d", k), strings.Repeat("x", 200+(round*k)%200))
 		}
-		if round == rounds/4 || round == rounds-1 {
+		if round == rounds/3 || round == rounds-1 {
 			info, err := os.Stat(path)
 			if err != nil {
 				t.Fatal(err)
@@ -352,7 +352,7 @@ func TestFileStaysBounded(t *testing.T) {
 			size[min(round/(rounds-1), 1)] = info.Size()
 		}
 	}
-	t.Logf("%d octets after %d commits, %d after %d", size[0], (rounds/4+1)*keys, size[1], rounds*keys)
+	t.Logf("%d octets after %d commits, %d after %d", size[0], (rounds/3+1)*keys, size[1], rounds*keys)
 	if size[1] > size[0]+allocSize || size[1] > 2<<20 {
 		t.Errorf("the file grows from %d to %d octets", size[0], size[1])
 	}
