@@ -13,6 +13,7 @@ import (
 
 	"oasis6/config"
 	"oasis6/dhcpv6"
+	"oasis6/hub/store"
 )
 
 // reserve makes a prefix that one site has the reservation of another, who waits for it.
@@ -90,6 +91,27 @@ func TestLeaseEndsOfASiteThatWgTookOut(t *testing.T) {
 		t.Errorf("the log does not say it:\n%s", w.log.String())
 	}
 	w.consistent()
+}
+
+// A full disk at the moment when lost leases are over does not make the next hub believe sites once more.
+func TestLostLeasesAreOverOnAFullDisk(t *testing.T) {
+	w := newWorld(t, 1)
+	w.disk = store.NewMemory()
+	if _, err := w.disk.Commit(t.Context(), []store.Change{{Key: store.KeyLost, Value: []byte("hub.db was damaged")}}); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.disk.Refuse(errors.New("no space left on device"))
+	w.wait(2 * time.Hour)
+	w.disk.Refuse(nil)
+	w.wait(time.Minute)
+	if n := strings.Count(w.log.String(), "no lost lease can be in use any more"); n != 1 {
+		t.Errorf("the log says %d times that it is over, want once", n)
+	}
+	w.start()
+	if w.h.records.lost {
+		t.Error("the next hub believes that leases are lost")
+	}
 }
 
 // disturb does one thing to a hub that people and kernels do to it.

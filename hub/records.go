@@ -124,9 +124,7 @@ func (h *Hub) encode(b pd.Binding) ([]byte, error) {
 // foundAgain forgets that leases were lost when nobody can hold one any more that is not known.
 func (h *Hub) foundAgain(now time.Time) {
 	if h.records.lost && !h.machine.Lost(now) {
-		h.records.lost = false
-		h.records.changes[store.KeyLost] = nil
-		h.journal.Info("no lost lease can be in use any more")
+		h.records.changes[store.KeyLost] = nil // until that is on disk
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"oasis6/hub/enroll"
 	"oasis6/hub/pd"
+	"oasis6/hub/store"
 	"oasis6/internal/invite"
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/wgkey"
@@ -160,6 +161,10 @@ func (h *Hub) commit(ctx context.Context, now time.Time) {
 	} else if r.failed != "" {
 		r.failed = ""
 		h.journal.Info("leases are saved again")
+	}
+	if _, ends := r.changes[store.KeyLost]; ends && err == nil {
+		r.lost = false
+		h.journal.Info("no lost lease can be in use any more")
 	}
 	clear(r.changes)
 	h.step(now, pd.Saved{OK: err == nil})
