@@ -290,29 +290,6 @@ func TestAdvertisements(t *testing.T) {
 	}
 }
 
-// Last endpoints are on disk, and the next hub begins handshakes with them, some at a time.
-func TestEndpointsOutlastAHub(t *testing.T) {
-	w := newWorld(t, 40)
-	for i, c := range w.order {
-		w.tunnel.reading[c.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.2"), uint16(1000+i))}
-	}
-	w.wait(time.Minute)
-	w.start()
-	for i, c := range w.order {
-		if got, want := w.tunnel.sites[c.key].Endpoint.Port(), uint16(1000+i); got != want {
-			t.Fatalf("site %d begins at port %d, want %d", i, got, want)
-		}
-	}
-	w.h.tick(w.now)
-	if n := len(w.tunnel.began); n == 0 || n > initiateEach {
-		t.Errorf("%d handshakes at once, want some", n)
-	}
-	w.wait(200 * time.Millisecond)
-	if n := len(w.tunnel.began); n != 40 {
-		t.Errorf("%d handshakes begun in 200 ms, want all 40", n)
-	}
-}
-
 // What is on a link of the hub itself is nobody's lease, also where its address comes late; with OnLink it is.
 func TestOwnPrefixesAreNotDelegated(t *testing.T) {
 	w := newWorld(t, 2)

@@ -26,9 +26,9 @@ const (
 	keyReplay   = "hub/replay" // replay detection value of Reconfigure
 )
 
-// lazily is how far apart writes of last endpoints are. They are lost in a crash, and then the site is found when it
-// speaks.
-const lazily = 30 * time.Second
+// lazily is how far apart writes of last endpoints are; the store may take twice as long to do them. Those that were not
+// done are lost in a crash, and then the site is found when it speaks.
+const lazily = 10 * time.Second
 
 // records is what the hub has on disk, and what is to be there.
 type records struct {
@@ -41,7 +41,7 @@ type records struct {
 	failed  string // why the last commit failed; empty: it did not
 
 	endpoints map[wgkey.Public]netip.AddrPort // as they were on disk at the start
-	moved     map[wgkey.Public]netip.AddrPort // to be written some time
+	moved     map[wgkey.Public]netip.AddrPort // to be written some time; invalid: to be forgotten
 	lazyAt    time.Time
 }
 
@@ -133,9 +133,31 @@ func (h *Hub) endpointMoved(now time.Time, s *site) {
 	if s.origin == invited {
 		return
 	}
-	h.records.moved[s.Public] = s.endpoint
-	if h.records.lazyAt.IsZero() {
-		h.records.lazyAt = now.Add(lazily)
+	h.records.move(now, s.Public, s.endpoint)
+}
+
+func (r *records) move(now time.Time, k wgkey.Public, to netip.AddrPort) {
+	r.moved[k] = to
+	if r.lazyAt.IsZero() {
+		r.lazyAt = now.Add(lazily)
+	}
+}
+
+// forgetEndpoints forgets where those were last that are no sites any more.
+func (h *Hub) forgetEndpoints(now time.Time, old map[wgkey.Public]*site) {
+	forget := func(k wgkey.Public) {
+		if h.byKey[k] == nil {
+			delete(h.records.endpoints, k)
+			h.records.move(now, k, netip.AddrPort{})
+		}
+	}
+	for k := range h.records.endpoints {
+		forget(k)
+	}
+	for k, s := range old {
+		if s.endpoint.IsValid() && s.origin != invited {
+			forget(k)
+		}
 	}
 }
 
@@ -145,7 +167,11 @@ func (h *Hub) saveLazily() {
 	r.lazyAt = time.Time{}
 	changes := make([]store.Change, 0, len(r.moved))
 	for k, ep := range r.moved {
-		changes = append(changes, store.Change{Key: keyEndpoint + hex.EncodeToString(k[:]), Value: []byte(ep.String()), If: store.Any})
+		c := store.Change{Key: keyEndpoint + hex.EncodeToString(k[:]), If: store.Any}
+		if ep.IsValid() {
+			c.Value = []byte(ep.String())
+		}
+		changes = append(changes, c)
 	}
 	clear(r.moved)
 	if len(changes) == 0 {

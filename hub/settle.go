@@ -136,7 +136,7 @@ func (h *Hub) takePeers(now time.Time) error {
 	h.newPeers = false
 	anew := h.anew
 	h.anew = nil
-	if err := h.setSites(anew); err != nil {
+	if err := h.setSites(now, anew); err != nil {
 		return err
 	}
 	h.step(now, pd.SetContent{Content: h.content()})

@@ -59,7 +59,7 @@ func (s *site) label() string {
 
 // setSites makes the list of what the file and the book say, and gives it to the device; anew are those that it must forget
 // before. What goes keeps its place there until its routes are gone: see dropGone.
-func (h *Hub) setSites(anew []wgkey.Public) error {
+func (h *Hub) setSites(now time.Time, anew []wgkey.Public) error {
 	old := h.byKey
 	h.sites, h.byKey, h.byLink = nil, map[wgkey.Public]*site{}, map[netip.Addr]*site{}
 	for i := range h.cfg.Sites {
@@ -74,6 +74,7 @@ func (h *Hub) setSites(anew []wgkey.Public) error {
 		}
 		h.addSite(old, site{name: p.Name, origin: from, linkLocal: p.LinkLocal, Site: tun.Site{Public: p.Key, Preshared: p.Preshared}})
 	}
+	h.forgetEndpoints(now, old)
 	all := h.deviceSites()
 	for k, s := range old {
 		if h.byKey[k] == nil && h.byLink[s.linkLocal] == nil {
@@ -165,7 +166,7 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 	h.taken = h.own()
 	h.stepBook(now, enroll.SetContent{Content: h.bookContent()})
 	h.newPeers = false
-	if err := h.setSites(nil); err != nil {
+	if err := h.setSites(now, nil); err != nil {
 		return err
 	}
 	h.step(now, pd.SetContent{Content: h.content()})

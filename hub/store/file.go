@@ -18,7 +18,7 @@ import (
 )
 
 // lazyDelay is how long what is lazy waits for a Commit to go with.
-const lazyDelay = time.Minute
+const lazyDelay = 20 * time.Second
 
 // maxTurn bounds the changes that are written at once, as long as single commits are not larger.
 const maxTurn = 8192
