@@ -38,10 +38,11 @@ func newEnd(name string, key wgkey.Private, queue int, log *slog.Logger) end {
 	}
 }
 
-// bringUp starts WireGuard on tap, which it closes if that fails. initiated is called for each authenticated initiation.
-func (e *end) bringUp(tap *Tap, settings string, port uint16, initiated func(*device.Peer)) error {
+// bringUp starts WireGuard on tap, which it closes if that fails. shook is called for each handshake message that was
+// authenticated: messageInitiation or messageResponse.
+func (e *end) bringUp(tap *Tap, settings string, port uint16, shook func(p *device.Peer, message byte)) error {
 	e.tap = tap
-	e.dev = device.NewDevice(tap, e.obs, deviceLogger(e.log, initiated))
+	e.dev = device.NewDevice(tap, e.obs, deviceLogger(e.log, shook))
 	if err := e.dev.IpcSet(settings); err != nil {
 		e.dev.Close()
 		return fmt.Errorf("interface %s: configure wireguard: %w", e.name, err)
@@ -98,13 +99,16 @@ func (e *end) deliver(site wgkey.Public, pkt []byte) {
 	}
 }
 
-// receivedInitiation is the format of wireguard-go's only sign of an authenticated initiation. A test against
-// the pinned version fails if it changes; then initiations would count as life.
-const receivedInitiation = "%v - Received handshake initiation"
+// The formats of wireguard-go's only signs of an authenticated handshake message. Tests against the pinned version fail if
+// they change; then initiations would count as life.
+const (
+	receivedInitiation = "%v - Received handshake initiation"
+	receivedResponse   = "%v - Received handshake response"
+)
 
 // deviceLogger brings wireguard-go's lines to debug level. They name peers by the beginning of the public key
 // and never a secret.
-func deviceLogger(log *slog.Logger, initiated func(*device.Peer)) *device.Logger {
+func deviceLogger(log *slog.Logger, shook func(p *device.Peer, message byte)) *device.Logger {
 	ctx := context.Background()
 	write := func(format string, args []any) {
 		if log.Enabled(ctx, slog.LevelDebug) {
@@ -113,9 +117,11 @@ func deviceLogger(log *slog.Logger, initiated func(*device.Peer)) *device.Logger
 	}
 	return &device.Logger{
 		Verbosef: func(format string, args ...any) {
-			if format == receivedInitiation {
-				p, _ := args[0].(*device.Peer)
-				initiated(p)
+			switch format {
+			case receivedInitiation:
+				shook(args[0].(*device.Peer), messageInitiation)
+			case receivedResponse:
+				shook(args[0].(*device.Peer), messageResponse)
 			}
 			write(format, args)
 		},

@@ -62,6 +62,7 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.meetPeers() // somebody may have made some again with wg
 	now, wall := bootclock.Now(), time.Now()
 	out := make(map[wgkey.Public]Reading, len(have))
 	var texts []string
@@ -84,7 +85,6 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 			out[key] = Reading{HandshakeAge: -1, Drifted: true}
 		}
 	}
-	h.meetPeers() // somebody may have made some again with wg
 	h.readAt = now
 	return out, h.apply(texts)
 }

@@ -56,16 +56,25 @@ func (h *Hub) SetSites(sites []Site) error {
 		c.site.allowed, c.site.keepalive = c.to.AllowedIPs, c.to.Keepalive
 		if have[c.site.key] == nil {
 			c.site.endpoint = c.to.Endpoint
+			c.site.callable.Store(c.to.Endpoint.IsValid())
+			c.site.shookAt.Store(0)
 		}
 	}
 	h.sites, h.unsure = next, false
-	h.index.Lock()
-	h.owner = owner
-	for _, c := range changes {
-		c.site.guest = c.to.Guest
-	}
-	h.index.Unlock()
+	h.setOwner(owner, changes)
+	h.meetPeers()
 	return nil
+}
+
+// meetPeers finds the device's peers of all sites.
+func (h *Hub) meetPeers() {
+	peers := make(map[*device.Peer]*site, len(h.sites))
+	for key, s := range h.sites {
+		if p := h.dev.LookupPeer(device.NoisePublicKey(key)); p != nil {
+			peers[p] = s
+		}
+	}
+	h.peers.set(peers)
 }
 
 // plan checks the list and finds the sites that there are.
@@ -339,6 +348,6 @@ func (h *Hub) learn() error {
 		}
 	}
 	h.unsure = false
-	h.setOwner(owner)
+	h.setOwner(owner, nil)
 	return nil
 }

@@ -43,6 +43,7 @@ type Tap struct {
 	self   atomic.Pointer[own]
 	take   func(pkt []byte)      // gets packets from the peer, must copy what it keeps
 	refuse func(pkt []byte) bool // says which other packets from link-local sources nobody gets; nil: none
+	filter filter                // nil: none
 	q      chan []byte
 	events chan wgtun.Event
 	pumped sync.WaitGroup

@@ -120,11 +120,17 @@ func newTunnel(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 // open brings WireGuard up on inner, which it closes if that fails.
 func (t *Tunnel) open(inner wgtun.Device) error {
 	tap := NewTap(inner, t.cfg.LinkLocal, func(pkt []byte) { t.deliver(wgkey.Public{}, pkt) })
-	if err := t.bringUp(tap, deviceSettings(t.cfg), t.cfg.ListenPort, func(*device.Peer) { t.inits.Add(1) }); err != nil {
+	if err := t.bringUp(tap, deviceSettings(t.cfg), t.cfg.ListenPort, t.shook); err != nil {
 		return err
 	}
 	t.start()
 	return nil
+}
+
+func (t *Tunnel) shook(_ *device.Peer, message byte) {
+	if message == messageInitiation {
+		t.inits.Add(1)
+	}
 }
 
 // firstMTU measures when the endpoint needs no lookup, so that the first RA is right.
