@@ -114,6 +114,21 @@ func TestLostLeasesAreOverOnAFullDisk(t *testing.T) {
 	}
 }
 
+// An uplink that gets its address late, by SLAAC for example, in the prefix that its link shares with sites: no site may
+// send from it.
+func TestOwnAddressComesLateOnLink(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := *w.cfg
+	cfg.Hub.OnLink, cfg.Hub.Uplink = true, "eth0"
+	w.reconfigure(&cfg)
+	w.order[0].bind()
+	w.onLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:ebbd:9900::5/64")}
+	w.wait(10 * time.Second)
+	if got, want := w.plane.last.Hub.Taken, netip.MustParsePrefix("2001:db8:ebbd:9900::5/128"); !slices.Contains(got, want) {
+		t.Errorf("sources that no site may have: %v, want %v among them", got, want)
+	}
+}
+
 // disturb does one thing to a hub that people and kernels do to it.
 func (w *world) disturb(r *rand.Rand, c *client) {
 	w.Helper()

@@ -108,7 +108,8 @@ type Hub struct {
 	desired  dataplane.Desired
 	retired  []netip.Prefix // pools of former configurations
 	links    map[string]dataplane.Link
-	taken    []netip.Prefix // what the hub's own interfaces have
+	taken    []netip.Prefix // what the hub's own interfaces have and no site gets
+	mine     []netip.Prefix // what they have and no site sends from
 	reapply  bool
 	apply    retry.Retry
 	applyErr error

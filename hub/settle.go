@@ -236,7 +236,7 @@ func (h *Hub) setAllowed(list []tun.Allowed) error {
 // facts gathers what Make decides from.
 func (h *Hub) facts() Facts {
 	snap := h.opt.Tunnel.Snapshot()
-	f := Facts{Config: h.cfg, LinkLocal: snap.LinkLocal, MTU: snap.MTU, Own: h.mine()}
+	f := Facts{Config: h.cfg, LinkLocal: snap.LinkLocal, MTU: snap.MTU, Own: h.mine}
 	for _, p := range h.machine.AllRouted {
 		f.Routed = append(f.Routed, p)
 	}

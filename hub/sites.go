@@ -163,7 +163,7 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 		}
 	}
 	h.cfg = cfg
-	h.taken = h.own()
+	h.taken, h.mine = h.own()
 	h.stepBook(now, enroll.SetContent{Content: h.bookContent()})
 	h.newPeers = false
 	if err := h.setSites(now, nil); err != nil {
@@ -176,20 +176,14 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 }
 
 // own are the prefixes and addresses that the hub itself has: none of them is ever delegated. Where the pool is on the link
-// of the uplink, what the uplink has is the pool.
-func (h *Hub) own() []netip.Prefix {
+// of the uplink, what the uplink has is the pool. mine are those that no site can have as a source.
+func (h *Hub) own() (own, mine []netip.Prefix) {
+	link, ours := h.opt.OnLink(), hosts(h.cfg.Interface.Addresses)
 	if h.cfg.Hub.OnLink {
-		return sorted(hosts(h.cfg.Interface.Addresses))
+		return sorted(ours), sorted(slices.Concat(hosts(link), ours))
 	}
-	return sorted(slices.Concat(h.opt.OnLink(), hosts(h.cfg.Interface.Addresses)))
-}
-
-// mine are those that no site can have as a source.
-func (h *Hub) mine() []netip.Prefix {
-	if h.cfg.Hub.OnLink {
-		return sorted(hosts(slices.Concat(h.opt.OnLink(), h.cfg.Interface.Addresses)))
-	}
-	return h.taken
+	own = sorted(slices.Concat(link, ours))
+	return own, own
 }
 
 // hosts are the addresses alone.
@@ -210,10 +204,13 @@ func sorted(list []netip.Prefix) []netip.Prefix {
 
 // refreshOwn takes over what the machine's interfaces have now: an uplink may get its addresses long after the start.
 func (h *Hub) refreshOwn(now time.Time) {
-	if own := h.own(); !slices.Equal(own, h.taken) {
-		h.taken = own
+	own, mine := h.own()
+	if !slices.Equal(mine, h.mine) {
+		h.mine, h.reapply = mine, true
+	}
+	if !slices.Equal(own, h.taken) {
+		h.taken, h.reapply = own, true
 		h.step(now, pd.SetContent{Content: h.content()})
-		h.reapply = true
 	}
 }
 

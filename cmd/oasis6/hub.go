@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"oasis6/config"
@@ -126,7 +127,7 @@ func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command
 	opt := hub.Options{
 		Config: cfg, Tunnel: tunnel, Plane: plane, Store: leases, Clock: bootTimer{timer}, Rand: rand.Float64, Wall: time.Now,
 		BootID: bootID, Log: d.log, Version: buildVersion(), Commands: commands,
-		OnLink: func() []netip.Prefix { return onLink(cfg.Interface.Name) },
+		OnLink: onLink(cfg.Interface.Name),
 		Reload: func() (*config.HubConfig, error) { return d.load() },
 	}
 	if damage != nil {
@@ -143,13 +144,30 @@ func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command
 // storeFile is in the state folder.
 const storeFile = "hub.db"
 
-// onLink are the global prefixes of the machine's interfaces but the tunnel: what is on a link here cannot be a site's.
-func onLink(tunnel string) (all []netip.Prefix) {
-	ifaces, _ := net.Interfaces() // without them there is nothing to keep out
+// onLink gives the global prefixes of the machine's interfaces but the tunnel: what is on a link here cannot be a site's.
+// Where the kernel does not say it is as it was: a prefix that looked free for a moment would be given away.
+func onLink(tunnel string) func() []netip.Prefix {
+	var last []netip.Prefix
+	return func() []netip.Prefix {
+		if all, err := linkPrefixes(tunnel); err == nil {
+			last = all
+		}
+		return slices.Clone(last)
+	}
+}
+
+func linkPrefixes(tunnel string) (all []netip.Prefix, err error) {
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
 	for _, i := range ifaces {
+		if i.Name == tunnel {
+			continue
+		}
 		addrs, err := i.Addrs()
-		if err != nil || i.Name == tunnel {
-			continue // it has just gone
+		if err != nil {
+			return nil, err
 		}
 		for _, a := range addrs {
 			p, err := netip.ParsePrefix(a.String())
@@ -158,5 +176,5 @@ func onLink(tunnel string) (all []netip.Prefix) {
 			}
 		}
 	}
-	return all
+	return all, nil
 }
