@@ -3,8 +3,11 @@
 package hub
 
 import (
+	"net/netip"
 	"testing"
 	"time"
+
+	"oasis6/tun"
 )
 
 var t0 = time.Unix(1_000_000, 0)
@@ -70,5 +73,24 @@ func TestRingAfterASleepDoesNotBurst(t *testing.T) {
 	}
 	if first, count := r.due(t0, 0); first != 0 || count != 0 {
 		t.Error("no sites, but somebody to tell")
+	}
+}
+
+// Another address of the hub is news: sites have the old one as their router (RFC 4861 section 6.2.8).
+func TestRFC4861_6_2_8_AnotherLinkLocalAddressIsNews(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.order[0]
+	w.tunnel.reading[a.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
+	w.wait(10 * time.Second)
+	cfg := *w.cfg
+	cfg.Interface.LinkLocal = netip.MustParseAddr("fe80::9")
+	before := a.adverts
+	if err := w.h.take(w.now, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.wait(time.Second)
+	if got := a.adverts - before; got != 1 {
+		t.Errorf("%d advertisements within a second, want 1", got)
 	}
 }

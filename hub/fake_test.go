@@ -35,6 +35,8 @@ type fakeTunnel struct {
 	began   []wgkey.Public
 	most    int // sites that it has had at once
 	key     wgkey.Private
+	// linkLocal is that of the last Reconfigure.
+	linkLocal netip.Addr
 }
 
 func (f *fakeTunnel) Events() <-chan tun.Event { return f.events }
@@ -101,10 +103,14 @@ func (f *fakeTunnel) Sites() (map[wgkey.Public]tun.Reading, error) {
 
 func (f *fakeTunnel) Initiate(k wgkey.Public) bool { f.began = append(f.began, k); return true }
 
-func (f *fakeTunnel) Reconfigure(tun.HubConfig) error { return nil }
+func (f *fakeTunnel) Reconfigure(c tun.HubConfig) error { f.linkLocal = c.LinkLocal; return nil }
 
 func (f *fakeTunnel) Snapshot() tun.HubSnapshot {
-	return tun.HubSnapshot{Interface: "oasis0", PublicKey: f.key.Public(), LinkLocal: f.key.Public().LinkLocal(), MTU: 1420}
+	s := tun.HubSnapshot{Interface: "oasis0", PublicKey: f.key.Public(), LinkLocal: f.linkLocal, MTU: 1420}
+	if !s.LinkLocal.IsValid() {
+		s.LinkLocal = f.key.Public().LinkLocal()
+	}
+	return s
 }
 
 // fakePlane keeps routes as they were applied last, over the death of a hub.

@@ -95,6 +95,7 @@ type Hub struct {
 
 	ring       ring
 	adverts    [][]byte // Router Advertisement for all, without addresses
+	advertFrom netip.Addr
 	initiate   []wgkey.Public
 	initiateAt time.Time
 

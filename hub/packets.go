@@ -83,15 +83,16 @@ func (h *Hub) tellDue(now time.Time) {
 
 // setAdvertisement makes what sites are told, and tells them if it is news.
 func (h *Hub) setAdvertisement(now time.Time) error {
-	packets, err := advertisement(h.cfg, h.opt.Tunnel.Snapshot().MTU, false)
+	tunnel := h.opt.Tunnel.Snapshot()
+	packets, err := advertisement(h.cfg, tunnel.MTU, false)
 	if err != nil {
 		return err
 	}
-	news := len(packets) != len(h.adverts)
+	news := len(packets) != len(h.adverts) || tunnel.LinkLocal != h.advertFrom
 	for i := range packets {
 		news = news || string(packets[i]) != string(h.adverts[i])
 	}
-	if h.adverts = packets; news {
+	if h.adverts, h.advertFrom = packets, tunnel.LinkLocal; news {
 		h.ring.news(now, len(h.sites))
 	}
 	return nil
