@@ -50,7 +50,7 @@ func (l *EventLog) AddNote(at time.Time, n note.Note) {
 }
 
 // Events is a copy, oldest first.
-func (l *EventLog) Events() []Event { return slices.Clone(list(l.events)) }
+func (l *EventLog) Events() []Event { return append([]Event{}, l.events...) }
 
 func levelName(l note.Level) string {
 	switch {

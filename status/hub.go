@@ -4,8 +4,6 @@
 
 package status
 
-import "slices"
-
 // Hub is what concerns all sites of a hub.
 type Hub struct {
 	Pools        []Pool            `json:"pools"`
@@ -56,19 +54,4 @@ type SiteLease struct {
 	State      string  `json:"state"` // bound | stale | released
 	PreferredS float64 `json:"preferred_s"`
 	ValidS     float64 `json:"valid_s"`
-}
-
-// filled is a copy without nil slices and maps.
-func (h Hub) filled() *Hub {
-	h.Pools, h.Invitations, h.Dropped = list(h.Pools), list(h.Invitations), filledMap(h.Dropped)
-	return &h
-}
-
-// filledSites are copies without nil slices.
-func filledSites(sites []Site) []Site {
-	sites = slices.Clone(list(sites))
-	for i := range sites {
-		sites[i].Leases = list(sites[i].Leases)
-	}
-	return sites
 }

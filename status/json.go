@@ -4,9 +4,8 @@ package status
 
 import (
 	"encoding/json"
-	"maps"
 	"math"
-	"slices"
+	"reflect"
 	"time"
 
 	"oasis6/internal/lifetime"
@@ -33,71 +32,39 @@ func Remaining(u lifetime.Until, now time.Time) float64 {
 // may be shared.
 func (s Snapshot) MarshalJSON() ([]byte, error) {
 	type plain Snapshot // without this method
-	return json.Marshal(plain(s.filled()))
+	return json.Marshal(filled(reflect.ValueOf(plain(s))).Interface())
 }
 
-// filled is a copy without nil slices and maps.
-func (s Snapshot) filled() Snapshot {
-	s.Tunnel.Peers = list(s.Tunnel.Peers)
-	s.Prefixes = list(s.Prefixes)
-	if s.DHCPv6 != nil {
-		d := *s.DHCPv6
-		d.IAs = slices.Clone(list(d.IAs))
-		for i := range d.IAs {
-			d.IAs[i].Prefixes = list(d.IAs[i].Prefixes)
+// filled is v without nil slices and maps, as a copy where it has any. One function for all types costs a board 12 kB less
+// of flash than one for each.
+func filled(v reflect.Value) reflect.Value {
+	t := v.Type()
+	switch v.Kind() {
+	case reflect.Struct:
+		if t == reflect.TypeFor[time.Time]() {
+			return v
 		}
-		d.DNS, d.Search, d.NTP, d.EncryptedDNS = list(d.DNS), list(d.Search), list(d.NTP), list(d.EncryptedDNS)
-		s.DHCPv6 = &d
-	}
-	s.LANs = slices.Clone(list(s.LANs))
-	for i := range s.LANs {
-		s.LANs[i].fill()
-	}
-	s.Sites = filledSites(s.Sites)
-	if s.Hub != nil {
-		s.Hub = s.Hub.filled()
-	}
-	s.Problems = list(s.Problems)
-	s.Events = list(s.Events)
-	return s
-}
-
-// fill replaces nil slices and maps, in copies of what it changes.
-func (l *LAN) fill() {
-	l.Prefixes = list(l.Prefixes)
-	l.Routes = list(l.Routes)
-	l.RDNSS = list(l.RDNSS)
-	l.DNSSL = list(l.DNSSL)
-	l.Dropped = filledMap(l.Dropped)
-	if l.DHCPv6 != nil {
-		d := *l.DHCPv6
-		d.Bindings = slices.Clone(list(d.Bindings))
-		for i := range d.Bindings {
-			d.Bindings[i].Prefixes = list(d.Bindings[i].Prefixes)
+		c := reflect.New(t).Elem()
+		for i := range v.NumField() {
+			c.Field(i).Set(filled(v.Field(i)))
 		}
-		l.DHCPv6 = &d
-	}
-	l.Routers = slices.Clone(list(l.Routers))
-	for i := range l.Routers {
-		l.Routers[i].Prefixes, l.Routers[i].Conflicts = list(l.Routers[i].Prefixes), list(l.Routers[i].Conflicts)
-	}
-	l.Hosts = slices.Clone(list(l.Hosts))
-	for i := range l.Hosts {
-		l.Hosts[i].Addresses = list(l.Hosts[i].Addresses)
-	}
-}
-
-// filledMap is a copy that is not nil.
-func filledMap(m map[string]uint64) map[string]uint64 {
-	if m == nil {
-		return map[string]uint64{}
-	}
-	return maps.Clone(m)
-}
-
-func list[T any](v []T) []T {
-	if v == nil {
-		return []T{}
+		return c
+	case reflect.Pointer:
+		if !v.IsNil() {
+			c := reflect.New(t.Elem())
+			c.Elem().Set(filled(v.Elem()))
+			return c
+		}
+	case reflect.Slice:
+		c := reflect.MakeSlice(t, v.Len(), v.Len())
+		for i := range v.Len() {
+			c.Index(i).Set(filled(v.Index(i)))
+		}
+		return c
+	case reflect.Map:
+		if v.IsNil() {
+			return reflect.MakeMap(t)
+		}
 	}
 	return v
 }
