@@ -209,6 +209,7 @@ type State struct {
 	doubt   []string  // records of writes that failed: who knows what is on disk
 	granted []grant   // boxes that were let in since the last Saved
 	holdOff time.Time // no write of our own before
+	wakeAt  time.Time // what the last step has said of it
 
 	talks   map[wgkey.Public]*talk
 	dropped uint64
@@ -235,6 +236,9 @@ func (s *State) Step(now Instant, ev Event) Actions {
 	case Received:
 		s.receive(now, ev, &a)
 	case Seen:
+		if !s.waitsFor(ev.Key) { // most sites of a large hub: that must cost nothing
+			return Actions{Wake: s.wakeAt}
+		}
 		s.seen(now, ev, &a)
 	case Saved:
 		s.saved(now, ev.OK, &a)
@@ -258,6 +262,12 @@ func (s *State) finish(now Instant, a *Actions) {
 		s.doubt = nil
 	}
 	a.Wake = s.wake(now)
+}
+
+// waitsFor says that something hangs on the handshakes of the key.
+func (s *State) waitsFor(key wgkey.Public) bool {
+	_, used := s.usedFor[key]
+	return used || s.invitations[key] != nil
 }
 
 // seen ends an invitation whose site has its own key in use, and lets a box whose clock went back try again.
@@ -307,8 +317,8 @@ func inOrder(keys iter.Seq[wgkey.Public]) []wgkey.Public {
 }
 
 // wake is when sweep has work.
-func (s *State) wake(now Instant) time.Time {
-	var next time.Time
+func (s *State) wake(now Instant) (next time.Time) {
+	defer func() { s.wakeAt = next }()
 	for _, i := range s.invitations {
 		at := now.Boot.Add(lookAtWall)
 		if !i.otherBoot {

@@ -514,3 +514,34 @@ func TestDoubtfulWrites(t *testing.T) {
 		t.Errorf("answer %+v", got)
 	}
 }
+
+// What a poll costs a hub with many sites and open invitations: most sites are nobody's that waits.
+func BenchmarkSeen(b *testing.B) {
+	w := newWorld(nil)
+	for n := range uint64(MaxInvitations) {
+		k := testKey(n + 100)
+		w.s.putInvitation(k, &invitation{name: fmt.Sprint(n), key: k, link: k.LinkLocal(), until: lifetime.At(w.now.Boot.Add(time.Hour)), expires: w.now.Wall.Add(time.Hour)})
+	}
+	for b.Loop() {
+		w.s.Step(w.now, Seen{Key: testKey(7), Age: time.Second})
+	}
+}
+
+// Sites that are seen all the time do not put off what the book is to do: an invitation of an earlier boot expires by the
+// wall clock.
+func TestSeenSitesPutNothingOff(t *testing.T) {
+	w := newWorld(t)
+	w.invite("library")
+	w.boot = "another"
+	w.start()
+	wake := w.s.Step(w.now, Tick{}).Wake
+	if wake.IsZero() {
+		t.Fatal("nothing is to be done")
+	}
+	for range 10 {
+		w.now.Boot = w.now.Boot.Add(time.Minute)
+		if a := w.s.Step(w.now, Seen{Key: testKey(9), Age: time.Second}); !a.Wake.Equal(wake) {
+			t.Fatalf("wake is %v, was %v", a.Wake, wake)
+		}
+	}
+}
