@@ -42,16 +42,28 @@ func Make(f Facts) dataplane.Desired {
 	for _, p := range blocks {
 		d.Routes = append(d.Routes, dataplane.Route{Kind: dataplane.Unreachable, Dst: p, Metric: metricUnreachable})
 	}
+	via := nextHop(f.LinkLocal)
 	for _, p := range f.Routed {
-		d.Routes = append(d.Routes, dataplane.Route{Dst: p, Iface: name, Metric: metricLease})
+		d.Routes = append(d.Routes, dataplane.Route{Dst: p, Via: via, Iface: name, Metric: metricLease})
 	}
 	d.Hub = dataplane.HubFirewall{
 		Tunnel: name, Pools: blocks, Taken: f.Own, SiteToSite: f.Config.Hub.SiteToSite, Open: f.Config.FirewallOpen,
 	}
-	if f.Config.Hub.OnLink && len(f.Routed) > 0 {
+	if f.Config.Hub.OnLink { // without leases too: the table lets solicitations from the prefix in by the interface's name
 		d.Proxy = []dataplane.NDProxy{{Iface: f.Config.Hub.Uplink, Prefixes: f.Routed}}
 	}
 	return d
+}
+
+// nextHop is where all leases are routed to. Which site gets a packet WireGuard decides by its destination, so that any
+// link-local address but our own will do. Without one the kernel would take each host behind the sites for a neighbor on the
+// link: its table is full with a thousand of them, and it would send Redirects from site to site.
+func nextHop(own netip.Addr) netip.Addr {
+	hop := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 2})
+	if hop == own {
+		hop = hop.Next()
+	}
+	return hop
 }
 
 // blocks are all the prefixes that sites can have something of: pools, reservations and what is left of former pools,

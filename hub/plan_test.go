@@ -36,8 +36,8 @@ address fe80::1/64 dev oasis0 nodad
 address 2001:db8:1::2/128 dev oasis0 nodad
 route unreachable 2001:db8:beef::/56 metric 1073741824
 route unreachable 2001:db8:ebbd:9900::/56 metric 1073741824
-route 2001:db8:beef::/56 dev oasis0 metric 128
-route 2001:db8:ebbd:990a::/64 dev oasis0 metric 128
+route 2001:db8:beef::/56 via fe80::2 dev oasis0 metric 128
+route 2001:db8:ebbd:990a::/64 via fe80::2 dev oasis0 metric 128
 forward ipv6
 `
 	if got := Make(f).String(); !strings.HasPrefix(got, want) {
@@ -51,8 +51,12 @@ forward ipv6
 		t.Errorf("hub %+v, proxy %+v", d.Hub, d.Proxy)
 	}
 	f.Routed = nil
-	if d := Make(f); d.Proxy != nil {
-		t.Errorf("nobody has anything, and solicitations are answered: %+v", d.Proxy)
+	if d := Make(f); len(d.Proxy) != 1 || len(d.Proxy[0].Prefixes) != 0 {
+		t.Errorf("nobody has anything: %+v, want the interface without a prefix", d.Proxy)
+	}
+	f.LinkLocal, f.Routed = netip.MustParseAddr("fe80::2"), prefixes("2001:db8:beef::/56")
+	if text := Make(f).String(); !strings.Contains(text, "via fe80::3") {
+		t.Errorf("the hub's own address as next hop:\n%s", text)
 	}
 }
 
@@ -83,7 +87,7 @@ func TestPreview(t *testing.T) {
 	cfg.Hub.Search = []string{"lab.example"}
 	text := Preview(cfg)
 	for _, want := range []string{
-		"for 1 site\n", "route 2001:db8:ebbd:990a::/64 dev oasis0", "delegate /64, down to /60 for sites that ask, out of 2001:db8:ebbd:9900::/56",
+		"for 1 site\n", "route 2001:db8:ebbd:990a::/64 via fe80::2 dev oasis0", "delegate /64, down to /60 for sites that ask, out of 2001:db8:ebbd:9900::/56",
 		"tell sites of dns 2001:db8:1::53", "tell sites of search lab.example", "problem: OnLink",
 	} {
 		if !strings.Contains(text, want) {
