@@ -152,15 +152,20 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 // after a longer time ends a silence.
 const sessionLife = 180 * time.Second
 
+// calledFor is how long after it was begun a handshake may complete that was begun for silence: initiations are 5 s apart.
+const calledFor = 2 * health.InitiateEvery
+
 // onHandshake tells the client what a handshake means for it: after a silence the hub may have lost its memory,
-// or be another one; a routine one shows that packets get through.
+// or be another one; a routine one shows that packets get through. A silence of 5 s that a handshake ends is one, too: the
+// hub did not know the session any more, or the path was away.
 func (r *Router) onHandshake(now time.Time) {
 	was, silence := r.state, now.Sub(r.handshakeAt)
-	r.handshakeAt = now
+	called := !r.calledAt.IsZero() && now.Sub(r.calledAt) < calledFor
+	r.handshakeAt, r.calledAt = now, time.Time{}
 	r.sampleTunnel(now)
 	switch {
 	case was != health.Up || r.state != health.Up: // a change of state says it all
-	case silence > sessionLife:
+	case silence > sessionLife || called:
 		r.stepReceiver(now, ra.LinkUp{})
 		r.stepClient(now, client.LinkUp{})
 	default:
@@ -177,6 +182,9 @@ func (r *Router) sampleTunnel(now time.Time) {
 func (r *Router) stepHealth(now time.Time, ev health.Event) {
 	a := r.health.Step(now, ev)
 	r.healthWake = a.Wake
+	if a.Initiate && a.State == health.Up {
+		r.calledAt = now
+	}
 	r.opt.Tunnel.Perform(a, r.sample)
 	r.journal.Notes(a.Notes)
 	if a.State == r.state {

@@ -97,6 +97,7 @@ type hub struct {
 	clock      func() time.Time        // the boot clock of the box
 	address    netip.Addr              // given to whoever asks for an IA_NA, when valid
 	asked      []*lib.Message          // what came
+	forgotten  bool                    // the session, until the next handshake: the hub was started anew
 	ra         *ra.RouterAdvertisement // nil: the hub is no router
 	rs, badRS  int                     // Router Solicitations, and what else came as ICMPv6
 	strict     bool                    // keep what is neither ICMPv6 nor DHCPv6
@@ -141,7 +142,7 @@ func (h *hub) Perform(a health.Actions, _ health.Sample) {
 	defer h.mu.Unlock()
 	if a.Probe {
 		h.sample.DataSent++
-		if h.answering {
+		if h.answering && !h.forgotten {
 			h.sample.Life += 100
 		}
 	}
@@ -149,6 +150,7 @@ func (h *hub) Perform(a health.Actions, _ health.Sample) {
 		return
 	}
 	h.initiated++
+	h.forgotten = false
 	h.sample.Initiations++
 	if h.answering {
 		now := h.clock()

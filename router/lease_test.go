@@ -231,3 +231,26 @@ func TestHandshakeAfterASilenceVerifies(t *testing.T) {
 		}
 	})
 }
+
+// A hub that was started anew within the time that a tunnel may be silent: it answers nothing but the handshake that the box
+// begins for that. The lease is verified: a hub that forgets leases with its start does not route them before.
+func TestHandshakeThatWasCalledForVerifies(t *testing.T) {
+	run(t, delegated, nil, func(b *boxTest) {
+		b.after(time.Minute)
+		b.hub.mu.Lock()
+		b.hub.forgotten = true
+		shakes := b.hub.initiated
+		b.hub.mu.Unlock()
+		b.after(40 * time.Second)
+		b.wantSummary("up: ")
+		b.hub.mu.Lock()
+		shakes = b.hub.initiated - shakes
+		b.hub.mu.Unlock()
+		if shakes != 1 {
+			t.Errorf("%d handshakes were begun, want 1", shakes)
+		}
+		if n := b.hub.count(lib.MessageTypeRebind); n != 1 {
+			t.Errorf("%d Rebinds, want 1", n)
+		}
+	})
+}

@@ -82,6 +82,7 @@ type Router struct {
 	state        health.State
 	stateSince   time.Time
 	handshakeAt  time.Time
+	calledAt     time.Time // when a handshake was last begun because the hub was silent; zero: never
 	everUp       bool
 	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
 	firstUntil   time.Time // end of firstPrefixPatience
