@@ -81,10 +81,10 @@ type site struct {
 	history
 
 	inits    atomic.Uint64
-	shookAt  atomic.Int64 // nanoseconds of the boot clock; zero: never
+	shookAt  atomic.Int64 // nanoseconds of peerTable.now; zero: never
 	callable atomic.Bool  // there is an endpoint
 
-	knockAt time.Time // when the present knocks began; only touched by the tap's reader
+	knockAt time.Duration // when the present knocks began; only touched by the tap's reader
 	knocked int
 
 	mu      sync.Mutex // guards what follows
@@ -131,7 +131,7 @@ func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 	h := &Hub{
 		end: newEnd(cfg.Name, cfg.PrivateKey, hubEvents, log), toBegin: make(chan wgkey.Public, hubInitiate),
 		sites: map[wgkey.Public]*site{}, owner: map[netip.Prefix]*site{}, readAt: bootclock.Now(),
-		knock: bucket.Bucket{Burst: knockBurst, Every: knockAgain},
+		knock: bucket.Bucket{Burst: knockBurst, Every: knockAgain}, peers: peerTable{start: time.Now()},
 	}
 	h.cfg.Store(&cfg)
 	return h, nil

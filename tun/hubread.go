@@ -107,7 +107,6 @@ func (s *site) take(d peerReading, now, last, wall time.Time) {
 		if d.handshake != (handshakeStamp{}) {
 			ago := wall.Sub(time.Unix(d.handshake.sec, d.handshake.nsec))
 			s.handshakeAt = now.Add(-min(max(ago, 0), now.Sub(last)))
-			s.shookAt.Store(max(s.shookAt.Load(), s.handshakeAt.UnixNano()))
 		}
 	}
 	if d.rx < s.rx || d.tx < s.tx { // the peer was removed and made again

@@ -275,6 +275,9 @@ func TestHubReopensItsSockets(t *testing.T) {
 	h, host := openHub(t)
 	setSites(t, h, testSiteConfig(1))
 	s := openSite(t, h, 1)
+	if !passes(t, s, host, s.addr()) { // before, the handshake need not be complete for the hub
+		t.Fatal("nothing passes")
+	}
 	port, session := h.Snapshot().ListenPort, readSite(t, h, 1).HandshakeAt
 	h.obs.broken.Store(true)
 	signal(h.obs.trouble)
