@@ -12,7 +12,7 @@ TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz renumb
 R2 ?= hub
 LAB_FLAGS = $(if $(filter kea,$(R2)),-kea)
 # Inputs for each fuzz target in make test, and seconds in make soak.
-FUZZ_RUNS ?= 60000
+FUZZ_RUNS ?= 30000
 SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 

@@ -31,11 +31,21 @@ only_time_is_up() {
 	! echo "$1" | grep -qE 'Failing input|panic|hung or terminated|_test\.go:|fatal error|DATA RACE'
 }
 
+# One binary for all targets of a package: linking takes longer than some of them run.
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+cache=$("${GO:-go}" env GOCACHE)/fuzz
+built=
+
 echo "fuzzing $count targets, $budget each"
 echo "$targets" | while read -r dir target; do
+	if [ "$dir" != "$built" ]; then
+		"${GO:-go}" test -c -fuzz . -o "$bin/fuzz.test" "$dir"
+		built=$dir
+	fi
 	# Only the last lines say something; all of them if it fails.
-	if out=$("${GO:-go}" test -run '^$' -fuzz "^$target\$" -fuzztime "$budget" "$dir" 2>&1); then
-		echo "$out" | tail -n 1 | sed "s/\$/ $target/"
+	if out=$(cd "$dir" && "$bin/fuzz.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$budget" -test.fuzzcachedir "$cache/$dir" 2>&1); then
+		echo "$out" | grep '^fuzz: elapsed' | tail -n 1 | sed "s|^fuzz: |ok  	$dir	$target: |"
 	elif only_time_is_up "$out"; then
 		echo "ok  	$dir	$target: time was up in the middle of an input"
 	else
