@@ -13,7 +13,12 @@ import (
 
 	"oasis6/config"
 	"oasis6/dhcpv6"
+	"oasis6/hub/enroll"
 	"oasis6/hub/store"
+	"oasis6/internal/invite"
+	"oasis6/internal/ip6pkt"
+	"oasis6/internal/wgkey"
+	"oasis6/tun"
 )
 
 // reserve makes a prefix that one site has the reservation of another, who waits for it.
@@ -126,6 +131,33 @@ func TestOwnAddressComesLateOnLink(t *testing.T) {
 	w.wait(10 * time.Second)
 	if got, want := w.plane.last.Hub.Taken, netip.MustParsePrefix("2001:db8:ebbd:9900::5/128"); !slices.Contains(got, want) {
 		t.Errorf("sources that no site may have: %v, want %v among them", got, want)
+	}
+}
+
+// The box's key stands in the file by the time it is used first: the invitation is over all the same.
+func TestInvitationEndsWithAKeyOfTheFile(t *testing.T) {
+	w := newWorld(t, 0)
+	ticket, err := w.h.invite(t.Context(), w.now, enroll.Order{Name: "museum", Valid: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, err := invite.Parse(ticket.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	temporary, box := inv.Keys().Private.Public(), wgkey.Private{5: 5}.Public()
+	ask := invite.Request{Key: box}
+	w.deliver(temporary, ip6pkt.UDP(temporary.LinkLocal(), w.h.linkLocal(), invite.Port, invite.Port, 64, ask.Marshal()))
+	cfg := *w.cfg
+	cfg.Sites = []config.Site{{Name: "museum", PublicKey: box}}
+	w.reconfigure(&cfg)
+	w.tunnel.reading[box] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
+	w.wait(10 * time.Second)
+	if _, there := w.tunnel.sites[temporary]; there {
+		t.Error("the temporary key is still a peer after the box has used its own")
+	}
+	if _, there := w.tunnel.sites[box]; !there {
+		t.Error("the box is no peer")
 	}
 }
 

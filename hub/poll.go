@@ -90,7 +90,7 @@ func (h *Hub) observe(now time.Time, s *site, r tun.Reading) {
 			h.tell(s) // it may have no Router Advertisement yet, and ask for none
 		}
 	}
-	if r.HandshakeAge >= 0 && s.origin != file {
+	if r.HandshakeAge >= 0 {
 		h.stepBook(now, enroll.Seen{Key: s.Public, Age: r.HandshakeAge})
 	}
 	if r.Endpoint.IsValid() && r.Endpoint != before {
