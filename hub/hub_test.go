@@ -155,8 +155,13 @@ func (w *world) random(r *rand.Rand) {
 	w.Helper()
 	c := w.order[r.IntN(len(w.order))]
 	switch k := r.IntN(24); {
-	case k < 5:
+	case k < 3:
 		c.bind()
+	case k < 5: // of another length, so that leases lie in each other, and pools in leases
+		c.say(dhcpv6.Solicit, func(m *dhcpv6.Message) {
+			m.RapidCommit = true
+			m.IAs[0].Prefixes = []dhcpv6.IAPrefix{{Prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 61+r.IntN(4))}}
+		})
 	case k < 8:
 		c.say(dhcpv6.Renew, nil)
 	case k < 10:
@@ -183,7 +188,7 @@ func (w *world) random(r *rand.Rand) {
 		c.bind()
 		w.disk.Refuse(nil)
 	case k < 18:
-		pools := []string{"2001:db8:ebbd:9900::/61", "2001:db8:aa00::/61", "2001:db8:ebbd:9908::/61"}
+		pools := []string{"2001:db8:ebbd:9900::/61", "2001:db8:aa00::/61", "2001:db8:ebbd:9908::/61", "2001:db8:ebbd:9900::/60", "2001:db8:ebbd:9902::/63"}
 		cfg := *w.cfg
 		cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix(pools[r.IntN(len(pools))])}
 		w.reconfigure(&cfg)
