@@ -152,16 +152,22 @@ func (r *Router) onTunnel(now time.Time, ev tun.Event) error {
 // after a longer time ends a silence.
 const sessionLife = 180 * time.Second
 
-// calledFor is how long after it was begun a handshake may complete that was begun for silence: initiations are 5 s apart.
-const calledFor = 2 * health.InitiateEvery
+const (
+	// calledFor is how long after it was begun a handshake may complete that was begun for silence: initiations are 5 s
+	// apart, and after 12.5 s the tunnel is called dead.
+	calledFor = 2 * health.InitiateEvery
+	// callsApart is how long the one before must be past for such a handshake to mean something. A hub that answers no
+	// echo requests is called every half a minute while nobody uses the tunnel, and a path that loses much as often.
+	callsApart = 5 * time.Minute
+)
 
 // onHandshake tells the client what a handshake means for it: after a silence the hub may have lost its memory,
-// or be another one; a routine one shows that packets get through. A silence of 5 s that a handshake ends is one, too: the
-// hub did not know the session any more, or the path was away.
+// or be another one; a routine one shows that packets get through. A silence of 5 s that a handshake ends is one, too, where
+// there seldom is one: the hub did not know the session any more, or the path was away.
 func (r *Router) onHandshake(now time.Time) {
 	was, silence := r.state, now.Sub(r.handshakeAt)
-	called := !r.calledAt.IsZero() && now.Sub(r.calledAt) < calledFor
-	r.handshakeAt, r.calledAt = now, time.Time{}
+	called := !r.called.IsZero() && now.Sub(r.called) < calledFor
+	r.handshakeAt, r.called = now, time.Time{}
 	r.sampleTunnel(now)
 	switch {
 	case was != health.Up || r.state != health.Up: // a change of state says it all
@@ -183,7 +189,10 @@ func (r *Router) stepHealth(now time.Time, ev health.Event) {
 	a := r.health.Step(now, ev)
 	r.healthWake = a.Wake
 	if a.Initiate && a.State == health.Up {
-		r.calledAt = now
+		if r.lastCall.IsZero() || now.Sub(r.lastCall) > callsApart {
+			r.called = now
+		}
+		r.lastCall = now
 	}
 	r.opt.Tunnel.Perform(a, r.sample)
 	r.journal.Notes(a.Notes)

@@ -97,6 +97,7 @@ type hub struct {
 	clock      func() time.Time        // the boot clock of the box
 	address    netip.Addr              // given to whoever asks for an IA_NA, when valid
 	asked      []*lib.Message          // what came
+	deaf       bool                    // to probes
 	forgotten  bool                    // the session, until the next handshake: the hub was started anew
 	ra         *ra.RouterAdvertisement // nil: the hub is no router
 	rs, badRS  int                     // Router Solicitations, and what else came as ICMPv6
@@ -142,7 +143,7 @@ func (h *hub) Perform(a health.Actions, _ health.Sample) {
 	defer h.mu.Unlock()
 	if a.Probe {
 		h.sample.DataSent++
-		if h.answering && !h.forgotten {
+		if h.answering && !h.forgotten && !h.deaf {
 			h.sample.Life += 100
 		}
 	}

@@ -254,3 +254,21 @@ func TestHandshakeThatWasCalledForVerifies(t *testing.T) {
 		}
 	})
 }
+
+// A hub that answers no echo requests is called again and again while nobody uses the tunnel. That is no reason to ask it each
+// time.
+func TestHandshakesThatAreCalledForAllTheTime(t *testing.T) {
+	run(t, delegated, nil, func(b *boxTest) {
+		b.hub.mu.Lock()
+		b.hub.deaf = true
+		b.hub.mu.Unlock()
+		b.after(20 * time.Minute)
+		b.wantSummary("up: ")
+		b.hub.mu.Lock()
+		shakes := b.hub.initiated
+		b.hub.mu.Unlock()
+		if n := b.hub.count(lib.MessageTypeRebind); shakes < 20 || n > 1 {
+			t.Errorf("%d handshakes and %d Rebinds in 20 minutes, want many and at most one", shakes, n)
+		}
+	})
+}

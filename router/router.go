@@ -82,7 +82,8 @@ type Router struct {
 	state        health.State
 	stateSince   time.Time
 	handshakeAt  time.Time
-	calledAt     time.Time // when a handshake was last begun because the hub was silent; zero: never
+	called       time.Time // when a handshake was begun because the hub was silent, as it seldom is; zero: none is awaited
+	lastCall     time.Time // when one was last begun for that, seldom or not; zero: never
 	everUp       bool
 	aliveUntilBy time.Time // end of the benefit of the doubt after a takeover
 	firstUntil   time.Time // end of firstPrefixPatience
