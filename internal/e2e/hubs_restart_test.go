@@ -92,6 +92,7 @@ func TestHubKilledAndRestarted(t *testing.T) {
 // SIGUSR2 and a successor: sites lose at most 1 s. SIGTERM: the kernel is as it was before the hub.
 func TestHubHandsOverAndStops(t *testing.T) {
 	h := &ourHub{box: newLoneBox(t, netlab.WorldConfig{})}
+	h.settleR2()
 	before6, before4 := h.R2.Snapshot6(), h.R2.Snapshot4()
 	h.upHub(h.box)
 	time.Sleep(time.Second) // the hub has seen where its site is

@@ -29,6 +29,7 @@ func TestHubKeepsTheRouteOfItsUplink(t *testing.T) {
 	if !netlab.Poll(enough, func() bool { return learned() != "" }) {
 		t.Fatalf("R2 learns no default route:\n%s", h.R2.Run("ip", "-6", "route"))
 	}
+	h.settleR2()
 	before := h.R2.Snapshot6()
 	h.WriteBoxConfig(h.BoxConfig("[Router]", "Firewall = open"))
 	h.upHub(h.box)
@@ -47,6 +48,12 @@ func TestHubKeepsTheRouteOfItsUplink(t *testing.T) {
 	if after := h.R2.Snapshot6(); after != before {
 		t.Errorf("IPv6 state of R2 differs after SIGTERM:\n%s", netlab.Diff(before, after))
 	}
+}
+
+// settleR2 waits until R2 is at rest, for snapshots.
+func (h *ourHub) settleR2() {
+	h.Helper()
+	h.R2.WaitFor(soon, "addresses still in DAD", func() bool { return h.R2.Run("ip", "-6", "-o", "addr", "show", "tentative") == "" })
 }
 
 // firewallOfTheHub checks who can begin flows to a host of the LAN, whose box lets everybody in.
