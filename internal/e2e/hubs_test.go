@@ -222,6 +222,7 @@ func TestHubWithTwoBoxes(t *testing.T) {
 		t.Error("from site to site after the leave was taken back: echo reply")
 	}
 
+	h.leaveAndReturn(a, b)
 	t.Logf("status:\n%s\n%s", h.hubText(), h.R2.Run(h.HubArgs(h.bin, "hub", "leases")...))
 	if code := h.hub.Stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d after SIGTERM:\n%s", code, h.hub.Output())
@@ -229,6 +230,28 @@ func TestHubWithTwoBoxes(t *testing.T) {
 	if stored := h.leases(); !slices.Equal(owners(stored), owners(running)) {
 		t.Errorf("leases of the store %q, of the running hub %q", owners(stored), owners(running))
 	}
+}
+
+// leaveAndReturn: sites are taken out of the file and put in again, while the hub runs. The one that stays notices nothing, and
+// the one that returns has what it had.
+func (h *ourHub) leaveAndReturn(stays, leaves *box) {
+	h.Helper()
+	had := leaves.prefixOf()
+	ping := stays.pinging()
+	leaves.ByInvitation = true // so HubConfig leaves it out
+	h.reload()
+	if !netlab.Poll(soon, func() bool { return leaves.H1.Ping(netlab.WWWv6) != nil }) {
+		h.Errorf("a site that was taken out of the file goes on\n%s", h.hubText())
+	}
+	h.wantAgreement("a site less")
+	leaves.ByInvitation = false
+	h.reload()
+	leaves.waitOnline(leaves.H1)
+	if p := leaves.prefixOf(); p != had {
+		h.Errorf("the site that returned has %s, had %s", p, had)
+	}
+	stays.reportLoss("another site left and returned", ping)
+	h.wantAgreement("a site returned")
 }
 
 // owners is who has what, sorted.
