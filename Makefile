@@ -17,7 +17,7 @@ SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
 .NOTPARALLEL:
-.PHONY: help build deps test lab lab-keep bench-start size soak conformance image image-check clean \
+.PHONY: help build deps test lab lab-keep bench-start bench-hub size soak conformance image image-check clean \
 	fmt vet staticcheck shellcheck test-386 fuzz cross renumber race
 
 help: ## list the targets
@@ -37,6 +37,9 @@ build: ## the static binary for this machine, in bin/
 
 bench-start: deps ## measure start to first RA and first echo reply, beside a hand-made stack
 	@$(GO) run ./bench/start
+
+bench-hub: deps ## measure a hub with 10,000 sites, and its renewals beside Kea
+	@$(GO) run ./bench/hub
 
 size: cross ## print stripped sizes, fail over the budget
 	@scripts/size.sh

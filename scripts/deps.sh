@@ -17,6 +17,7 @@ nft             nftables
 ping            iputils-ping
 wg              wireguard-tools
 kea-dhcp6       kea-dhcp6-server
+perfdhcp        kea-admin
 rdisc6          ndisc6
 radvd           radvd
 rdnssd          rdnssd

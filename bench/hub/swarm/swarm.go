@@ -63,6 +63,7 @@ type Swarm struct {
 	stop    chan struct{}
 	failed  chan error
 	start   time.Time
+	ended   sync.Once
 }
 
 // worker has every so-manieth site, and is the only goroutine that touches them.
@@ -152,8 +153,7 @@ func enlarge(c *net.UDPConn) {
 	})
 }
 
-// Wait returns when all sites have reached the goal, or with an error. Each time is how long after Begin one was done,
-// sorted.
+// Wait returns when all sites have reached the goal, or with an error.
 func (s *Swarm) Wait(ctx context.Context) error {
 	all := make(chan struct{})
 	go func() { s.waiting.Wait(); close(all) }()
@@ -174,11 +174,13 @@ type Report struct {
 	Leases []netip.Prefix  // of those sites
 }
 
-// Close ends all sites at once; the hub is not told.
+// Close ends all sites at once; the hub is not told. It may be called again.
 func (s *Swarm) Close() (r Report) {
-	close(s.stop)
-	_ = s.conn.Close() // ends read
-	s.running.Wait()
+	s.ended.Do(func() {
+		close(s.stop)
+		_ = s.conn.Close() // ends read
+		s.running.Wait()
+	})
 	for _, w := range s.workers {
 		r.Initiations += w.counts.Initiations
 		r.Cookies += w.counts.Cookies
