@@ -4,6 +4,7 @@ package hub
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"oasis6/config"
@@ -30,25 +31,43 @@ func solicitBucket() bucket.Bucket { return bucket.Bucket{Burst: solicitBurst, E
 
 // advertisement is what every site is told: the hub is its router, this is the MTU, and this is DNS. There is no prefix
 // on the link: addresses come out of what is delegated. O says that DHCPv6 has configuration (RFC 4861 section 4.2).
-// With final the hub is going away (RFC 4861 section 6.2.5).
-func advertisement(cfg *config.HubConfig, mtu int, final bool) ([][]byte, error) {
+// What of DNS is withdrawn has lifetime 0 (RFC 8106 section 5.1). With final the hub is going away (RFC 4861 section 6.2.5).
+func advertisement(cfg *config.HubConfig, withdrawn config.Hub, mtu int, final bool) ([][]byte, error) {
 	m := ra.RouterAdvertisement{CurHopLimit: hopLimit, OtherConfig: len(cfg.Hub.DNS)+len(cfg.Hub.Search) > 0}
 	var dns uint32
 	if !final {
 		m.RouterLifetime, dns = uint16(routerLifetime/time.Second), uint32(dnsLifetime/time.Second)
 	}
 	m.Options = append(m.Options, ra.MTU(mtu))
-	if len(cfg.Hub.DNS) > 0 {
-		m.Options = append(m.Options, ra.RDNSS{Lifetime: dns, Servers: cfg.Hub.DNS})
-	}
-	if len(cfg.Hub.Search) > 0 {
-		m.Options = append(m.Options, ra.DNSSL{Lifetime: dns, Domains: cfg.Hub.Search})
+	for _, x := range []struct {
+		lifetime uint32
+		config.Hub
+	}{{dns, cfg.Hub}, {0, withdrawn}} {
+		if len(x.DNS) > 0 {
+			m.Options = append(m.Options, ra.RDNSS{Lifetime: x.lifetime, Servers: x.DNS})
+		}
+		if len(x.Search) > 0 {
+			m.Options = append(m.Options, ra.DNSSL{Lifetime: x.lifetime, Domains: x.Search})
+		}
 	}
 	packets, err := m.Split()
 	if err != nil {
 		return nil, fmt.Errorf("router advertisement for the sites: %w", err) // config bounds what is in it
 	}
 	return packets, nil
+}
+
+// maxWithdrawn bounds what is withdrawn of each kind: an advertisement has room for so much more.
+const maxWithdrawn = 8
+
+// withdraw is what sites were told by then and is not so in now, newest last, beside what was withdrawn before.
+func withdraw[T comparable](before, then, now []T) (out []T) {
+	for _, x := range slices.Concat(before, then) {
+		if !slices.Contains(now, x) && !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out[max(0, len(out)-maxWithdrawn):]
 }
 
 // ring says which sites are to be told when: each once in advertEvery, one after the other, and all at once as fast as

@@ -3,10 +3,14 @@
 package hub
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"oasis6/internal/ip6pkt"
+	"oasis6/ra"
 	"oasis6/tun"
 )
 
@@ -92,5 +96,101 @@ func TestRFC4861_6_2_8_AnotherLinkLocalAddressIsNews(t *testing.T) {
 	w.wait(time.Second)
 	if got := a.adverts - before; got != 1 {
 		t.Errorf("%d advertisements within a second, want 1", got)
+	}
+}
+
+// Router Advertisements: an answer to each solicitation, one when the site appears, one in 450 s, all by unicast.
+func TestAdvertisements(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.order[0], w.order[1]
+	rs := func(c *client) {
+		w.deliver(c.key, ip6pkt.ICMPv6(c.key.LinkLocal(), netip.MustParseAddr("ff02::2"), 255, []byte{ra.TypeRouterSolicitation, 0, 0, 0, 0, 0, 0, 0}))
+	}
+	rs(a)
+	if a.adverts != 1 || b.adverts != 0 {
+		t.Fatalf("after a solicitation of a: a has %d, b %d", a.adverts, b.adverts)
+	}
+	for range 50 {
+		rs(a)
+	}
+	if a.adverts > 1+solicitBurst {
+		t.Errorf("a flood of solicitations got %d answers", a.adverts)
+	}
+	a.adverts = 0
+	up := func(c *client) {
+		w.tunnel.reading[c.key] = tun.Reading{HandshakeAt: w.now, HandshakeAge: 0, Endpoint: netip.MustParseAddrPort("198.51.100.2:1")}
+	}
+	for range 90 { // b has a session for the whole time, a has none
+		up(b)
+		w.wait(10 * time.Second)
+	}
+	if a.adverts != 0 {
+		t.Errorf("a site that is off was sent %d", a.adverts)
+	}
+	if b.adverts < 3 || b.adverts > 4 {
+		t.Errorf("a site that is there was sent %d in 15 minutes, want one at first and one each 450 s", b.adverts)
+	}
+	b.adverts = 0
+	cfg := *w.cfg
+	cfg.Hub.DNS = []netip.Addr{netip.MustParseAddr("2001:db8:1::54")}
+	w.cfg = &cfg
+	if err := w.h.configure(w.now, w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	up(b)
+	w.wait(time.Second)
+	if b.adverts != 1 {
+		t.Errorf("news of another DNS server came %d times within a second, want once", b.adverts)
+	}
+}
+
+// DNS that is taken out of the file is withdrawn by lifetime 0, until it is in again.
+func TestRFC8106_5_1_RemovedDNSIsWithdrawn(t *testing.T) {
+	w := newWorld(t, 1)
+	lifetimes := func() map[string]uint32 {
+		out := map[string]uint32{}
+		for _, body := range w.h.adverts {
+			// As a site takes it out of a packet, with its checksum.
+			packet := ip6pkt.ICMPv6(w.h.linkLocal(), netip.MustParseAddr("fe80::1"), 255, body)
+			m, _, why := ra.ParseRA(w.h.linkLocal(), 255, packet[ip6pkt.HeaderLen:])
+			if why != ra.Accepted {
+				t.Fatalf("the advertisement is refused: %v", why)
+			}
+			for _, o := range m.Options {
+				switch o := o.(type) {
+				case ra.RDNSS:
+					for _, a := range o.Servers {
+						out[a.String()] = o.Lifetime
+					}
+				case ra.DNSSL:
+					for _, d := range o.Domains {
+						out[d] = o.Lifetime
+					}
+				}
+			}
+		}
+		return out
+	}
+	reload := func(dns, search string) {
+		cfg := *w.cfg
+		cfg.Hub.DNS, cfg.Hub.Search = []netip.Addr{netip.MustParseAddr(dns)}, strings.Fields(search)
+		w.cfg = &cfg
+		if err := w.h.configure(w.now, w.cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload("2001:db8:1::54", "")
+	if got, want := fmt.Sprint(lifetimes()), "map[2001:db8:1::53:0 2001:db8:1::54:1800 lab.example:0]"; got != want {
+		t.Errorf("another server and no domain: %s, want %s", got, want)
+	}
+	reload("2001:db8:1::53", "lab.example")
+	if got, want := fmt.Sprint(lifetimes()), "map[2001:db8:1::53:1800 2001:db8:1::54:0 lab.example:1800]"; got != want {
+		t.Errorf("all as before: %s, want %s", got, want)
+	}
+	for i := range 30 {
+		reload(fmt.Sprintf("2001:db8:2::%x", i+1), "")
+	}
+	if n := len(w.h.withdrawn.DNS); n != maxWithdrawn {
+		t.Errorf("%d servers withdrawn, want at most %d", n, maxWithdrawn)
 	}
 }

@@ -90,8 +90,9 @@ type Hub struct {
 	anew        []wgkey.Public // of them, those that the device must forget first
 	records     records
 	outbox      []outgoing
-	moved       map[wgkey.Public]bool // their routed prefixes may be others than those carried out
-	gone        bool                  // the device still has sites that are no more
+	moved       map[wgkey.Public]bool     // their routed prefixes may be others than those carried out
+	leaving     map[wgkey.Public]tun.Site // sites that are no more, and keep their place in the device until their routes are gone
+	withdrawn   config.Hub                // its DNS and Search: what sites were told and is no longer so
 
 	ring       ring
 	adverts    [][]byte // Router Advertisement for all, without addresses
@@ -130,7 +131,7 @@ var ErrTunnelFailed = errors.New("tunnel device failed")
 func New(ctx context.Context, opt Options) (*Hub, error) {
 	h := &Hub{
 		opt: opt, cfg: opt.Config, journal: status.Journal{Log: opt.Log, Wall: opt.Wall},
-		byKey: map[wgkey.Public]*site{}, byLink: map[netip.Addr]*site{}, moved: map[wgkey.Public]bool{},
+		byKey: map[wgkey.Public]*site{}, byLink: map[netip.Addr]*site{}, moved: map[wgkey.Public]bool{}, leaving: map[wgkey.Public]tun.Site{},
 		machine: pd.New(machineConfig(opt.Config)), book: enroll.New(), records: newRecords(),
 		polled: make(chan poll, 1), queries: make(chan func(time.Time)), done: make(chan struct{}),
 		links: map[string]dataplane.Link{},

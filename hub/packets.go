@@ -84,7 +84,7 @@ func (h *Hub) tellDue(now time.Time) {
 // setAdvertisement makes what sites are told, and tells them if it is news.
 func (h *Hub) setAdvertisement(now time.Time) error {
 	tunnel := h.opt.Tunnel.Snapshot()
-	packets, err := advertisement(h.cfg, tunnel.MTU, false)
+	packets, err := advertisement(h.cfg, h.withdrawn, tunnel.MTU, false)
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,9 @@ const (
 func (h *Hub) step(now time.Time, ev pd.Event) {
 	a := h.machine.Step(now, ev)
 	for _, c := range a.Commit {
-		if err := h.records.lease(c, h.encode); err != nil {
-			h.journal.Error("lease cannot be written", "err", err.Error()) // a wall clock outside of the years 0 to 9999
+		if err := h.records.lease(c, h.encode); err != nil { // a wall clock outside of the years 0 to 9999
+			h.journal.Error("lease cannot be written, so it is not told", "err", err.Error())
+			a.Send = slices.DeleteFunc(a.Send, func(d pd.Datagram) bool { return d.Site == c.Key.Site })
 		}
 	}
 	if a.Replay != 0 {

@@ -77,9 +77,13 @@ func (h *Hub) setSites(now time.Time, anew []wgkey.Public) error {
 	h.forgetEndpoints(now, old)
 	all := h.deviceSites()
 	for k, s := range old {
-		if h.byKey[k] == nil && h.byLink[s.linkLocal] == nil {
-			all = append(all, s.Site)
-			h.gone = true
+		h.leaving[k] = s.Site
+	}
+	for k, s := range h.leaving {
+		if h.byKey[k] != nil || len(s.AllowedIPs) > 0 && h.byLink[s.AllowedIPs[0].Addr()] != nil {
+			delete(h.leaving, k)
+		} else {
+			all = append(all, s)
 		}
 	}
 	if len(anew) > 0 {
@@ -108,10 +112,10 @@ func (h *Hub) giveSites(all []tun.Site) error {
 
 // dropGone takes the sites that are no more out of the device, after their routes.
 func (h *Hub) dropGone() error {
-	if !h.gone {
+	if len(h.leaving) == 0 {
 		return nil
 	}
-	h.gone = false
+	clear(h.leaving)
 	return h.giveSites(h.deviceSites())
 }
 
@@ -162,6 +166,8 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 			h.retired = append(h.retired, p)
 		}
 	}
+	h.withdrawn.DNS = withdraw(h.withdrawn.DNS, h.cfg.Hub.DNS, cfg.Hub.DNS)
+	h.withdrawn.Search = withdraw(h.withdrawn.Search, h.cfg.Hub.Search, cfg.Hub.Search)
 	h.cfg = cfg
 	h.taken, h.mine = h.own()
 	h.stepBook(now, enroll.SetContent{Content: h.bookContent()})

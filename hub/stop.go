@@ -19,7 +19,7 @@ const restoreTimeout = 2 * time.Second
 // stop leaves for good: sites are told that this is no router any more, then everything of ours goes. Leases stay on disk:
 // the next hub goes on with them.
 func (h *Hub) stop(ctx context.Context, now time.Time) error {
-	if packets, err := advertisement(h.cfg, h.opt.Tunnel.Snapshot().MTU, true); err == nil { // as it was made before
+	if packets, err := advertisement(h.cfg, h.withdrawn, h.opt.Tunnel.Snapshot().MTU, true); err == nil { // as it was made before
 		h.adverts = packets
 	}
 	for _, s := range h.sites {
@@ -72,6 +72,9 @@ func (h *Hub) take(now time.Time, cfg *config.HubConfig) error {
 	if cfg.Interface.PrivateKey != h.cfg.Interface.PrivateKey {
 		return errRestart("the private key")
 	}
+	if n := len(cfg.Sites) + len(h.book.Peers()); n > maxSites {
+		return fmt.Errorf("%d sites, those that have joined included: WireGuard takes %d", n, maxSites)
+	}
 	if err := h.opt.Tunnel.Reconfigure(TunnelConfig(cfg)); err != nil {
 		return err
 	}
@@ -80,6 +83,9 @@ func (h *Hub) take(now time.Time, cfg *config.HubConfig) error {
 	}
 	return h.opt.Plane.Watch(h.watched())
 }
+
+// maxSites is wireguard-go's limit.
+const maxSites = 1<<16 - 1
 
 type errRestart string
 

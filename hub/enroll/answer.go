@@ -92,7 +92,7 @@ func (s *State) grant(now Instant, i *invitation, req invite.Request, a *Actions
 		return refuse(invite.Bad, "this key is taken at the hub")
 	case s.nameInFile(i.name):
 		return refuse(invite.Bad, "a site of the hub's configuration has this name now")
-	case len(s.joined) >= MaxJoined:
+	case len(s.joined) >= min(MaxJoined, maxPeers-MaxInvitations-len(s.content.File)):
 		return refuse(invite.Full, "the hub takes no more sites")
 	}
 	used := *i

@@ -25,8 +25,9 @@ import (
 const (
 	// MaxInvitations that are open, used but not confirmed, or expired and kept. Each is a peer of the device, of some 25 KiB.
 	MaxInvitations = 1000
-	// MaxJoined leaves room in wireguard-go's 65,536 peers for the file's.
+	// MaxJoined is how many join at most; fewer where the file has so many sites that not all fit into maxPeers.
 	MaxJoined = 60000
+	maxPeers  = 1<<16 - 1 // wireguard-go's limit
 	// MinValid and MaxValid of an invitation: time to copy it, and no secret forgotten in a chat for ever.
 	MinValid = time.Minute
 	MaxValid = 30 * 24 * time.Hour
