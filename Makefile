@@ -86,8 +86,8 @@ cross: ## build for every board, into dist/
 fuzz: ## fuzz every parser for a moment, FUZZ_RUNS inputs each
 	@scripts/fuzz.sh runs "$(FUZZ_RUNS)"
 
-renumber: ## renumber a thousand times before model hosts; the race detector sees fewer
-	$(GO) test -count=1 -run Renumberings ./router
+renumber: ## renumber before model hosts, and crash a hub, a thousand times; the race detector sees fewer
+	$(GO) test -count=1 -run 'Renumberings|CrashAtAThousandPoints' ./router ./hub
 
 # The end-to-end tests wait most of the time: begun first, the others run beside them.
 race: ## run all tests with the race detector
