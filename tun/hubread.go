@@ -3,11 +3,12 @@
 package tun
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"oasis6/internal/bootclock"
@@ -58,19 +59,15 @@ type devicePeer struct {
 func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	have, err := h.readPeers()
-	if err != nil {
-		return nil, err
-	}
 	h.meetPeers() // somebody may have made some again with wg
 	now, wall := bootclock.Now(), time.Now()
-	out := make(map[wgkey.Public]Reading, len(have))
+	out := make(map[wgkey.Public]Reading, len(h.sites))
 	var texts []string
-	for key, d := range have {
+	err := h.eachPeer(func(key wgkey.Public, d *devicePeer) {
 		s := h.sites[key]
 		if s == nil {
 			out[key] = Reading{Endpoint: d.endpoint, HandshakeAge: -1, RxBytes: d.rx, TxBytes: d.tx, AllowedIPs: len(d.allowed), Drifted: true}
-			continue
+			return
 		}
 		s.take(d.peerReading, now, h.readAt, wall)
 		if want := (Site{Keepalive: s.keepalive}).keepaliveFor(d.peerReading); want != d.keepalive {
@@ -79,9 +76,12 @@ func (h *Hub) Sites() (map[wgkey.Public]Reading, error) {
 		r := s.reading(now)
 		r.Initiations, r.AllowedIPs, r.Drifted = s.inits.Load(), len(d.allowed), h.drifted(s, d)
 		out[key] = r
+	})
+	if err != nil {
+		return nil, err
 	}
 	for key := range h.sites {
-		if have[key] == nil {
+		if _, there := out[key]; !there {
 			out[key] = Reading{HandshakeAge: -1, Drifted: true}
 		}
 	}
@@ -154,45 +154,93 @@ func (h *Hub) AllowedIPs() (map[wgkey.Public][]netip.Prefix, error) {
 	return out, err
 }
 
+// readPeers reads all peers of the device at once.
 func (h *Hub) readPeers() (map[wgkey.Public]*devicePeer, error) {
-	text, err := h.dev.IpcGet()
-	if err != nil {
-		return nil, fmt.Errorf("interface %s: read wireguard: %w", h.name, err)
-	}
-	return parsePeers(text), nil
+	peers := make(map[wgkey.Public]*devicePeer, len(h.sites))
+	err := h.eachPeer(func(key wgkey.Public, d *devicePeer) {
+		c := *d
+		c.allowed = slices.Clone(d.allowed)
+		peers[key] = &c
+	})
+	return peers, err
 }
 
-// parsePeers takes what we use from the text of the configuration protocol, which the device writes. The text holds
-// secrets and is not kept.
-func parsePeers(text string) map[wgkey.Public]*devicePeer {
-	peers := map[wgkey.Public]*devicePeer{}
-	d := &devicePeer{} // takes what is said of the device itself
-	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		switch key {
-		case "public_key":
-			d = &devicePeer{}
-			peers[wgkey.Public(key32(value))] = d
-		case "preshared_key":
-			d.preshared = wgkey.Preshared(key32(value))
-		case "persistent_keepalive_interval":
-			n, _ := strconv.ParseUint(value, 10, 16) // the device writes numbers only
-			d.keepalive = time.Duration(n) * time.Second
-		case "allowed_ip":
-			if p, err := netip.ParsePrefix(value); err == nil {
-				d.allowed = append(d.allowed, p)
-			}
-		default:
-			d.take(key, value)
-		}
+// eachPeer gives f each peer of the device, which is f's until it returns. f must not use the device.
+func (h *Hub) eachPeer(f func(wgkey.Public, *devicePeer)) error {
+	p := peerParser{each: f}
+	if err := h.dev.IpcGetOperation(&p); err != nil {
+		return fmt.Errorf("interface %s: read wireguard: %w", h.name, err)
 	}
-	return peers
+	p.finish()
+	return nil
+}
+
+// peerParser takes what we use from the text of the configuration protocol, which the device writes to it: megabytes where
+// there are many peers. The text holds secrets and is not kept.
+type peerParser struct {
+	each func(wgkey.Public, *devicePeer)
+	key  wgkey.Public
+	peer devicePeer // takes what is said of the device itself before the first peer
+	in   bool       // there is a peer
+	rest []byte     // what was written of a line; wireguard-go writes all at once
+}
+
+// Write takes any part of the text.
+func (p *peerParser) Write(text []byte) (int, error) {
+	n := len(text)
+	if len(p.rest) > 0 {
+		text = append(p.rest, text...)
+		p.rest = nil
+	}
+	for {
+		line, rest, whole := bytes.Cut(text, []byte{'\n'})
+		if !whole {
+			p.rest = bytes.Clone(line)
+			return n, nil
+		}
+		p.line(line)
+		text = rest
+	}
+}
+
+// finish is called after the last Write.
+func (p *peerParser) finish() {
+	if len(p.rest) > 0 {
+		p.line(p.rest)
+	}
+	if p.in {
+		p.each(p.key, &p.peer)
+	}
+}
+
+func (p *peerParser) line(line []byte) {
+	key, value, _ := bytes.Cut(line, []byte{'='})
+	d := &p.peer
+	switch string(key) {
+	case "public_key":
+		if p.in {
+			p.each(p.key, d)
+		}
+		p.key, p.in = wgkey.Public(key32(value)), true
+		*d = devicePeer{allowed: d.allowed[:0]}
+	case "preshared_key":
+		d.preshared = wgkey.Preshared(key32(value))
+	case "persistent_keepalive_interval":
+		n, _ := strconv.ParseUint(string(value), 10, 16) // the device writes numbers only
+		d.keepalive = time.Duration(n) * time.Second
+	case "allowed_ip":
+		if a, err := netip.ParsePrefix(string(value)); err == nil {
+			d.allowed = append(d.allowed, a)
+		}
+	default:
+		d.take(string(key), value)
+	}
 }
 
 // key32 reads a key as the device writes it.
-func key32(s string) (k [wgkey.Size]byte) {
-	if len(s) == hex.EncodedLen(len(k)) {
-		_, _ = hex.Decode(k[:], []byte(s)) // the device writes hexadecimal digits only
+func key32(b []byte) (k [wgkey.Size]byte) {
+	if len(b) == hex.EncodedLen(len(k)) {
+		_, _ = hex.Decode(k[:], b) // the device writes hexadecimal digits only
 	}
 	return k
 }

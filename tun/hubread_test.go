@@ -4,8 +4,10 @@ package tun
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,13 +20,35 @@ import (
 	"oasis6/internal/wgkey"
 )
 
+// parsePeers gives the parser a text in pieces of so many octets.
+func parsePeers(text string, piece int) map[wgkey.Public]*devicePeer {
+	peers := map[wgkey.Public]*devicePeer{}
+	p := peerParser{each: func(key wgkey.Public, d *devicePeer) {
+		c := *d
+		c.allowed = slices.Clone(d.allowed)
+		peers[key] = &c
+	}}
+	for some := range slices.Chunk([]byte(text), piece) {
+		_, _ = p.Write(some) // never fails
+	}
+	p.finish()
+	return peers
+}
+
 func TestParsePeers(t *testing.T) {
+	for _, piece := range []int{1, 7, 64, 1 << 20} {
+		t.Run(fmt.Sprint(piece), func(t *testing.T) { testParsePeers(t, piece) })
+	}
+}
+
+func testParsePeers(t *testing.T, piece int) {
+	t.Helper()
 	a, b := testKey(1).Public(), testKey(2).Public()
 	psk := wgkey.Preshared{7}
-	peers := parsePeers("private_key=00\nlisten_port=51820\nfwmark=1\n" +
-		"public_key=" + a.Hex() + "\npreshared_key=" + psk.RevealHex() + "\nprotocol_version=1\nendpoint=192.0.2.9:9\nlast_handshake_time_sec=5\n" +
-		"last_handshake_time_nsec=6\ntx_bytes=7\nrx_bytes=8\npersistent_keepalive_interval=25\nallowed_ip=fe80::1/128\nallowed_ip=2001:db8::/64\n" +
-		"public_key=" + b.Hex() + "\npreshared_key=" + wgkey.Preshared{}.RevealHex() + "\npersistent_keepalive_interval=0\n")
+	peers := parsePeers("private_key=00\nlisten_port=51820\nfwmark=1\n"+
+		"public_key="+a.Hex()+"\npreshared_key="+psk.RevealHex()+"\nprotocol_version=1\nendpoint=192.0.2.9:9\nlast_handshake_time_sec=5\n"+
+		"last_handshake_time_nsec=6\ntx_bytes=7\nrx_bytes=8\npersistent_keepalive_interval=25\nallowed_ip=fe80::1/128\nallowed_ip=2001:db8::/64\n"+
+		"public_key="+b.Hex()+"\npreshared_key="+wgkey.Preshared{}.RevealHex()+"\npersistent_keepalive_interval=0\n", piece)
 	if len(peers) != 2 || peers[a] == nil || peers[b] == nil {
 		t.Fatalf("peers %v", peers)
 	}
@@ -43,8 +67,12 @@ func FuzzParsePeers(f *testing.F) {
 	f.Add("public_key") // found: a line without a value is a peer, too
 	f.Add("public_key=xyz\nallowed_ip=::/999\npersistent_keepalive_interval=-1")
 	f.Fuzz(func(t *testing.T, text string) {
-		if n := len(parsePeers(text)); n > strings.Count(text, "public_key") {
+		whole := parsePeers(text, len(text)+1)
+		if n := len(whole); n > strings.Count(text, "public_key") {
 			t.Errorf("%d peers out of %q", n, text)
+		}
+		if pieces := parsePeers(text, 3); !reflect.DeepEqual(whole, pieces) {
+			t.Errorf("%q in pieces: %v, as a whole %v", text, pieces, whole)
 		}
 	})
 }
