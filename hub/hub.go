@@ -149,7 +149,7 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 		return nil, err
 	}
 	for _, s := range h.sites {
-		if s.endpoint.IsValid() {
+		if s.endpoint.IsValid() && !s.away {
 			h.initiate = append(h.initiate, s.Public)
 		}
 	}

@@ -82,7 +82,7 @@ func (h *Hub) onPoll(now time.Time, p poll) {
 
 // observe takes what the device says of one site.
 func (h *Hub) observe(now time.Time, s *site, r tun.Reading) {
-	was, before := s.alive(now), s.endpoint
+	was, last := s.alive(now), s.place
 	s.reading = r
 	if !was && s.alive(now) {
 		h.journal.Info("site is there", "peer", s.label(), "from", r.Endpoint.String())
@@ -93,17 +93,36 @@ func (h *Hub) observe(now time.Time, s *site, r tun.Reading) {
 	if r.HandshakeAge >= 0 {
 		h.stepBook(now, enroll.Seen{Key: s.Public, Age: r.HandshakeAge})
 	}
-	if r.Endpoint.IsValid() && r.Endpoint != before {
+	if r.Endpoint.IsValid() {
 		s.endpoint = r.Endpoint
+	}
+	s.away = s.gone(now, h.started)
+	if s.place != last && s.endpoint.IsValid() {
 		h.endpointMoved(now, s)
 	}
 	if s.flap.see(now, r.Returns) {
-		h.journal.Error("two boxes seem to share one key: give each its own", "peer", s.label(), "from", before.String(), "to", r.Endpoint.String())
+		h.journal.Error("two boxes seem to share one key: give each its own", "peer", s.label(), "from", last.endpoint.String(), "to", r.Endpoint.String())
 	}
 }
 
-// Handshakes that the hub begins after its start, towards where each site was last: so paced that the answers do not come
-// all at once, and a machine of two cores can compute them.
+// awayAfter is how long a site is given after its last handshake. One without keepalive may be silent for longer, but it
+// needs no call by the next hub either: packets for it call it.
+const awayAfter = 10 * time.Minute
+
+// gone says that the site is not there, since the hub began or longer than awayAfter.
+func (s *site) gone(now, started time.Time) bool {
+	last := s.reading.HandshakeAt
+	if last.IsZero() {
+		if now.Sub(started) < awayAfter {
+			return s.away // as the last hub has seen it
+		}
+		last = started
+	}
+	return now.Sub(last) >= awayAfter
+}
+
+// Handshakes that the hub begins after its start, towards each site that was there before: so paced that the answers do not
+// come all at once, and a machine of two cores can compute them.
 const (
 	initiateEvery = 20 * time.Millisecond
 	initiateEach  = 10 // in each: 500 a second

@@ -22,7 +22,7 @@ import (
 // Keys of the store. Those of invitations and joined sites are hub/enroll's own.
 const (
 	keyLease    = "lease/"     // public key in hex, "/", IAID in hex: hub/pd's encoding
-	keyEndpoint = "endpoint/"  // public key in hex: where the site was last
+	keyEndpoint = "endpoint/"  // public key in hex: where the site was last, and whether it has gone from there
 	keyReplay   = "hub/replay" // replay detection value of Reconfigure
 )
 
@@ -40,15 +40,37 @@ type records struct {
 	lost    bool   // store.KeyLost is on disk
 	failed  string // why the last commit failed; empty: it did not
 
-	endpoints map[wgkey.Public]netip.AddrPort // as they were on disk at the start
-	moved     map[wgkey.Public]netip.AddrPort // to be written some time; invalid: to be forgotten
-	lazyAt    time.Time
+	places map[wgkey.Public]place // as they were on disk at the start
+	moved  map[wgkey.Public]place // to be written some time; without an endpoint: to be forgotten
+	lazyAt time.Time
+}
+
+// place is where a site was last.
+type place struct {
+	endpoint netip.AddrPort
+	away     bool // it has not been there for a while
+}
+
+// awayWord stands behind the endpoint of a site that is away.
+const awayWord = " away"
+
+func (p place) String() string {
+	if p.away {
+		return p.endpoint.String() + awayWord
+	}
+	return p.endpoint.String()
+}
+
+func parsePlace(text string) (p place, err error) {
+	text, p.away = strings.CutSuffix(text, awayWord)
+	p.endpoint, err = netip.ParseAddrPort(text)
+	return p, err
 }
 
 func newRecords() records {
 	return records{
 		revisions: map[string]store.Revision{}, changes: map[string][]byte{},
-		suspect: map[string]bool{}, endpoints: map[wgkey.Public]netip.AddrPort{}, moved: map[wgkey.Public]netip.AddrPort{},
+		suspect: map[string]bool{}, places: map[wgkey.Public]place{}, moved: map[wgkey.Public]place{},
 	}
 }
 
@@ -133,10 +155,10 @@ func (h *Hub) endpointMoved(now time.Time, s *site) {
 	if s.origin == invited {
 		return
 	}
-	h.records.move(now, s.Public, s.endpoint)
+	h.records.move(now, s.Public, s.place)
 }
 
-func (r *records) move(now time.Time, k wgkey.Public, to netip.AddrPort) {
+func (r *records) move(now time.Time, k wgkey.Public, to place) {
 	r.moved[k] = to
 	if r.lazyAt.IsZero() {
 		r.lazyAt = now.Add(lazily)
@@ -147,11 +169,11 @@ func (r *records) move(now time.Time, k wgkey.Public, to netip.AddrPort) {
 func (h *Hub) forgetEndpoints(now time.Time, old map[wgkey.Public]*site) {
 	forget := func(k wgkey.Public) {
 		if h.byKey[k] == nil {
-			delete(h.records.endpoints, k)
-			h.records.move(now, k, netip.AddrPort{})
+			delete(h.records.places, k)
+			h.records.move(now, k, place{})
 		}
 	}
-	for k := range h.records.endpoints {
+	for k := range h.records.places {
 		forget(k)
 	}
 	for k, s := range old {
@@ -166,10 +188,10 @@ func (h *Hub) saveLazily() {
 	r := &h.records
 	r.lazyAt = time.Time{}
 	changes := make([]store.Change, 0, len(r.moved))
-	for k, ep := range r.moved {
+	for k, to := range r.moved {
 		c := store.Change{Key: keyEndpoint + hex.EncodeToString(k[:]), If: store.Any}
-		if ep.IsValid() {
-			c.Value = []byte(ep.String())
+		if to.endpoint.IsValid() {
+			c.Value = []byte(to.String())
 		}
 		changes = append(changes, c)
 	}
@@ -241,6 +263,6 @@ func (r *records) restoreEndpoint(rec store.Record) error {
 	if err != nil {
 		return err
 	}
-	r.endpoints[k], err = netip.ParseAddrPort(string(rec.Value))
+	r.places[k], err = parsePlace(string(rec.Value))
 	return err
 }

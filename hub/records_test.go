@@ -4,6 +4,7 @@ package hub
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,40 @@ func TestEndpointsOutlastAHub(t *testing.T) {
 	if n := w.endpointsOnDisk(); n != 30 {
 		t.Errorf("%d endpoints on disk of 30 sites", n)
 	}
+}
+
+// WireGuard calls who does not answer for 90 s. A hub that starts spares those that were long gone; where they were it
+// knows, so packets for them can call them.
+func TestSitesThatAreAwayAreNotCalled(t *testing.T) {
+	w := newWorld(t, 3)
+	silent, back := w.order[0], w.order[1]
+	ep := netip.MustParseAddrPort("198.51.100.2:1000")
+	heard := func(c *client) { w.tunnel.reading[c.key] = tun.Reading{HandshakeAt: w.now, Endpoint: ep} }
+	called := func(what string, want ...*client) {
+		t.Helper()
+		w.start()
+		w.wait(time.Second)
+		for _, c := range w.order[:2] {
+			if got := w.tunnel.sites[c.key].Endpoint; got != ep {
+				t.Errorf("%s: a site's endpoint is %v, want %v", what, got, ep)
+			}
+			if got, want := slices.Contains(w.tunnel.began, c.key), slices.Contains(want, c); got != want {
+				t.Errorf("%s: called %v, want %v", what, got, want)
+			}
+		}
+	}
+	heard(silent)
+	heard(back)
+	w.wait(awayAfter - 30*time.Second)
+	called("silent for less than ten minutes", silent, back)
+	w.wait(5 * time.Minute)
+	heard(back)
+	w.wait(awayAfter - 3*time.Minute) // silent has not been heard since the start
+	called("one has not answered for ten minutes", back)
+	called("as the hub before the last has seen it", back)
+	heard(silent)
+	w.wait(time.Minute)
+	called("it has come back", silent, back)
 }
 
 func (w *world) endpointsOnDisk() (n int) {

@@ -35,8 +35,8 @@ type site struct {
 	origin    origin
 	linkLocal netip.Addr
 
-	endpoint netip.AddrPort // where it was last
-	reading  tun.Reading    // the last
+	place                // where it was last
+	reading  tun.Reading // the last
 	flap     flapMeter
 	solicits bucket.Bucket
 }
@@ -129,7 +129,7 @@ func (h *Hub) addSite(old map[wgkey.Public]*site, n site) {
 	}
 	s := old[n.Public]
 	if s == nil {
-		s = &site{solicits: solicitBucket(), endpoint: h.records.endpoints[n.Public]}
+		s = &site{solicits: solicitBucket(), place: h.records.places[n.Public]}
 	}
 	s.name, s.origin, s.linkLocal = n.name, n.origin, n.linkLocal
 	s.Public, s.Preshared, s.Keepalive, s.Endpoint, s.Guest = n.Public, n.Preshared, n.Keepalive, s.endpoint, n.origin == invited
