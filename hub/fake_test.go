@@ -137,7 +137,7 @@ func (p *fakePlane) Restore(context.Context) error {
 // routes are the leases' routes.
 func (p *fakePlane) routes() (all []netip.Prefix) {
 	for _, r := range p.last.Routes {
-		if r.Kind == dataplane.Unicast {
+		if r.Kind == dataplane.Unicast && !r.Dst.Addr().IsLinkLocalUnicast() {
 			all = append(all, r.Dst)
 		}
 	}

@@ -31,8 +31,10 @@ type Facts struct {
 func Make(f Facts) dataplane.Desired {
 	name := f.Config.Interface.Name
 	d := dataplane.Desired{Tunnel: dataplane.Tunnel{Name: name, MTU: f.MTU}, Forward: true}
+	via := nextHop(f.LinkLocal)
 	if f.LinkLocal.IsValid() {
-		d.Addresses = append(d.Addresses, dataplane.Address{Iface: name, Prefix: netip.PrefixFrom(f.LinkLocal, 64), NoDAD: true})
+		d.Addresses = append(d.Addresses, dataplane.Address{Iface: name, Prefix: netip.PrefixFrom(f.LinkLocal, 128), NoDAD: true})
+		d.Routes = append(d.Routes, dataplane.Route{Dst: netip.PrefixFrom(via, 10).Masked(), Via: via, Iface: name, Metric: metricLease})
 	}
 	for _, a := range f.Config.Interface.Addresses {
 		// Behind the tunnel are leases alone, each with a route of its own.
@@ -42,7 +44,6 @@ func Make(f Facts) dataplane.Desired {
 	for _, p := range blocks {
 		d.Routes = append(d.Routes, dataplane.Route{Kind: dataplane.Unreachable, Dst: p, Metric: metricUnreachable})
 	}
-	via := nextHop(f.LinkLocal)
 	for _, p := range f.Routed {
 		d.Routes = append(d.Routes, dataplane.Route{Dst: p, Via: via, Iface: name, Metric: metricLease})
 	}
@@ -55,9 +56,10 @@ func Make(f Facts) dataplane.Desired {
 	return d
 }
 
-// nextHop is where all leases are routed to. Which site gets a packet WireGuard decides by its destination, so that any
-// link-local address but our own will do. Without one the kernel would take each host behind the sites for a neighbor on the
-// link: its table is full with a thousand of them, and it would send Redirects from site to site.
+// nextHop is where all sites and their leases are routed to. Which site gets a packet WireGuard decides by its destination,
+// so that any link-local address but our own will do. Without one the kernel would take each site that pings us, and each
+// host behind them, for a neighbor on the link: its table is full with a thousand of them, in all namespaces of the machine
+// together, and it would send Redirects from site to site.
 func nextHop(own netip.Addr) netip.Addr {
 	hop := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 2})
 	if hop == own {

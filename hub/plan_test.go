@@ -32,8 +32,9 @@ func TestMake(t *testing.T) {
 		Routed: prefixes("2001:db8:beef::/56", "2001:db8:ebbd:990a::/64"), Own: prefixes("2001:db8:1::2/128"),
 	}
 	const want = `link oasis0 mtu 1420 up
-address fe80::1/64 dev oasis0 nodad
+address fe80::1/128 dev oasis0 nodad
 address 2001:db8:1::2/128 dev oasis0 nodad
+route fe80::/10 via fe80::2 dev oasis0 metric 128
 route unreachable 2001:db8:beef::/56 metric 1073741824
 route unreachable 2001:db8:ebbd:9900::/56 metric 1073741824
 route 2001:db8:beef::/56 via fe80::2 dev oasis0 metric 128
