@@ -148,6 +148,8 @@ func TestSecondRouterOnTheLAN(t *testing.T) {
 	other := b.Node("other")
 	b.PlugIntoLAN(other)
 	b.up()
+	// An address in duplicate address detection has no route yet.
+	b.R1.WaitFor(enough, "addresses still in DAD", func() bool { return b.R1.Run("ip", "-6", "-o", "addr", "show", "tentative") == "" })
 	before := b.routes()
 	ras := b.H1.WatchRA("eth0")
 	other.Forward()
