@@ -126,7 +126,7 @@ func (b *bench) waitHub(timeout time.Duration, leases int) {
 // wait ends when done, and fails if that takes too long.
 func (b *bench) wait(timeout time.Duration, what string, done func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(timeout); !done(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(timeout); !done(); time.Sleep(100 * time.Millisecond) {
 		if !b.proc.Running() {
 			b.t.Fatalf("bench: the hub has ended:\n%s", b.proc.Output())
 		}
@@ -184,12 +184,12 @@ func (b *bench) swarm(n int, goal swarm.Goal) *swarm.Swarm {
 	return s
 }
 
-// reach lets the sites of a swarm reach their goal, or fails.
-func (b *bench) reach(s *swarm.Swarm, timeout time.Duration) {
+// reach lets the sites of a swarm reach their goal, or fails. They begin within the spread.
+func (b *bench) reach(s *swarm.Swarm, spread, timeout time.Duration) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	s.Begin()
+	s.Begin(spread)
 	if err := s.Wait(ctx); err != nil {
 		r := s.Close()
 		b.t.Fatalf("bench: %d sites are there after %v (%v): %+v", len(r.Took), timeout, err, r.Counts)

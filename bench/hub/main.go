@@ -72,7 +72,7 @@ func main() {
 func parse() (o options, r roles) {
 	flag.IntVar(&o.count, "sites", 10_000, "`number` of sites")
 	flag.IntVar(&o.alive, "live", 1000, "`number` of sites that have a session when memory is read")
-	flag.DurationVar(&o.settle, "settle", 30*time.Second, "`time` before memory is read")
+	flag.DurationVar(&o.settle, "settle", 90*time.Second, "`time` before memory is read")
 	flag.IntVar(&o.rounds, "rounds", 3, "`number` of searches for the highest rate of renewals")
 	flag.DurationVar(&o.trial, "trial", 3*time.Second, "`time` that each rate is tried")
 	flag.Float64Var(&o.firstRate, "from", 500, "first `rate` of renewals, a second")

@@ -22,7 +22,7 @@ func TestSmallest(t *testing.T) {
 	b.measure()
 	var out strings.Builder
 	b.write(&out)
-	for _, want := range []string{"50 sites begin at once", "killed and started again", "50 sites with leases, 10 live", "bare WireGuard", "perfdhcp to Kea", "without sockets"} {
+	for _, want := range []string{"50 sites begin within", "one instant", "killed and started again", "50 sites with leases, 10 live", "bare WireGuard", "perfdhcp to Kea", "without sockets"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no line about %q", want)
 		}

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -89,12 +88,9 @@ func (d *hubDaemon) start() error {
 	return d.serve(cfg, commands)
 }
 
-// hubGarbagePercent: most of the heap are the peers' queues, which live as long as they do.
-const hubGarbagePercent = 20
-
 // serve runs the hub until it is told to stop.
 func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command) (err error) {
-	debug.SetGCPercent(hubGarbagePercent)
+	growHeap()
 	controls := newHubControls()
 	// The socket comes first: its lock is what keeps a second one from touching anything.
 	srv, err := control.Listen(socketPath(d.run), controls.methods())
@@ -137,6 +133,7 @@ func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command
 	if err != nil {
 		return err
 	}
+	defer keepHeap()()
 	controls.open(h)
 	return h.Run(ctx)
 }

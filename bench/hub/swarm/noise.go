@@ -103,13 +103,12 @@ func (h *hub) identity(private [32]byte) (identity, error) {
 type handshake struct {
 	index       uint32
 	message     []byte
-	sent        bool
 	chain, hash [32]byte
 	ephemeral   *ecdh.PrivateKey
 }
 
-// initiate makes the first message. The cookie is nil if the hub wants none.
-func (h *hub) initiate(id identity, index uint32, now time.Time, cookie []byte) (*handshake, error) {
+// initiate makes the first message.
+func (h *hub) initiate(id identity, index uint32, now time.Time) (*handshake, error) {
 	ephemeral, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -133,11 +132,13 @@ func (h *hub) initiate(id identity, index uint32, now time.Time, cookie []byte) 
 		return nil, err
 	}
 	m = append(m, mac(h.mac1Key[:], m)...)
-	if cookie != nil {
-		m = append(m, mac(cookie, m)...)
-	}
 	hs.message = m[:initiationLen]
 	return hs, nil
+}
+
+// show puts the hub's cookie into the message.
+func (hs *handshake) show(cookie []byte) {
+	copy(hs.message[mac2At:], mac(cookie, hs.message[:mac2At]))
 }
 
 // mixKey takes a public key of the other side, or our own, into chain and hash.

@@ -32,13 +32,14 @@ type site struct {
 	duid      dhcpv6.DUID
 	index     uint32 // of its handshakes; the low bits count them
 
+	next     *handshake // not sent yet
 	pending  *handshake // waits for a response
 	cookie   []byte
 	cookieAt time.Time
 	session  *session
 
 	// Deadlines; zero: none.
-	handshakeAt, rekeyAt, solicitAt, keepaliveAt time.Time
+	prepareAt, handshakeAt, rekeyAt, solicitAt, keepaliveAt time.Time
 
 	xid    uint32
 	rt     time.Duration
@@ -46,13 +47,19 @@ type site struct {
 	done   time.Time // when it had what it was to have
 }
 
-// attempts are the handshakes of a site that have indices of their own.
-const attempts = 16
+const (
+	// attempts are the handshakes of a site that have indices of their own.
+	attempts = 16
+	// prepareAfter an initiation the next one is made, so that sending it takes no time then: each site has a processor
+	// of its own.
+	prepareAfter = rekeyTimeout / 2
+)
 
-// begin makes the first initiation, not sent yet.
-func (w *worker) begin(s *site) error {
-	hs, err := w.hub.initiate(s.identity, s.index, time.Now(), nil)
-	s.pending = hs
+// prepare makes the next initiation.
+func (w *worker) prepare(s *site, now time.Time) error {
+	s.index = s.index&^(attempts-1) | (s.index+1)&(attempts-1)
+	hs, err := w.hub.initiate(s.identity, s.index, now)
+	s.next = hs
 	return err
 }
 
@@ -60,6 +67,9 @@ func (w *worker) begin(s *site) error {
 func (w *worker) due(s *site, now time.Time) bool {
 	over := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	switch {
+	case over(s.prepareAt):
+		s.prepareAt = time.Time{}
+		w.check(w.prepare(s, now))
 	case over(s.handshakeAt):
 		w.initiate(s, now)
 	case over(s.rekeyAt):
@@ -77,20 +87,16 @@ func (w *worker) due(s *site, now time.Time) bool {
 
 // initiate sends the initiation that is ready, or a new one.
 func (w *worker) initiate(s *site, now time.Time) {
-	if s.pending == nil || s.pending.sent {
-		s.index = s.index&^(attempts-1) | (s.index+1)&(attempts-1)
-		cookie := s.cookie
-		if now.Sub(s.cookieAt) >= cookieLasts {
-			cookie = nil
-		}
-		hs, err := w.hub.initiate(s.identity, s.index, now, cookie)
-		if err != nil {
-			w.fail(err)
+	if s.next == nil {
+		if err := w.prepare(s, now); err != nil {
+			w.check(err)
 			return
 		}
-		s.pending = hs
 	}
-	s.pending.sent = true
+	s.pending, s.next, s.prepareAt = s.next, nil, now.Add(prepareAfter)
+	if s.cookie != nil && now.Sub(s.cookieAt) < cookieLasts {
+		s.pending.show(s.cookie)
+	}
 	w.counts.Initiations++
 	w.write(s, s.pending.message)
 	s.handshakeAt = now.Add(rekeyTimeout + rand.N(rekeyJitter))
@@ -110,7 +116,7 @@ func (w *worker) receive(s *site, m []byte, now time.Time) {
 			w.counts.Refused++
 			return
 		}
-		s.session, s.pending, s.handshakeAt = next, nil, time.Time{}
+		s.session, s.pending, s.handshakeAt, s.prepareAt = next, nil, time.Time{}, time.Time{}
 		s.rekeyAt = now.Add(rekeyAfter)
 		w.connected(s, now)
 	case m[0] == typeTransport && s.session != nil:

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -115,7 +116,7 @@ func (w *worker) make(all []Site, first int) error {
 	for i := first; i < len(all); i += w.stride {
 		x, err := newSite(w.hub, all[i].Key, i)
 		if err == nil {
-			err = w.begin(x)
+			err = w.prepare(x, time.Now())
 		}
 		if err != nil {
 			return fmt.Errorf("site %d: %w", i, err)
@@ -126,14 +127,17 @@ func (w *worker) make(all []Site, first int) error {
 	return nil
 }
 
-// Begin starts all sites at once.
-func (s *Swarm) Begin() {
+// Begin starts all sites, each at a moment of its own within the spread: zero is all in one instant.
+func (s *Swarm) Begin(spread time.Duration) {
 	enlarge(s.conn)
 	s.start = time.Now()
 	for _, w := range s.workers {
 		s.waiting.Add(len(w.sites))
 		for _, x := range w.sites {
 			x.handshakeAt = s.start
+			if spread > 0 {
+				x.handshakeAt = s.start.Add(rand.N(spread))
+			}
 		}
 		s.running.Go(w.run)
 	}

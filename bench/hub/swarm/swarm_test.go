@@ -101,7 +101,7 @@ func (w *world) run() Report {
 	if err != nil {
 		w.Fatal(err)
 	}
-	s.Begin()
+	s.Begin(0)
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
 	err = s.Wait(ctx)
@@ -159,7 +159,7 @@ func TestCookie(t *testing.T) {
 	var checker device.CookieChecker
 	checker.Init(device.NoisePublicKey(key.Public()))
 	from := []byte{192, 0, 2, 1, 0, 1}
-	first, err := h.initiate(id, 16, time.Now(), nil)
+	first, err := h.initiate(id, 16, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,10 +176,11 @@ func TestCookie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := h.initiate(id, 17, time.Now(), cookie)
+	second, err := h.initiate(id, 17, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	second.show(cookie)
 	if !checker.CheckMAC1(second.message) || !checker.CheckMAC2(second.message, from) {
 		t.Error("an initiation with the cookie is refused")
 	}
@@ -198,7 +199,7 @@ func TestForgedResponse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hs, err := h.initiate(id, 16, time.Now(), nil)
+	hs, err := h.initiate(id, 16, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

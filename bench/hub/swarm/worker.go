@@ -91,11 +91,14 @@ func (w *worker) write(s *site, m []byte) {
 	if err == nil || errors.Is(err, unix.ENOBUFS) || errors.Is(err, net.ErrClosed) {
 		return
 	}
-	w.fail(err)
+	w.check(err)
 }
 
-// fail ends Wait: the machine does not let the sites be.
-func (w *worker) fail(err error) {
+// check ends Wait if there is an error: the machine does not let the sites be.
+func (w *worker) check(err error) {
+	if err == nil {
+		return
+	}
 	select {
 	case w.failed <- err:
 	default:
