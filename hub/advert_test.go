@@ -99,6 +99,39 @@ func TestRFC4861_6_2_8_AnotherLinkLocalAddressIsNews(t *testing.T) {
 	}
 }
 
+// Thousands may come in one poll: some at a time are told, and none is left out.
+func TestSitesThatComeAreToldInTurns(t *testing.T) {
+	const n, each = 100, 20 // in each advertTick, 1000 a second
+	w := newWorld(t, n)
+	for i, c := range w.order {
+		w.tunnel.reading[c.key] = tun.Reading{HandshakeAt: w.now, Endpoint: netip.AddrPortFrom(netip.MustParseAddr("198.51.100.2"), uint16(1000+i))}
+	}
+	w.h.startPoll(w.now)
+	w.h.onPoll(w.now, <-w.h.polled)
+	told := func() (sum int) {
+		w.settle()
+		for _, c := range w.order {
+			if c.adverts > 1 {
+				t.Fatalf("a site was told %d times", c.adverts)
+			}
+			sum += c.adverts
+		}
+		return sum
+	}
+	if got := told(); got != 0 {
+		t.Errorf("%d told before their turn", got)
+	}
+	for turn := 1; turn <= n/each; turn++ {
+		w.h.tellAppeared(w.now)
+		if got := told(); got != turn*each {
+			t.Errorf("%d told after turn %d, want %d", got, turn, turn*each)
+		}
+	}
+	if !w.h.appearedAt.IsZero() {
+		t.Errorf("another turn at %v, want none", w.h.appearedAt)
+	}
+}
+
 // Router Advertisements: an answer to each solicitation, one when the site appears, one in 450 s, all by unicast.
 func TestAdvertisements(t *testing.T) {
 	w := newWorld(t, 2)

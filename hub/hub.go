@@ -97,6 +97,8 @@ type Hub struct {
 	ring       ring
 	adverts    [][]byte // Router Advertisement for all, without addresses
 	advertFrom netip.Addr
+	appeared   []wgkey.Public // sites to be told because they have come
+	appearedAt time.Time
 	initiate   []wgkey.Public
 	initiateAt time.Time
 
@@ -264,6 +266,9 @@ func (h *Hub) tick(now time.Time) {
 		h.step(now, pd.Tick{})
 	}
 	h.tellDue(now)
+	if due(h.appearedAt) {
+		h.tellAppeared(now)
+	}
 	if due(h.initiateAt) {
 		h.initiateSome(now)
 	}
@@ -288,6 +293,7 @@ func (h *Hub) nextWake() time.Time {
 	}
 	soonest(h.machineWake)
 	soonest(h.ring.wake(len(h.sites)))
+	soonest(h.appearedAt)
 	soonest(h.initiateAt)
 	soonest(h.pollAt)
 	soonest(h.records.lazyAt)

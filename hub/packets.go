@@ -81,6 +81,29 @@ func (h *Hub) tellDue(now time.Time) {
 	}
 }
 
+// appear notes a site that has come: it may have no Router Advertisement yet, and ask for none.
+func (h *Hub) appear(now time.Time, s *site) {
+	h.appeared = append(h.appeared, s.Public)
+	if h.appearedAt.IsZero() {
+		h.appearedAt = now
+	}
+}
+
+// tellAppeared tells some of those that have come. After a start they are thousands in one poll, and each packet takes a
+// buffer of 64 KiB on its way through the device, which then stays with the peer.
+func (h *Hub) tellAppeared(now time.Time) {
+	n := min(hurryRate*int(advertTick)/int(time.Second), len(h.appeared))
+	for _, k := range h.appeared[:n] {
+		if s := h.byKey[k]; s != nil && s.alive(now) {
+			h.tell(s)
+		}
+	}
+	h.appeared, h.appearedAt = h.appeared[n:], now.Add(advertTick)
+	if len(h.appeared) == 0 {
+		h.appeared, h.appearedAt = nil, time.Time{}
+	}
+}
+
 // setAdvertisement makes what sites are told, and tells them if it is news.
 func (h *Hub) setAdvertisement(now time.Time) error {
 	tunnel := h.opt.Tunnel.Snapshot()

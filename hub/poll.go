@@ -87,7 +87,7 @@ func (h *Hub) observe(now time.Time, s *site, r tun.Reading) {
 	if !was && s.alive(now) {
 		h.journal.Info("site is there", "peer", s.label(), "from", r.Endpoint.String())
 		if s.origin != invited {
-			h.tell(s) // it may have no Router Advertisement yet, and ask for none
+			h.appear(now, s)
 		}
 	}
 	if r.HandshakeAge >= 0 {
