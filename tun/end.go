@@ -31,10 +31,10 @@ type end struct {
 	dropped atomic.Uint64
 }
 
-func newEnd(name string, key wgkey.Private, queue int, log *slog.Logger) end {
+func newEnd(name string, key wgkey.Private, bind conn.Bind, queue int, log *slog.Logger) end {
 	return end{
 		log: log.With("iface", name), name: name, public: key.Public(),
-		obs: newObserver(conn.NewStdNetBind()), events: make(chan Event, queue),
+		obs: newObserver(bind), events: make(chan Event, queue),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 
@@ -52,6 +53,7 @@ type Hub struct {
 	limited atomic.Uint64
 	refused atomic.Uint64
 	lonely  atomic.Uint64
+	pace    *pacer
 	toBegin chan wgkey.Public
 	peers   peerTable
 	knock   bucket.Bucket // of all sites without a session; only touched by the tap's reader
@@ -128,8 +130,9 @@ func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	pace := newPacer(conn.NewStdNetBind())
 	h := &Hub{
-		end: newEnd(cfg.Name, cfg.PrivateKey, hubEvents, log), toBegin: make(chan wgkey.Public, hubInitiate),
+		end: newEnd(cfg.Name, cfg.PrivateKey, pace, hubEvents, log), pace: pace, toBegin: make(chan wgkey.Public, hubInitiate),
 		sites: map[wgkey.Public]*site{}, owner: map[netip.Prefix]*site{}, readAt: bootclock.Now(),
 		knock: bucket.Bucket{Burst: knockBurst, Every: knockAgain}, peers: peerTable{start: time.Now()},
 	}

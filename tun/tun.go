@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 
@@ -105,7 +106,7 @@ func newTunnel(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 		return nil, err
 	}
 	t := &Tunnel{
-		end: newEnd(cfg.Name, cfg.PrivateKey, eventQueue, log), cfg: cfg, resolver: newResolver(look), mtu: cfg.MTU,
+		end: newEnd(cfg.Name, cfg.PrivateKey, conn.NewStdNetBind(), eventQueue, log), cfg: cfg, resolver: newResolver(look), mtu: cfg.MTU,
 		initiate: make(chan struct{}, 1), resolve: make(chan struct{}, 1), measure: make(chan struct{}, 1),
 	}
 	if cfg.Peer.Endpoint != "" {

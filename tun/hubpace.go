@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+package tun
+
+import (
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+)
+
+const (
+	// paceWaiting initiations wait at most: one of each of 10,000 sites, and some more.
+	paceWaiting = 16384
+	// paceLimit are with the device at most. It has room for 1,024, and wants cookies when more than 128 wait.
+	paceLimit = 512
+	paceBatch = 64
+	// paceStale is when an initiation is not worth an answer any more: after 5 s the site makes another one.
+	paceStale = 4500 * time.Millisecond
+	// paceLost is how long the device may give no answer before those that it has count as refused, which it tells nobody.
+	paceLost = 20 * time.Millisecond
+)
+
+// messageCookie is a cookie reply.
+const messageCookie = 3
+
+// pacer is a hub's Bind. It keeps the handshake initiations that come faster than they can be computed, and gives them to
+// the device as it answers them, by a receive function of their own, so nothing else waits for them. By itself wireguard-go
+// drops what finds 1,024 before it, and whoever was dropped begins again 5 s later, with all the others: when 10,000
+// sites began at once the last had its answer after 47 s.
+type pacer struct {
+	conn.Bind
+	waiting  chan initiation
+	underway atomic.Int64 // with the device, as far as we know
+	answered chan struct{}
+	crowded  atomic.Uint64 // dropped: nothing more can wait
+	closed   chan struct{} // nil: not open
+}
+
+// initiation is one datagram.
+type initiation struct {
+	from conn.Endpoint
+	at   time.Time
+	data [initiationLen]byte
+}
+
+func newPacer(b conn.Bind) *pacer {
+	return &pacer{Bind: b, waiting: make(chan initiation, paceWaiting), answered: make(chan struct{}, 1)}
+}
+
+// Open adds the receive function of the initiations. As for every Bind, the device calls it and Close in turns.
+func (p *pacer) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
+	fns, actual, err := p.Bind.Open(port)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, fn := range fns {
+		fns[i] = p.keeping(fn)
+	}
+	p.closed = make(chan struct{})
+	return append(fns, p.releasing(p.closed)), actual, nil
+}
+
+// Close ends the receive functions.
+func (p *pacer) Close() error {
+	if p.closed != nil {
+		close(p.closed)
+		p.closed = nil
+	}
+	return p.Bind.Close()
+}
+
+// Send counts the answers.
+func (p *pacer) Send(bufs [][]byte, ep conn.Endpoint) error {
+	if len(bufs) == 1 && len(bufs[0]) > 0 && (bufs[0][0] == messageResponse || bufs[0][0] == messageCookie) {
+		if p.underway.Add(-1) < 0 {
+			p.underway.Store(0)
+		}
+		signal(p.answered)
+	}
+	return p.Bind.Send(bufs, ep)
+}
+
+// keeping is a receive function that gives the device everything but initiations: it passes over what has no length.
+func (p *pacer) keeping(fn conn.ReceiveFunc) conn.ReceiveFunc {
+	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
+		n, err := fn(packets, sizes, eps)
+		now := time.Now()
+		for i := range max(n, 0) {
+			if sizes[i] != initiationLen || packets[i][0] != messageInitiation {
+				continue
+			}
+			select {
+			case p.waiting <- initiation{eps[i], now, [initiationLen]byte(packets[i][:initiationLen])}:
+			default:
+				p.crowded.Add(1)
+			}
+			sizes[i] = 0
+		}
+		return n, err
+	}
+}
+
+// releasing is the receive function of initiations.
+func (p *pacer) releasing(closed <-chan struct{}) conn.ReceiveFunc {
+	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
+		var next initiation
+		select {
+		case next = <-p.waiting:
+		case <-closed:
+			return 0, net.ErrClosed
+		}
+		if !p.room(closed) {
+			return 0, net.ErrClosed // and next is lost: the site begins again
+		}
+		n, now := 0, time.Now()
+		for {
+			if now.Sub(next.at) < paceStale {
+				sizes[n], eps[n] = copy(packets[n], next.data[:]), next.from
+				p.underway.Add(1)
+				n++
+			}
+			if n == min(len(packets), paceBatch) {
+				return n, nil
+			}
+			select {
+			case next = <-p.waiting:
+			default:
+				return n, nil
+			}
+		}
+	}
+}
+
+// room waits until the device can take more, and says whether it is still open.
+func (p *pacer) room(closed <-chan struct{}) bool {
+	if p.underway.Load() < paceLimit {
+		return true
+	}
+	t := time.NewTimer(paceLost)
+	defer t.Stop()
+	for p.underway.Load() >= paceLimit {
+		select {
+		case <-p.answered:
+			t.Reset(paceLost)
+		case <-t.C:
+			p.underway.Store(0)
+		case <-closed:
+			return false
+		}
+	}
+	return true
+}
