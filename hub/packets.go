@@ -92,7 +92,7 @@ func (h *Hub) appear(now time.Time, s *site) {
 // tellAppeared tells some of those that have come. After a start they are thousands in one poll, and each packet takes a
 // buffer of 64 KiB on its way through the device, which then stays with the peer.
 func (h *Hub) tellAppeared(now time.Time) {
-	n := min(hurryRate*int(advertTick)/int(time.Second), len(h.appeared))
+	n := min(int(advertTick*hurryRate/time.Second), len(h.appeared))
 	for _, k := range h.appeared[:n] {
 		if s := h.byKey[k]; s != nil && s.alive(now) {
 			h.tell(s)
