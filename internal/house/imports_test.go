@@ -19,8 +19,10 @@ const module = "oasis6"
 func rank(dir string) int {
 	switch top, rest, _ := strings.Cut(dir, "/"); {
 	case top == "cmd":
+		return 6
+	case top == "lab":
 		return 5
-	case top == "router" || top == "hub" || top == "lab":
+	case top == "router" || top == "hub":
 		return 4
 	case slices.Contains([]string{"tun", "dhcpv6", "ra", "dataplane", "status"}, top):
 		return 3
@@ -131,8 +133,8 @@ func TestMachinesArePure(t *testing.T) {
 // be imported at all.
 func rooms() map[string][]string {
 	return map[string][]string{
-		"gvisor.dev/gvisor":                 {},
-		"golang.zx2c4.com/wireguard":        {"tun", "internal/netlab"},
+		"gvisor.dev/gvisor":                 {"dataplane/netstack", "lab", "router/trial", "cmd/oasis6"},
+		"golang.zx2c4.com/wireguard":        {"tun", "dataplane/netstack", "lab", "router/trial", "internal/netlab"},
 		"github.com/vishvananda":            {"dataplane/kernel", "internal/netlab", "tun"},
 		"github.com/google/nftables":        {"dataplane/kernel", "internal/netlab"},
 		"github.com/insomniacslk/dhcp":      {"dhcpv6", "internal/netlab"},
