@@ -31,7 +31,7 @@ func crashLease(n int) client.Lease {
 }
 
 func crashStore(dir string) *store {
-	s := newStore(dir, func() time.Time { return t0 }, "boot")
+	s := newStore(folder(dir), func() time.Time { return t0 }, "boot")
 	s.duid = "\x00\x04cccccccccccccccc"
 	return s
 }
@@ -137,20 +137,20 @@ func TestTornStateFile(t *testing.T) {
 	if err := s.save(t0); err != nil {
 		t.Fatal(err)
 	}
-	whole, err := os.ReadFile(s.file().path())
+	whole, err := os.ReadFile(filepath.Join(dir, "lease.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for cut := 0; cut < len(whole); cut += 1 + len(whole)/60 {
 		for _, tail := range []string{"", strings.Repeat("\x00", len(whole)-cut)} {
-			if err := os.WriteFile(s.file().path(), append(whole[:cut:cut], tail...), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "lease.json"), append(whole[:cut:cut], tail...), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			k, err := crashStore(dir).load(t0)
 			if good := cut >= len(whole)-1 && tail == ""; (err == nil) != good || (k.duid != "") != good {
 				t.Errorf("cut at %d of %d, then %d NULs: %+v %v", cut, len(whole), len(tail), k, err)
 			}
-			if _, err := os.Stat(s.file().path()); err == nil && cut < len(whole)-1 {
+			if _, err := os.Stat(filepath.Join(dir, "lease.json")); err == nil && cut < len(whole)-1 {
 				t.Errorf("cut at %d: the damaged file is still in its place", cut)
 			}
 		}

@@ -47,7 +47,7 @@ func (r *Router) delegations() (ds []Delegation, as []Address, info client.Info)
 
 // startDHCPv6 opens the store, and makes the client if there is anything to ask for.
 func (r *Router) startDHCPv6(now time.Time) {
-	r.store = newStore(r.opt.State, r.opt.Wall, r.opt.BootID)
+	r.store = newStore(r.opt.Files, r.opt.Wall, r.opt.BootID)
 	kept, err := r.store.load(now)
 	if err != nil {
 		r.journal.Warn("lease file unusable, starting without it", "err", err.Error())
@@ -64,7 +64,7 @@ func (r *Router) startClient(now time.Time) {
 	s := r.store
 	if s.duid, s.iaid = r.kept.duid, r.kept.iaid; s.duid == "" {
 		key := r.cfg.Interface.PrivateKey.Public()
-		s.duid, s.iaid = newDUID(key), dhcpv6.DefaultIAID
+		s.duid, s.iaid = newDUID(key, r.opt.Entropy), dhcpv6.DefaultIAID
 		if r.saveLease(now); s.failed != "" {
 			s.duid = dhcpv6.DUIDFromPublicKey(key)
 		}

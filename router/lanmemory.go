@@ -40,9 +40,9 @@ type lanMemory struct {
 	failed string    // the last failure to write, for reportSave
 }
 
-func newLANMemory(dir string, wall func() time.Time, bootID string) *lanMemory {
+func newLANMemory(files Files, wall func() time.Time, bootID string) *lanMemory {
 	return &lanMemory{
-		file: stateFile{dir, "prefixes.json"}, wall: wall, bootID: bootID, lans: map[string][]ra.Record{},
+		file: stateFile{files, "prefixes.json"}, wall: wall, bootID: bootID, lans: map[string][]ra.Record{},
 		wear: newWear(memoryBurst, memoryRefill),
 	}
 }

@@ -42,7 +42,7 @@ func (r *Router) startServer(now time.Time) {
 	key := r.cfg.Interface.PrivateKey
 	s := &lanServer{
 		Server: server.New(server.Config{DUID: dhcpv6.DUIDFromPublicKey(key.Public()), Secret: key.Derive("oasis6 dhcpv6 server")}, r.opt.Rand),
-		file:   stateFile{r.opt.State, "bindings.json"},
+		file:   stateFile{r.opt.Files, "bindings.json"},
 		wear:   newWear(bindingsBurst, bindingsRefill),
 	}
 	r.server = s

@@ -4,8 +4,10 @@ package router
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -46,7 +48,7 @@ type Clock interface {
 	C() <-chan struct{}
 }
 
-// Options is everything a Router is made of. All fields but Reload and Commands are required.
+// Options is everything a Router is made of. All fields but Files, Entropy, Reload and Commands are required.
 type Options struct {
 	Config  *config.Config
 	Tunnel  Tunnel
@@ -55,7 +57,9 @@ type Options struct {
 	Rand    func() float64 // uniform in [0,1), used by the loop's goroutine only
 	Wall    func() time.Time
 	BootID  string
-	State   string // folder of lease.json
+	State   string    // folder of lease.json
+	Files   Files     // instead of State; nil: on disk
+	Entropy io.Reader // of a new DUID; nil: the machine's
 	Log     *slog.Logger
 	Version string
 	// ProbeDNS says whether something answers DNS at an address of the box. It is called on a goroutine of its own and
@@ -133,6 +137,12 @@ const takeoverGrace = 20 * time.Second
 
 // New makes the machines. Nothing is sent and nothing in the kernel changes before Run.
 func New(opt Options) (*Router, error) {
+	if opt.Files == nil {
+		opt.Files = folder(opt.State)
+	}
+	if opt.Entropy == nil {
+		opt.Entropy = rand.Reader
+	}
 	r := &Router{
 		opt: opt, cfg: opt.Config, log: opt.Log, journal: status.Journal{Log: opt.Log, Wall: opt.Wall},
 		received: make(chan lanMessage, 64),
@@ -149,7 +159,7 @@ func New(opt Options) (*Router, error) {
 		r.aliveUntilBy = now.Add(takeoverGrace)
 	}
 	r.startDHCPv6(now)
-	r.memory = newLANMemory(opt.State, opt.Wall, opt.BootID)
+	r.memory = newLANMemory(opt.Files, opt.Wall, opt.BootID)
 	if err := r.memory.load(now); err != nil {
 		r.journal.Warn("file of advertised prefixes unusable, starting without it", "err", err.Error())
 	}

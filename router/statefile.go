@@ -15,20 +15,38 @@ import (
 	"oasis6/internal/wholefile"
 )
 
-// stateFile is one file of the state folder: written whole, set aside when it is damaged.
-type stateFile struct{ dir, name string }
+// Files are the files of the state folder, by name.
+type Files interface {
+	// Read is the file's content, nil if there is none.
+	Read(name string) ([]byte, error)
+	// Write replaces the file whole, and that outlasts a power cut: a Reconfigure that was acted upon must not be taken again.
+	Write(name string, data []byte) error
+	// SetAside keeps a damaged file for a person to look at, out of the way; the error is cause and says so.
+	SetAside(name string, cause error) error
+}
 
-func (f stateFile) path() string { return filepath.Join(f.dir, f.name) }
+// stateFile is one file of the state folder.
+type stateFile struct {
+	in   Files
+	name string
+}
 
-// read is the file's content, nil if there is none. What a process that was killed while it wrote has left goes.
-func (f stateFile) read() ([]byte, error) {
-	all, _ := os.ReadDir(f.dir) // without the folder there is no file either
+func (f stateFile) read() ([]byte, error)      { return f.in.Read(f.name) }
+func (f stateFile) write(data []byte) error    { return f.in.Write(f.name, data) }
+func (f stateFile) setAside(cause error) error { return f.in.SetAside(f.name, cause) }
+
+// folder is Files on a disk.
+type folder string
+
+// Read also removes what a process that was killed while it wrote has left.
+func (d folder) Read(name string) ([]byte, error) {
+	all, _ := os.ReadDir(string(d)) // without the folder there is no file either
 	for _, e := range all {
-		if rest, ok := strings.CutPrefix(e.Name(), "."+f.name); ok && strings.Trim(rest, "0123456789") == "" {
-			_ = os.Remove(filepath.Join(f.dir, e.Name())) // it is only in the way
+		if rest, ok := strings.CutPrefix(e.Name(), "."+name); ok && strings.Trim(rest, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(string(d), e.Name())) // it is only in the way
 		}
 	}
-	data, err := os.ReadFile(f.path())
+	data, err := os.ReadFile(filepath.Join(string(d), name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -38,21 +56,22 @@ func (f stateFile) read() ([]byte, error) {
 	return data, nil
 }
 
-// setAside keeps a damaged file for a person to look at, out of the way; the error says so.
-func (f stateFile) setAside(cause error) error {
-	bad := f.path() + ".bad"
-	if err := os.Rename(f.path(), bad); err != nil {
+// SetAside renames it.
+func (d folder) SetAside(name string, cause error) error {
+	path := filepath.Join(string(d), name)
+	bad := path + ".bad"
+	if err := os.Rename(path, bad); err != nil {
 		return errors.Join(cause, err)
 	}
-	return fmt.Errorf("%s is damaged and now called %s: %w", f.path(), bad, cause)
+	return fmt.Errorf("%s is damaged and now called %s: %w", path, bad, cause)
 }
 
-// write replaces the file, and that outlasts a power cut: a Reconfigure that was acted upon must not be taken again.
-func (f stateFile) write(data []byte) error {
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+// Write makes the folder if it is not there.
+func (d folder) Write(name string, data []byte) error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
 	}
-	return wholefile.Write(f.path(), data)
+	return wholefile.Write(filepath.Join(string(d), name), data)
 }
 
 // reportSave keeps in last why a file could not be written, for the status, and logs the first failure of a row.

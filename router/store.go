@@ -3,7 +3,7 @@
 package router
 
 import (
-	"crypto/rand"
+	"io"
 	"time"
 
 	"oasis6/dhcpv6"
@@ -16,7 +16,7 @@ import (
 // Flash wears out, so a Reply that only renews lifetimes is written at most once per saveInterval;
 // anything else, and the end of the process, is written at once.
 type store struct {
-	dir    string
+	files  Files
 	wall   func() time.Time
 	bootID string
 
@@ -32,9 +32,9 @@ type store struct {
 	wear   wear
 }
 
-func newStore(dir string, wall func() time.Time, bootID string) *store {
+func newStore(files Files, wall func() time.Time, bootID string) *store {
 	return &store{
-		dir: dir, wall: wall, bootID: bootID, iaid: dhcpv6.DefaultIAID,
+		files: files, wall: wall, bootID: bootID, iaid: dhcpv6.DefaultIAID,
 		wear: newWear(saveBurst, saveRefill),
 	}
 }
@@ -61,7 +61,7 @@ type kept struct {
 	iaid  dhcpv6.IAID
 }
 
-func (s *store) file() stateFile { return stateFile{s.dir, "lease.json"} }
+func (s *store) file() stateFile { return stateFile{s.files, "lease.json"} }
 
 // load reads the file. A missing one is no error; a damaged one is set aside as lease.json.bad.
 func (s *store) load(now time.Time) (kept, error) {
@@ -124,9 +124,9 @@ func (s *store) save(now time.Time) error {
 
 // newDUID makes the identity of a box that has none: random, so that cloned cards differ; from the
 // public key if there is no randomness worth the name, so that it is at least the same every time.
-func newDUID(key wgkey.Public) dhcpv6.DUID {
+func newDUID(key wgkey.Public, entropy io.Reader) dhcpv6.DUID {
 	var b [16]byte
-	if _, err := rand.Read(b[:]); err != nil {
+	if _, err := io.ReadFull(entropy, b[:]); err != nil {
 		return dhcpv6.DUIDFromPublicKey(key)
 	}
 	return dhcpv6.NewDUIDUUID(b)

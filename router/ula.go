@@ -30,7 +30,7 @@ func (r *Router) setULA() {
 // keptULA is the prefix in the state folder. Where there is none it is made of the box's key and kept, so that another key
 // later does not change it; where it cannot be kept it is the same after every start all the same.
 func (r *Router) keptULA() netip.Prefix {
-	f := stateFile{r.opt.State, "ula"}
+	f := stateFile{r.opt.Files, "ula"}
 	own := ulaFromKey(r.cfg.Interface.PrivateKey)
 	data, err := f.read()
 	if data != nil {
