@@ -96,7 +96,7 @@ type site struct {
 
 // OpenHub makes the interface and brings WireGuard up, without sites; the link itself stays down.
 func OpenHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
-	h, err := newHub(cfg, log)
+	h, err := newHub(cfg, log, conn.NewStdNetBind())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func OpenHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 // OpenHubMemory is OpenHub without an interface: what is not for the hub itself comes through the Memory, which the Hub
 // closes. wg cannot see it.
 func OpenHubMemory(cfg HubConfig, log *slog.Logger) (*Hub, *Memory, error) {
-	h, err := newHub(cfg, log)
+	h, err := newHub(cfg, log, conn.NewStdNetBind())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,12 +125,12 @@ func OpenHubMemory(cfg HubConfig, log *slog.Logger) (*Hub, *Memory, error) {
 	return h, m, nil
 }
 
-func newHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
+func newHub(cfg HubConfig, log *slog.Logger, bind conn.Bind) (*Hub, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
 		return nil, err
 	}
-	pace := newPacer(conn.NewStdNetBind())
+	pace := newPacer(bind)
 	h := &Hub{
 		end: newEnd(cfg.Name, cfg.PrivateKey, pace, hubEvents, log), pace: pace, toBegin: make(chan wgkey.Public, hubInitiate),
 		sites: map[wgkey.Public]*site{}, owner: map[netip.Prefix]*site{}, readAt: bootclock.Now(),

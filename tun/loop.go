@@ -150,7 +150,7 @@ func (l *loop) answered(a answer) {
 		return // the peer spoke from another address than its name has, and is heard there
 	}
 	ep := choose(a.addrs, a.target.port, now.endpoint, deaf && !first, func(ep netip.AddrPort) bool {
-		return usable(l.name, mark, ep)
+		return l.way.usable(l.name, mark, ep)
 	})
 	if first || ep != now.endpoint {
 		l.setEndpoint(ep, now.handshakeAt.IsZero())
@@ -201,7 +201,7 @@ func (l *loop) measurePath() {
 		if !ep.IsValid() {
 			return
 		}
-		outer, err := pathMTU(ep, mark)
+		outer, err := l.way.mtu(ep, mark)
 		if err != nil {
 			l.log.Debug("outer path not measured", "err", err) // no route: the next one may be as before
 			return

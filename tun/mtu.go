@@ -12,6 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// way knows the outer path to an endpoint.
+type way interface {
+	// mtu is what fits, in octets with the IP header; an error: there is no way out.
+	mtu(ep netip.AddrPort, mark uint32) (int, error)
+	// usable says whether there is a way out that does not lead into the tunnel iface.
+	usable(iface string, mark uint32, ep netip.AddrPort) bool
+}
+
+// kernelWay is the machine's own routing.
+type kernelWay struct{}
+
+func (kernelWay) mtu(ep netip.AddrPort, mark uint32) (int, error) { return pathMTU(ep, mark) }
+
+func (kernelWay) usable(iface string, mark uint32, ep netip.AddrPort) bool {
+	return usable(iface, mark, ep)
+}
+
 // pathMTU asks the kernel what fits on the way to ep: the MTU of the route's interface, or what ICMP
 // has taught since. The error is the kernel's when there is no route.
 func pathMTU(ep netip.AddrPort, mark uint32) (int, error) {

@@ -50,6 +50,7 @@ const (
 type Tunnel struct {
 	end
 	resolver *resolver
+	way      way
 	inits    atomic.Uint64 // authenticated initiations of the peer
 	probes   atomic.Uint32
 
@@ -85,7 +86,7 @@ type truth struct {
 func Open(cfg Config, log *slog.Logger) (*Tunnel, error) { return open(cfg, log, goLookup) }
 
 func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
-	t, err := newTunnel(cfg, log, look)
+	t, err := newTunnel(cfg, log, look, conn.NewStdNetBind(), kernelWay{})
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +101,13 @@ func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
 	return t, nil
 }
 
-func newTunnel(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
+func newTunnel(cfg Config, log *slog.Logger, look lookup, bind conn.Bind, w way) (*Tunnel, error) {
 	cfg, err := cfg.normalize()
 	if err != nil {
 		return nil, err
 	}
 	t := &Tunnel{
-		end: newEnd(cfg.Name, cfg.PrivateKey, conn.NewStdNetBind(), eventQueue, log), cfg: cfg, resolver: newResolver(look), mtu: cfg.MTU,
+		end: newEnd(cfg.Name, cfg.PrivateKey, bind, eventQueue, log), cfg: cfg, resolver: newResolver(look), way: w, mtu: cfg.MTU,
 		initiate: make(chan struct{}, 1), resolve: make(chan struct{}, 1), measure: make(chan struct{}, 1),
 	}
 	if cfg.Peer.Endpoint != "" {
@@ -137,7 +138,7 @@ func (t *Tunnel) shook(_ *device.Peer, message byte) {
 // firstMTU measures when the endpoint needs no lookup, so that the first RA is right.
 func (t *Tunnel) firstMTU() int {
 	if t.target.addr.IsValid() {
-		if outer, err := pathMTU(netip.AddrPortFrom(t.target.addr, t.target.port), t.cfg.FwMark); err == nil {
+		if outer, err := t.way.mtu(netip.AddrPortFrom(t.target.addr, t.target.port), t.cfg.FwMark); err == nil {
 			mtu, _ := tunnelMTU(outer)
 			return mtu
 		}
