@@ -130,7 +130,7 @@ func newHub(cfg HubConfig, log *slog.Logger, bind conn.Bind) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	pace := newPacer(bind)
+	pace := newPacer(bind, cfg.PrivateKey.Public())
 	h := &Hub{
 		end: newEnd(cfg.Name, cfg.PrivateKey, pace, hubEvents, log), pace: pace, toBegin: make(chan wgkey.Public, hubInitiate),
 		sites: map[wgkey.Public]*site{}, owner: map[netip.Prefix]*site{}, readAt: bootclock.Now(),
