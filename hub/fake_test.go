@@ -37,6 +37,7 @@ type fakeTunnel struct {
 	key     wgkey.Private
 	// linkLocal is that of the last Reconfigure.
 	linkLocal netip.Addr
+	counted   tun.HubSnapshot // only its counters are used
 }
 
 func (f *fakeTunnel) Events() <-chan tun.Event { return f.events }
@@ -106,7 +107,8 @@ func (f *fakeTunnel) Initiate(k wgkey.Public) bool { f.began = append(f.began, k
 func (f *fakeTunnel) Reconfigure(c tun.HubConfig) error { f.linkLocal = c.LinkLocal; return nil }
 
 func (f *fakeTunnel) Snapshot() tun.HubSnapshot {
-	s := tun.HubSnapshot{Interface: "oasis0", PublicKey: f.key.Public(), LinkLocal: f.linkLocal, MTU: 1420}
+	s := f.counted
+	s.Interface, s.PublicKey, s.LinkLocal, s.MTU = "oasis0", f.key.Public(), f.linkLocal, 1420
 	if !s.LinkLocal.IsValid() {
 		s.LinkLocal = f.key.Public().LinkLocal()
 	}

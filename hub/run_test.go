@@ -5,6 +5,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,25 @@ func TestRunAnswersAndStops(t *testing.T) {
 		}
 		if _, err := r.h.Snapshot(r.Context()); err == nil {
 			r.Error("Snapshot of a hub that has stopped")
+		}
+	})
+}
+
+// What the tunnel drops has its reason in the status.
+func TestRunTellsWhatTheTunnelDrops(t *testing.T) {
+	run(t, func(r *running) {
+		r.tunnel.counted = tun.HubSnapshot{Strange: 1, Limited: 2, Dropped: 3, Refused: 4, Crowded: 5, Hasty: 6, Stale: 7}
+		s, err := r.h.Snapshot(r.Context())
+		if err != nil {
+			r.Fatal(err)
+		}
+		want := map[string]uint64{
+			"source is not the site's link-local address": 1, "more than one site may send": 2, "faster than they could be read": 3,
+			"invitation used for something else": 4, "more handshakes than can wait": 5,
+			"more handshakes than may wait from one address": 6, "handshake that waited too long": 7,
+		}
+		if !maps.Equal(s.Hub.Dropped, want) {
+			r.Errorf("dropped %v, want %v", s.Hub.Dropped, want)
 		}
 	})
 }

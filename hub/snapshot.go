@@ -54,7 +54,8 @@ func (h *Hub) hubStatus(now time.Time) *status.Hub {
 		"source is not the site's link-local address": t.Strange, "more than one site may send": t.Limited,
 		"faster than they could be read": t.Dropped, "site was just removed": h.counters.unknown, "invitation used for something else": t.Refused,
 		"not a message for a hub": h.counters.broken, "answer that did not leave": h.counters.unsent,
-		"more handshakes than can wait": t.Crowded,
+		"more handshakes than can wait": t.Crowded, "more handshakes than may wait from one address": t.Hasty,
+		"handshake that waited too long": t.Stale,
 	} {
 		if n > 0 {
 			x.Dropped[why] += n

@@ -13,13 +13,9 @@ import (
 )
 
 const (
-	// paceWaiting initiations wait at most: one of each of 10,000 sites, and some more.
-	paceWaiting = 16384
 	// paceLimit are with the device at most. It has room for 1,024, and wants cookies when more than 128 wait.
 	paceLimit = 512
 	paceBatch = 64
-	// paceStale is when an initiation is not worth an answer any more: after 5 s the site makes another one.
-	paceStale = 4500 * time.Millisecond
 	// paceLost is how long the device may give no answer before those that it has count as refused, which it tells nobody.
 	paceLost = 20 * time.Millisecond
 )
@@ -34,22 +30,14 @@ const messageCookie = 3
 type pacer struct {
 	conn.Bind
 	public   wgkey.Public
-	waiting  chan initiation
+	waiting  waitingRoom
 	underway atomic.Int64 // with the device, as far as we know
 	answered chan struct{}
-	crowded  atomic.Uint64 // dropped: nothing more can wait
 	closed   chan struct{} // nil: not open
 }
 
-// initiation is one datagram.
-type initiation struct {
-	from conn.Endpoint
-	at   time.Time
-	data [initiationLen]byte
-}
-
 func newPacer(b conn.Bind, public wgkey.Public) *pacer {
-	return &pacer{Bind: b, public: public, waiting: make(chan initiation, paceWaiting), answered: make(chan struct{}, 1)}
+	return &pacer{Bind: b, public: public, waiting: newWaitingRoom(), answered: make(chan struct{}, 1)}
 }
 
 // Open adds the receive function of the initiations. As for every Bind, the device calls it and Close in turns.
@@ -92,56 +80,44 @@ func (p *pacer) keeping(fn conn.ReceiveFunc) conn.ReceiveFunc {
 	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
 		n, err := fn(packets, sizes, eps)
 		for i := range max(n, 0) {
-			if !mac.initiates(packets[i][:sizes[i]]) {
-				continue
+			if mac.initiates(packets[i][:sizes[i]]) {
+				p.waiting.put(packets[i][:sizes[i]], eps[i])
+				sizes[i] = 0
 			}
-			select {
-			case p.waiting <- initiation{eps[i], time.Now(), [initiationLen]byte(packets[i][:initiationLen])}:
-			default:
-				p.crowded.Add(1)
-			}
-			sizes[i] = 0
 		}
 		return n, err
 	}
 }
 
-// releasing is the receive function of initiations.
+// releasing is the receive function of initiations. What it does not give before it is closed the next one gives.
 func (p *pacer) releasing(closed <-chan struct{}) conn.ReceiveFunc {
 	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
-		var next initiation
-		select {
-		case next = <-p.waiting:
-		case <-closed:
-			return 0, net.ErrClosed
-		}
-		if !p.room(closed) {
-			return 0, net.ErrClosed // and next is lost: the site begins again
-		}
-		n, now := 0, time.Now()
-		for {
-			if now.Sub(next.at) < paceStale {
-				sizes[n], eps[n] = copy(packets[n], next.data[:]), next.from
-				p.underway.Add(1)
-				n++
-			}
-			if n == min(len(packets), paceBatch) {
+		for p.room(closed) {
+			if n := p.release(packets, sizes, eps); n > 0 {
 				return n, nil
 			}
 			select {
-			case next = <-p.waiting:
-			default:
-				return n, nil
+			case <-p.waiting.came:
+			case <-closed:
 			}
 		}
+		return 0, net.ErrClosed
 	}
+}
+
+// release gives at most a batch.
+func (p *pacer) release(packets [][]byte, sizes []int, eps []conn.Endpoint) (n int) {
+	for ok := true; n < min(len(packets), paceBatch); n++ {
+		if sizes[n], eps[n], ok = p.waiting.take(packets[n]); !ok {
+			break
+		}
+	}
+	p.underway.Add(int64(n))
+	return n
 }
 
 // room waits until the device can take more, and says whether it is still open.
 func (p *pacer) room(closed <-chan struct{}) bool {
-	if p.underway.Load() < paceLimit {
-		return true
-	}
 	t := time.NewTimer(paceLost)
 	defer t.Stop()
 	for p.underway.Load() >= paceLimit {
@@ -154,5 +130,10 @@ func (p *pacer) room(closed <-chan struct{}) bool {
 			return false
 		}
 	}
-	return true
+	select {
+	case <-closed:
+		return false
+	default:
+		return true
+	}
 }

@@ -3,9 +3,16 @@
 package tun
 
 import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
 )
 
 // All sites call at once: none is dropped, the device has few at a time, in the order in which they came, and nothing else
@@ -30,7 +37,7 @@ func TestInitiationsWaitForTheDevice(t *testing.T) {
 		if got := d.most.Load(); got < paceLimit || got > paceLimit+2*paceBatch {
 			t.Errorf("the device had %d initiations, want %d and a batch at most", got, paceLimit)
 		}
-		if c := d.p.crowded.Load(); c != 0 || d.lost.Load() != 0 {
+		if c := d.p.waiting.crowded.Load(); c != 0 || d.lost.Load() != 0 {
 			t.Errorf("%d and %d dropped", c, d.lost.Load())
 		}
 		d.stop()
@@ -82,8 +89,8 @@ func TestJunkDoesNotWait(t *testing.T) {
 			}
 			time.Sleep(time.Until(sent.Add(time.Millisecond)))
 		}
-		if d.lost.Load() != 0 || d.p.crowded.Load() != 0 {
-			t.Errorf("%d and %d dropped", d.lost.Load(), d.p.crowded.Load())
+		if d.lost.Load() != 0 || d.p.waiting.crowded.Load() != 0 {
+			t.Errorf("%d and %d dropped", d.lost.Load(), d.p.waiting.crowded.Load())
 		}
 		d.stop()
 	})
@@ -99,47 +106,155 @@ func TestInitiationsThatAreStaleAreDropped(t *testing.T) {
 		d.send(calls(0, n)...)
 		time.Sleep(5 * time.Second)
 		d.send(call(n))
-		stale := 0
+		var computed, late uint64
 		for x := range d.computed {
 			if x.n == n {
 				break
 			}
-			if x.at.Sub(begin) > paceStale+(paceLimit+paceBatch)*each {
-				stale++
+			if computed++; x.at.Sub(begin) > paceStale+(paceLimit+paceBatch)*each {
+				late++
 			}
 		}
-		if stale > 0 {
-			t.Errorf("%d of those that are stale are computed", stale)
+		if late > 0 {
+			t.Errorf("%d of those that are stale are computed", late)
+		}
+		if got := d.p.waiting.stale.Load(); got != n-computed {
+			t.Errorf("%d counted as stale, want the %d that were not computed", got, n-computed)
 		}
 		d.stop()
 	})
 }
 
+// fill gives the device as many as it may have, and some wait. It answers none.
+func (d *modelDevice) fill() (waiting int) {
+	d.send(calls(0, 2*paceLimit)...)
+	synctest.Wait()
+	return 2*paceLimit - len(d.queue)
+}
+
 func TestInitiationsThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const more = 100
 		d := newModelDevice(t)
-		d.send(calls(0, paceWaiting+5*paceLimit)...)
+		d.send(calls(10_000, paceWaiting+more-d.fill())...)
 		synctest.Wait()
-		if c := d.p.crowded.Load(); c == 0 || c > 5*paceLimit {
-			t.Errorf("%d of %d dropped", c, paceWaiting+5*paceLimit)
+		if c := d.p.waiting.crowded.Load(); c != more {
+			t.Errorf("%d dropped, want %d", c, more)
 		}
 		d.close()
 	})
 }
 
-// The device opens its sockets again when the port changes or the old ones have failed.
+// Who floods from one address, or from one /64, loses most of it, and nobody else does.
+func TestInitiationsOfOneAddressAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000
+		d := newModelDevice(t)
+		d.fill()
+		for _, prefix := range []string{"198.51.100.7/32", "2001:db8:1:2::/64"} {
+			p := netip.MustParsePrefix(prefix)
+			for i := range n {
+				x := call(10_000)
+				a := p.Addr()
+				if a.Is6() {
+					b := a.As16()
+					b[8], b[15] = byte(i>>8), byte(i)
+					a = netip.AddrFrom16(b)
+				}
+				x.ep = &conn.StdNetEndpoint{AddrPort: netip.AddrPortFrom(a, uint16(1024+i))}
+				d.send(x)
+			}
+		}
+		d.send(calls(20_000, n)...)
+		synctest.Wait()
+		if h, c := d.p.waiting.hasty.Load(), d.p.waiting.crowded.Load(); h != 2*(n-paceOne) || c != 0 {
+			t.Errorf("%d dropped for their address, want %d, and %d others", h, 2*(n-paceOne), c)
+		}
+		d.close()
+	})
+}
+
+// The waiting room against an obvious one.
+func TestWaitingRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type entry struct {
+			n  int
+			at time.Time
+		}
+		w, model, of := newWaitingRoom(), []entry{}, map[int]int{}
+		var hasty, stale uint64
+		r := rand.New(rand.NewPCG(1, 2))
+		out := make([]byte, initiationLen)
+		put := func() {
+			n := r.IntN(10)
+			if w.put(call(n).data, from(n)); of[n] == paceOne {
+				hasty++
+			} else {
+				model, of[n] = append(model, entry{n, time.Now()}), of[n]+1
+			}
+		}
+		take := func() {
+			for len(model) > 0 && time.Since(model[0].at) >= paceStale {
+				of[model[0].n]--
+				model, stale = model[1:], stale+1
+			}
+			size, ep, ok := w.take(out)
+			if ok != (len(model) > 0) {
+				t.Fatalf("take gives one: %v, want %v", ok, len(model) > 0)
+			}
+			if !ok {
+				return
+			}
+			n := model[0].n
+			of[n]--
+			model = model[1:]
+			if size != initiationLen || int(binary.LittleEndian.Uint32(out[4:])) != n || ep.DstToString() != from(n).DstToString() {
+				t.Fatalf("take gives %d octets, %x, from %s, want that of site %d", size, out[:8], ep.DstToString(), n)
+			}
+		}
+		for range 30 {
+			for range r.IntN(1500) {
+				put()
+			}
+			time.Sleep(time.Duration(r.Int64N(int64(2 * paceStale / 3))))
+			for range r.IntN(1500) {
+				take()
+			}
+		}
+		if h, s := w.hasty.Load(), w.stale.Load(); h != hasty || s != stale || h == 0 || s == 0 {
+			t.Errorf("%d hasty, %d stale, want %d, %d", h, s, hasty, stale)
+		}
+		for len(model) > 0 {
+			take()
+		}
+		take()
+		if w.parts != nil || w.of != nil || w.n != 0 {
+			t.Errorf("memory is kept: %d parts, %d sources, %d initiations", len(w.parts), len(w.of), w.n)
+		}
+	})
+}
+
+// The device opens its sockets again when the port changes or the old ones have failed. What waits then is not lost.
 func TestPacerOpensAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newModelDevice(t)
-		d.send(calls(0, 2*paceLimit)...)
+		d.fill()
 		d.close()
+		packets, sizes, eps := buffers(128)
+		for range 100 {
+			if n, err := d.fns[1](packets, sizes, eps); !errors.Is(err, net.ErrClosed) {
+				t.Fatalf("closed, but %d initiations come, and %v", n, err)
+			}
+		}
 		if err := d.p.Close(); err != nil {
 			t.Errorf("closed twice: %v", err)
 		}
 		d.work(0)
 		d.open()
-		d.send(call(2 * paceLimit))
-		for (<-d.computed).n != 2*paceLimit {
+		for want := range uint32(2 * paceLimit) {
+			if got := (<-d.computed).n; got != want {
+				t.Fatalf("initiation %d is computed, want %d", got, want)
+			}
 		}
 		d.stop()
 	})

@@ -261,7 +261,9 @@ type HubSnapshot struct {
 	Injected   uint64
 	Silenced   uint64 // control packets of our own kernel, kept from the sites
 	Lonely     uint64 // packets of the kernel to sites without a session, dropped but for a few that call the site
-	Crowded    uint64 // handshake initiations, of sites or others, that found no room to wait
+	Crowded    uint64 // handshake initiations, of sites or others, that found no room to wait,
+	Hasty      uint64 // or whose address had as many waiting as one may,
+	Stale      uint64 // or that waited until their site had long begun again
 }
 
 // Snapshot does not wait for a change that goes on.
@@ -271,6 +273,6 @@ func (h *Hub) Snapshot() HubSnapshot {
 		Interface: h.name, PublicKey: h.public, LinkLocal: cfg.LinkLocal, MTU: cfg.MTU, ListenPort: h.obs.port(), SendError: h.obs.lastErr(),
 		Taken: h.tap.stats.taken.Load(), Strange: h.strange.Load(), Limited: h.limited.Load(), Dropped: h.dropped.Load(),
 		Refused: h.refused.Load(), Injected: h.tap.stats.injected.Load(), Silenced: h.tap.stats.silenced.Load(), Lonely: h.lonely.Load(),
-		Crowded: h.pace.crowded.Load(),
+		Crowded: h.pace.waiting.crowded.Load(), Hasty: h.pace.waiting.hasty.Load(), Stale: h.pace.waiting.stale.Load(),
 	}
 }
