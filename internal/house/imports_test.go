@@ -78,7 +78,7 @@ func TestImportsGoOneWay(t *testing.T) {
 // machines are the pure ones: STYLE's protocol roles and what they stand on.
 func machine(s source) bool {
 	return s.dir() == "dhcpv6" || within(s.dir(), "dhcpv6/client") || within(s.dir(), "dhcpv6/server") || s.dir() == "hub/pd" ||
-		s.dir() == "ra" || s.dir() == "tun/health" || s.dir() == "internal/invite" || s.dir() == "hub/enroll" ||
+		s.dir() == "ra" || s.dir() == "tun/health" || s.dir() == "internal/invite" || s.dir() == "hub/enroll" || s.dir() == "lab/simwg/device" ||
 		s.dir() == "router" && strings.HasPrefix(path.Base(s.name), "plan")
 }
 
