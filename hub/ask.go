@@ -79,19 +79,22 @@ func (h *Hub) invite(ctx context.Context, now time.Time, o enroll.Order) (enroll
 	return t, h.settled(ctx, now)
 }
 
-// Remove takes out a site that has joined, or an invitation, and with a site the routes of its leases.
-func (h *Hub) Remove(ctx context.Context, name string) (err error) {
-	asked := h.ask(ctx, func(now time.Time) { err = h.remove(ctx, now, name) })
-	return errors.Join(asked, err)
+// Remove takes out a site that has joined, or an invitation, and says which. With a site go the routes of its leases.
+func (h *Hub) Remove(ctx context.Context, name string) (invitation bool, err error) {
+	asked := h.ask(ctx, func(now time.Time) { invitation, err = h.remove(ctx, now, name) })
+	return invitation, errors.Join(asked, err)
 }
 
-func (h *Hub) remove(ctx context.Context, now time.Time, name string) error {
-	_, a, err := h.book.Remove(h.instant(now), name)
+func (h *Hub) remove(ctx context.Context, now time.Time, name string) (invitation bool, err error) {
+	key, a, err := h.book.Remove(h.instant(now), name)
 	if err != nil {
-		return err
+		return false, err
+	}
+	if s := h.byKey[key]; s != nil {
+		invitation = s.origin == invited
 	}
 	h.takeBook(a)
-	return h.settled(ctx, now)
+	return invitation, h.settled(ctx, now)
 }
 
 // settled carries out what a question has led to, and says whether it is on disk.

@@ -91,7 +91,10 @@ func lanOption(o *options, p *string) {
 
 // configFailure tells what is wrong with a file's text, exit code 2, from what keeps us from
 // reading it, exit code 1.
-func configFailure(err error) error {
+func configFailure(err error) error { return fileFailure(err, "make one with oasis6 import") }
+
+// fileFailure is configFailure with how to come by a file.
+func fileFailure(err error, make string) error {
 	var (
 		text config.Errors
 		path *fs.PathError
@@ -102,7 +105,7 @@ func configFailure(err error) error {
 	case errors.As(err, &text):
 		return configError{err: err}
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: make one with oasis6 import, or name another with -c", err)
+		return fmt.Errorf("%w: %s, or name another with -c", err, make)
 	case errors.As(err, &path):
 		return err
 	}

@@ -101,6 +101,7 @@ func TestCheckRefuses(t *testing.T) {
 		{[]string{"check", "-c", wrong}, exitUsage, []string{wrong + ":11: ", wrong + ":12: "}},
 		{[]string{"check", "-c", open}, exitUsage, []string{open + ":2: ", "chmod 600 " + open}},
 		{[]string{"check", "-c", missing}, exitFailed, []string{missing, "oasis6 import"}},
+		{[]string{"hub", "-c", missing}, exitFailed, []string{missing, "[Hub]"}},
 		{[]string{"check", "-c", file(t, goodConfig, 0o600), "--lan", "no/such"}, exitUsage, []string{"--lan"}},
 		{[]string{"check", "x"}, exitUsage, []string{`"x" is too much`}},
 	} {

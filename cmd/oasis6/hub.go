@@ -74,7 +74,7 @@ func (d *hubDaemon) load(opts ...config.Option) (*config.HubConfig, error) {
 	for _, n := range notices {
 		d.log.Info("configuration", "notice", n.String())
 	}
-	return cfg, configFailure(err)
+	return cfg, fileFailure(err, "write one with [Interface], [Hub] and a [Peer] for each site")
 }
 
 func (d *hubDaemon) start() error {

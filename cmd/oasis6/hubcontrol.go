@@ -52,6 +52,9 @@ type (
 	removeParams struct {
 		Name string `json:"name"`
 	}
+	removeAnswer struct {
+		Invitation bool `json:"invitation"` // not a site that has joined
+	}
 	leasesAnswer struct {
 		Leases []hub.Lease `json:"leases"`
 	}
@@ -89,7 +92,8 @@ func (c *hubControls) methods() control.Methods {
 			if err = errors.Join(err, json.Unmarshal(params, &p)); err != nil {
 				return nil, err
 			}
-			return struct{}{}, h.Remove(ctx, p.Name)
+			invitation, err := h.Remove(ctx, p.Name)
+			return removeAnswer{invitation}, err
 		},
 	}}
 }
@@ -113,10 +117,15 @@ func hubNotRunning(err error) error {
 }
 
 func removeSite(ctx context.Context, e env, run, name string) error {
-	if err := control.Call(ctx, socketPath(run), "remove", removeParams{name}, new(struct{})); err != nil {
+	var a removeAnswer
+	if err := control.Call(ctx, socketPath(run), "remove", removeParams{name}, &a); err != nil {
 		return hubNotRunning(err)
 	}
-	_, err := fmt.Fprintf(e.stdout, "%s is removed: its tunnel is closed, and its prefixes rest before another site gets them\n", name)
+	what := "%s is removed: its tunnel is closed, and its prefixes rest before another site gets them\n"
+	if a.Invitation {
+		what = "the invitation of %s is taken back: nobody can join by it any more\n"
+	}
+	_, err := fmt.Fprintf(e.stdout, what, name)
 	return err
 }
 

@@ -94,7 +94,13 @@ func (h *ourHub) joinedStay(a, b *box) {
 	if err := h.H1.Ping(netlab.WWWv6); err != nil {
 		h.Errorf("h1 after SIGHUP: %v", err)
 	}
-	h.R2.Run(h.HubArgs(h.bin, "hub", "remove", "school")...)
+	if said := h.R2.Run(h.HubArgs(h.bin, "hub", "remove", "school")...); !strings.HasPrefix(said, "school is removed") {
+		h.Errorf("hub remove of a site says %q", said)
+	}
+	h.invite("nobody")
+	if said := h.R2.Run(h.HubArgs(h.bin, "hub", "remove", "nobody")...); !strings.HasPrefix(said, "the invitation of nobody is taken back") {
+		h.Errorf("hub remove of an invitation says %q", said)
+	}
 	if !netlab.Poll(soon, func() bool { return b.H1.Ping(netlab.WWWv6) != nil }) {
 		h.Error("a site that was removed goes on")
 	}
