@@ -93,6 +93,16 @@ func ICMPv6(src, dst netip.Addr, hopLimit uint8, body []byte) []byte {
 	return pkt
 }
 
+// Packet builds a whole packet around an upper layer that has its checksum already. It returns nil if an address is not
+// IPv6 or the upper layer is longer than 65,535 octets.
+func Packet(src, dst netip.Addr, proto, hopLimit uint8, upper []byte) []byte {
+	pkt := header(src, dst, proto, hopLimit, len(upper))
+	if pkt != nil {
+		copy(pkt[HeaderLen:], upper)
+	}
+	return pkt
+}
+
 // EchoRequest builds an ICMPv6 echo request (RFC 4443 section 4.1) without data.
 func EchoRequest(src, dst netip.Addr, hopLimit uint8, id, seq uint16) []byte {
 	var b [8]byte

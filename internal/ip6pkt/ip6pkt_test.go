@@ -82,6 +82,16 @@ func TestICMPv6AgreesWithXNet(t *testing.T) {
 	}
 }
 
+func TestPacketIsWhatUDPMakes(t *testing.T) {
+	want := UDP(box, hub, 1, 2, 64, []byte("x"))
+	if got := Packet(box, hub, ProtoUDP, 64, want[HeaderLen:]); !bytes.Equal(got, want) {
+		t.Errorf("Packet = %x, want %x", got, want)
+	}
+	if got := Packet(box, hub, ProtoUDP, 64, make([]byte, 65536)); got != nil {
+		t.Errorf("Packet of too much = %d octets, want none", len(got))
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	good := UDP(box, hub, 546, 547, 1, []byte("solicit"))
 	edit := func(f func(b []byte) []byte) []byte { return f(bytes.Clone(good)) }
