@@ -4,7 +4,6 @@ package tun
 
 import (
 	"net"
-	"sync/atomic"
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
@@ -13,31 +12,30 @@ import (
 )
 
 const (
-	// paceLimit are with the device at most. It has room for 1,024, and wants cookies when more than 128 wait.
-	paceLimit = 512
-	paceBatch = 64
-	// paceLost is how long the device may give no answer before those that it has count as refused, which it tells nobody.
-	paceLost = 20 * time.Millisecond
+	// paceLimit initiations are with the device at most. It has room for 1,024, and wants cookies when more than 128 wait.
+	paceLimit = 256
+	// paceBatch are given at once, and a mark behind each batch.
+	paceBatch = 32
+	// paceLost is how long the device may come to no mark before one counts as lost: much more than a batch takes, and a
+	// device that stands gets no more than it has room for before all that wait are stale.
+	paceLost = 250 * time.Millisecond
 )
 
-// messageCookie is a cookie reply.
-const messageCookie = 3
-
 // pacer is a hub's Bind. It keeps the handshake initiations that come faster than they can be computed, and gives them to
-// the device as it answers them, by a receive function of their own, so nothing else waits for them. By itself wireguard-go
+// the device as it computes them, by a receive function of their own, so nothing else waits for them. By itself wireguard-go
 // drops what finds 1,024 before it, and whoever was dropped begins again 5 s later, with all the others: when 10,000
 // sites began at once the last had its answer after 47 s.
 type pacer struct {
 	conn.Bind
 	public   wgkey.Public
 	waiting  waitingRoom
-	underway atomic.Int64 // with the device, as far as we know
-	answered chan struct{}
+	marks    *marks
+	unmarked int           // initiations given since the last mark; only the receive function of initiations uses it
 	closed   chan struct{} // nil: not open
 }
 
 func newPacer(b conn.Bind, public wgkey.Public) *pacer {
-	return &pacer{Bind: b, public: public, waiting: newWaitingRoom(), answered: make(chan struct{}, 1)}
+	return &pacer{Bind: b, public: public, waiting: newWaitingRoom(), marks: newMarks(public)}
 }
 
 // Open adds the receive function of the initiations. As for every Bind, the device calls it and Close in turns.
@@ -62,13 +60,10 @@ func (p *pacer) Close() error {
 	return p.Bind.Close()
 }
 
-// Send counts the answers.
+// Send keeps back what the device sends to marks.
 func (p *pacer) Send(bufs [][]byte, ep conn.Endpoint) error {
-	if len(bufs) == 1 && len(bufs[0]) > 0 && (bufs[0][0] == messageResponse || bufs[0][0] == messageCookie) {
-		if p.underway.Add(-1) < 0 {
-			p.underway.Store(0)
-		}
-		signal(p.answered)
+	if _, ours := ep.(*mark); ours {
+		return nil
 	}
 	return p.Bind.Send(bufs, ep)
 }
@@ -92,7 +87,7 @@ func (p *pacer) keeping(fn conn.ReceiveFunc) conn.ReceiveFunc {
 // releasing is the receive function of initiations. What it does not give before it is closed the next one gives.
 func (p *pacer) releasing(closed <-chan struct{}) conn.ReceiveFunc {
 	return func(packets [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
-		for p.room(closed) {
+		for p.marks.wait(paceLimit/paceBatch, closed) {
 			if n := p.release(packets, sizes, eps); n > 0 {
 				return n, nil
 			}
@@ -105,35 +100,19 @@ func (p *pacer) releasing(closed <-chan struct{}) conn.ReceiveFunc {
 	}
 }
 
-// release gives at most a batch.
+// release gives what makes a batch full, and its mark.
 func (p *pacer) release(packets [][]byte, sizes []int, eps []conn.Endpoint) (n int) {
-	for ok := true; n < min(len(packets), paceBatch); n++ {
+	for ; n < len(packets); n++ {
+		if p.unmarked == paceBatch {
+			p.unmarked = 0
+			sizes[n], eps[n] = p.marks.put(packets[n])
+			return n + 1
+		}
+		var ok bool
 		if sizes[n], eps[n], ok = p.waiting.take(packets[n]); !ok {
-			break
+			return n
 		}
+		p.unmarked++
 	}
-	p.underway.Add(int64(n))
 	return n
-}
-
-// room waits until the device can take more, and says whether it is still open.
-func (p *pacer) room(closed <-chan struct{}) bool {
-	t := time.NewTimer(paceLost)
-	defer t.Stop()
-	for p.underway.Load() >= paceLimit {
-		select {
-		case <-p.answered:
-			t.Reset(paceLost)
-		case <-t.C:
-			p.underway.Store(0)
-		case <-closed:
-			return false
-		}
-	}
-	select {
-	case <-closed:
-		return false
-	default:
-		return true
-	}
 }

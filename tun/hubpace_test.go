@@ -34,8 +34,8 @@ func TestInitiationsWaitForTheDevice(t *testing.T) {
 				t.Fatalf("initiation %d is computed, want %d", got, want)
 			}
 		}
-		if got := d.most.Load(); got < paceLimit || got > paceLimit+2*paceBatch {
-			t.Errorf("the device had %d initiations, want %d and a batch at most", got, paceLimit)
+		if got := d.most.Load(); got < paceLimit || got > paceLimit+paceLimit/paceBatch {
+			t.Errorf("the device had %d messages, want %d initiations and their marks", got, paceLimit)
 		}
 		if c := d.p.waiting.crowded.Load(); c != 0 || d.lost.Load() != 0 {
 			t.Errorf("%d and %d dropped", c, d.lost.Load())
@@ -44,19 +44,79 @@ func TestInitiationsWaitForTheDevice(t *testing.T) {
 	})
 }
 
-// Of what is refused the device says nothing: it must not make the others wait for ever.
+// Of what is refused the device says nothing: it must not keep the others back, from one address or from many.
 func TestInitiationsThatAreRefusedDoNotBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 5 * paceLimit
+		const n, many = 64, 20
 		d := newModelDevice(t)
+		d.work(time.Millisecond)
+		for ms := range 250 { // 64,000 a second
+			sent := time.Now()
+			flood := make([]datagram, 0, n+1)
+			for i := range n {
+				flood = append(flood, refused(i%many))
+			}
+			if ms%50 == 49 {
+				d.send(append(flood, call(1000+ms))...)
+				if took := (<-d.computed).at.Sub(sent); took > 2*time.Millisecond {
+					t.Errorf("after %d ms of what is refused an initiation takes %v", ms, took)
+				}
+			} else {
+				d.send(flood...)
+			}
+			time.Sleep(time.Until(sent.Add(time.Millisecond)))
+		}
+		d.stop()
+	})
+}
+
+// A device that does nothing for a while, since the machine has no time for it or a socket takes nothing, has not refused
+// what it has: it must not get more than it has room for.
+func TestInitiationsWaitForADeviceThatStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5000
+		d := newModelDevice(t)
+		d.send(calls(0, n)...)
+		time.Sleep(time.Second)
+		d.work(100 * time.Microsecond)
+		for want := range uint32(n) {
+			if got := (<-d.computed).n; got != want {
+				t.Fatalf("initiation %d is computed, want %d: %d are lost", got, want, d.lost.Load())
+			}
+		}
+		d.stop()
+	})
+}
+
+// When the device's queue is full it drops marks, too. That slows down, but nothing waits for ever, nor when all is over.
+func TestMarksMayBeLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = paceLimit + 4*paceBatch
+		d := newModelDevice(t)
+		d.mute.Store(true)
 		d.work(0)
 		begin := time.Now()
-		for i := range n {
-			d.send(refused(i))
+		d.send(calls(0, n)...)
+		var last initiated
+		for range n {
+			last = <-d.computed
 		}
-		d.send(call(n))
-		if took := (<-d.computed).at.Sub(begin); took > 6*paceLost {
-			t.Errorf("%d took %v", n, took)
+		if took := last.at.Sub(begin); took < 3*paceLost || took > 4*paceLost {
+			t.Errorf("%d without a mark take %v, want a batch of %d each %v", n, took, paceBatch, paceLost)
+		}
+		time.Sleep(2 * paceLost)
+		d.mute.Store(false)
+		begin = time.Now()
+		d.send(calls(n, n)...)
+		for range n {
+			last = <-d.computed
+		}
+		if took := last.at.Sub(begin); took > 0 {
+			t.Errorf("with marks again %d take %v", n, took)
+		}
+		synctest.Wait()
+		if given, seen := d.p.marks.given, d.p.marks.seen.Load(); given != seen {
+			t.Errorf("%d marks given, %d seen", given, seen)
 		}
 		d.stop()
 	})
@@ -111,7 +171,7 @@ func TestInitiationsThatAreStaleAreDropped(t *testing.T) {
 			if x.n == n {
 				break
 			}
-			if computed++; x.at.Sub(begin) > paceStale+(paceLimit+paceBatch)*each {
+			if computed++; x.at.Sub(begin) > paceStale+paceLimit*each {
 				late++
 			}
 		}
@@ -125,18 +185,22 @@ func TestInitiationsThatAreStaleAreDropped(t *testing.T) {
 	})
 }
 
-// fill gives the device as many as it may have, and some wait. It answers none.
-func (d *modelDevice) fill() (waiting int) {
+// fill gives the device, which does nothing, as many as it may have, and as many wait.
+func (d *modelDevice) fill() {
+	d.Helper()
 	d.send(calls(0, 2*paceLimit)...)
 	synctest.Wait()
-	return 2*paceLimit - len(d.queue)
+	if n := d.p.waiting.n; n != paceLimit {
+		d.Fatalf("%d wait, want %d", n, paceLimit)
+	}
 }
 
 func TestInitiationsThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const more = 100
 		d := newModelDevice(t)
-		d.send(calls(10_000, paceWaiting+more-d.fill())...)
+		d.fill()
+		d.send(calls(10_000, paceWaiting+more-paceLimit)...)
 		synctest.Wait()
 		if c := d.p.waiting.crowded.Load(); c != more {
 			t.Errorf("%d dropped, want %d", c, more)

@@ -18,8 +18,9 @@ const (
 	// paceOne of them may be from one address: the device, when it has much to do, lets 5 and then 20 a second of it
 	// through, so more would not have their turn before they are stale.
 	paceOne = 128
-	// paceStale is when an initiation is not worth an answer any more: after 5 s the site makes another one.
-	paceStale = 4500 * time.Millisecond
+	// paceStale is when an initiation is not worth an answer any more: after 5 s the site makes another one. What is left of
+	// them is for the way, 0.3 s, and for paceLimit initiations that the device has before it, 2 ms each.
+	paceStale = 4200 * time.Millisecond
 	// waitingPart is how many of them lie in one piece of memory.
 	waitingPart = 64
 )
