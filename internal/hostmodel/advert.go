@@ -167,7 +167,7 @@ func (h *Host) receive(now time.Time, r Received) {
 		h.hopLimit = m.hopLimit
 	}
 	if m.mtu >= 1280 {
-		h.mtu = m.mtu
+		h.mtu, h.mtuFrom = m.mtu, from
 	}
 	h.router(now, from, m)
 	for _, p := range m.prefixes {
@@ -178,7 +178,7 @@ func (h *Host) receive(now time.Time, r Received) {
 			h.route(now, from, i)
 		}
 	}
-	h.names(now, m)
+	h.names(now, from, m)
 	if m.lifetime > 0 || h.cfg.AnyRAEndsSoliciting {
 		h.solicit = solicit{}
 	}

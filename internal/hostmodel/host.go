@@ -7,8 +7,8 @@
 //
 // It is written from these texts and shares no code with package ra, so that one error is not made
 // on both sides. It knows no sockets and no clock; it has one interface, no DHCPv6, no address
-// resolution, no duplicate that is ever found, and temporary addresses are not replaced when they
-// grow old. It is support for tests and in no binary. Start at Host.Step and Host.Source.
+// resolution, and temporary addresses are not replaced when they grow old. Tests judge routers by it,
+// and the lab's hosts decide by it what gVisor then does. Start at Host.Step and Host.Source.
 package hostmodel
 
 import (
@@ -41,6 +41,9 @@ type Config struct {
 	KeepOnLinkDown bool
 	// StandsStill: lifetimes do not run while the host sleeps (Linux counts them in jiffies).
 	StandsStill bool
+	// RealDAD: whoever runs the host looks for duplicates, from Address.Probe on, and says with DAD what was found. Else
+	// time passes as if there were one probe and no answer.
+	RealDAD bool
 }
 
 // Event is what happens to a host.
@@ -57,6 +60,11 @@ type (
 	}
 	// Resumed ends a sleep of that length.
 	Resumed struct{ Slept time.Duration }
+	// DAD is the result of duplicate address detection for an address of the host.
+	DAD struct {
+		Addr      netip.Addr
+		Duplicate bool
+	}
 	// Tick says that the deadline of Actions.Wake has come.
 	Tick struct{}
 )
@@ -65,6 +73,7 @@ func (LinkUp) hostEvent()   {}
 func (LinkDown) hostEvent() {}
 func (Received) hostEvent() {}
 func (Resumed) hostEvent()  {}
+func (DAD) hostEvent()      {}
 func (Tick) hostEvent()     {}
 
 // Solicitation is a Router Solicitation to ff02::2 with hop limit 255, checksum zero.
@@ -108,6 +117,7 @@ type Host struct {
 	domains   []named[string]
 	nat64     []named[netip.Prefix]
 	mtu       uint32
+	mtuFrom   netip.Addr
 	hopLimit  uint8
 	solicit   solicit
 }
@@ -131,6 +141,8 @@ func (h *Host) Step(now time.Time, ev Event) Actions {
 		if h.cfg.StandsStill {
 			h.shift(ev.Slept)
 		}
+	case DAD:
+		h.detected(now, ev)
 	case Tick:
 	}
 	h.expire(now)
@@ -150,11 +162,11 @@ func (h *Host) linkUp(now time.Time) {
 		return
 	}
 	h.linkLocal = &Address{Addr: h.identify(netip.MustParsePrefix("fe80::/64"), ""),
-		Prefix: netip.MustParsePrefix("fe80::/64"), Preferred: lifetime.Forever, Valid: lifetime.Forever,
-		Usable: h.dad(now)}
+		Prefix: netip.MustParsePrefix("fe80::/64"), Preferred: lifetime.Forever, Valid: lifetime.Forever}
+	h.probe(now, h.linkLocal)
 	// "if a host has already performed a random delay since the interface became (re)enabled (e.g., as part of
 	// Duplicate Address Detection [ADDRCONF]), there is no need to delay again" (RFC 4861 section 6.3.7).
-	h.solicit = solicit{at: h.linkLocal.Usable}
+	h.solicit = solicit{at: h.linkLocal.Usable} // zero with RealDAD: not yet
 }
 
 func (h *Host) linkDown() {
@@ -163,12 +175,6 @@ func (h *Host) linkDown() {
 		return
 	}
 	*h = Host{cfg: h.cfg, rand: h.rand}
-}
-
-// dad is when a new address has passed duplicate address detection (RFC 4862 section 5.4: a random delay of up
-// to MAX_RTR_SOLICITATION_DELAY, one probe, RetransTimer).
-func (h *Host) dad(now time.Time) time.Time {
-	return now.Add(time.Duration(h.rand()*float64(maxRtrSolicitationDelay)) + retransTimer)
 }
 
 // identify makes the address of this host in p: opaque and stable (RFC 7217), another one for each purpose.
@@ -197,7 +203,10 @@ func (h *Host) shift(d time.Duration) {
 	for _, a := range h.all() {
 		move(&a.Preferred)
 		move(&a.Valid)
-		a.Usable = a.Usable.Add(d)
+		if !a.Usable.IsZero() {
+			a.Usable = a.Usable.Add(d)
+		}
+		a.Probe = a.Probe.Add(d)
 	}
 	for i := range h.routers {
 		move(&h.routers[i].until)

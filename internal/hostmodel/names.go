@@ -14,25 +14,26 @@ import (
 type named[T comparable] struct {
 	value T
 	until lifetime.Until
+	from  netip.Addr
 }
 
 // maxNamed bounds each list. RFC 8106 section 5.3.1 has "at least three" as the least that is sufficient.
 const maxNamed = 16
 
 // names takes DNS servers, search domains and NAT64 prefixes. Lifetime 0: "the RDNSS address MUST no longer be used".
-func (h *Host) names(now time.Time, m advert) {
+func (h *Host) names(now time.Time, from netip.Addr, m advert) {
 	for _, s := range m.servers {
-		h.servers = take(h, h.servers, now, s)
+		h.servers = take(h, h.servers, now, from, s)
 	}
 	for _, d := range m.domains {
-		h.domains = take(h, h.domains, now, d)
+		h.domains = take(h, h.domains, now, from, d)
 	}
 	for _, p := range m.nat64 {
-		h.nat64 = take(h, h.nat64, now, p)
+		h.nat64 = take(h, h.nat64, now, from, p)
 	}
 }
 
-func take[T comparable](h *Host, list []named[T], now time.Time, t timed[T]) []named[T] {
+func take[T comparable](h *Host, list []named[T], now time.Time, from netip.Addr, t timed[T]) []named[T] {
 	if h.short(t.lifetime) {
 		return list
 	}
@@ -40,9 +41,9 @@ func take[T comparable](h *Host, list []named[T], now time.Time, t timed[T]) []n
 	i := slices.IndexFunc(list, func(n named[T]) bool { return n.value == t.value })
 	switch {
 	case i >= 0:
-		list[i].until = until
+		list[i].until, list[i].from = until, from
 	case t.lifetime != 0 && len(list) < maxNamed:
-		list = append(list, named[T]{t.value, until})
+		list = append(list, named[T]{t.value, until, from})
 	}
 	return list
 }

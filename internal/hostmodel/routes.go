@@ -21,6 +21,7 @@ type defaultRouter struct {
 type onLink struct {
 	prefix netip.Prefix
 	until  lifetime.Until
+	from   netip.Addr
 }
 
 // route is a Route Information option that a type C host keeps.
@@ -46,8 +47,8 @@ func (h *Host) setRouter(r defaultRouter) {
 	h.routers = append(h.routers, r)
 }
 
-func (h *Host) setOnLink(now time.Time, p prefixInfo) {
-	e := onLink{p.prefix, lifetime.FromSeconds(now, p.valid)}
+func (h *Host) setOnLink(now time.Time, from netip.Addr, p prefixInfo) {
+	e := onLink{p.prefix, lifetime.FromSeconds(now, p.valid), from}
 	if i := slices.IndexFunc(h.onLink, func(e onLink) bool { return e.prefix == p.prefix }); i >= 0 {
 		h.onLink[i] = e
 		return

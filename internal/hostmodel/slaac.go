@@ -16,17 +16,23 @@ type Address struct {
 	Prefix    netip.Prefix
 	Preferred lifetime.Until
 	Valid     lifetime.Until
-	Usable    time.Time // from when on it may be a source: duplicate address detection is over
+	Probe     time.Time // from when on it is looked for in others' hands
+	Usable    time.Time // from when on it may be a source: duplicate address detection is over; zero: not known
 	Temporary bool
-	made      int // in which order: ties of source selection go to the newest
-	from      []netip.Addr
+	Duplicate bool         // others have it and those that were tried instead
+	From      []netip.Addr // routers that gave the prefix, in the order in which they did
+	made      int          // in which order: ties of source selection go to the newest
+	purpose   string
+	tries     int // addresses before this one that were duplicates
 }
 
 // Deprecated says that its preferred lifetime is over.
 func (a *Address) Deprecated(now time.Time) bool { return a.Preferred.Over(now) }
 
 // usable says whether it is a candidate (RFC 6724 section 4): a tentative address is none.
-func (a *Address) usable(now time.Time) bool { return !a.Usable.After(now) && !a.Valid.Over(now) }
+func (a *Address) usable(now time.Time) bool {
+	return !a.Usable.IsZero() && !a.Usable.After(now) && !a.Valid.Over(now)
+}
 
 // all are the addresses with the link-local one.
 func (h *Host) all() []*Address {
@@ -74,7 +80,7 @@ func (h *Host) prefix(now time.Time, from netip.Addr, p prefixInfo, hasSource bo
 		return
 	}
 	if p.onLink {
-		h.setOnLink(now, p)
+		h.setOnLink(now, from, p)
 	}
 	if !p.autonomous || p.prefix.Bits() != slaacBits {
 		return
@@ -96,8 +102,8 @@ func (h *Host) configure(now time.Time, from netip.Addr, p prefixInfo, hasSource
 		i = len(h.addrs) - 1
 	}
 	a := h.addrs[i]
-	if !slices.Contains(a.from, from) {
-		a.from = append(a.from, from)
+	if !slices.Contains(a.From, from) {
+		a.From = append(a.From, from)
 	}
 	a.Preferred = lifetime.FromSeconds(now, p.preferred)
 	a.Valid = h.validLifetime(now, a.Valid, p.valid)
@@ -115,12 +121,12 @@ func sooner(now time.Time, u lifetime.Until, most time.Duration) lifetime.Until 
 }
 
 func (h *Host) newAddress(now time.Time, p netip.Prefix, hasSource, temporary bool) *Address {
-	a := &Address{Prefix: p, Temporary: temporary, Usable: h.dad(now)}
-	purpose := ""
+	a := &Address{Prefix: p, Temporary: temporary}
+	h.probe(now, a)
 	if temporary {
-		purpose = now.String() // another one each time
+		a.purpose = now.String() // another one each time
 	}
-	a.Addr = h.identify(p, purpose)
+	a.Addr = h.identify(p, a.purpose)
 	if h.cfg.Optimistic && hasSource {
 		a.Usable = now
 	}

@@ -50,7 +50,7 @@ func (h *Host) better(now time.Time, a, b *Address, dst netip.Addr, hop Hop) boo
 		return !x
 	}
 	if h.cfg.Rule55 && hop.Router.IsValid() {
-		if x, y := slices.Contains(a.from, hop.Router), slices.Contains(b.from, hop.Router); x != y {
+		if x, y := slices.Contains(a.From, hop.Router), slices.Contains(b.From, hop.Router); x != y {
 			return x
 		}
 	}
