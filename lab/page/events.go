@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+
+package page
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// writeLimit is for a page that reads no longer.
+const writeLimit = 10 * time.Second
+
+// events is the stream of server-sent events: "hello" (which run this is), "state" (State), "clock"
+// (Clock), "packets" (batch) and "log" ([]Entry). Each event's id is the run and the mark up to which
+// the page has read; a page that comes back with it is told only what it missed.
+func (s *Handler) events(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		fail(w, http.StatusServiceUnavailable, "%d pages look on already: close one", maxStreams)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	st := &stream{w: w, rc: http.NewResponseController(w), src: s.src, run: s.run}
+	if mark, ours := strings.CutPrefix(r.Header.Get("Last-Event-ID"), s.run+"."); ours {
+		if _, err := fmt.Sscanf(mark, "%d.%d", &st.box.mark.Log, &st.box.mark.Packet); err != nil {
+			st.box.mark = Mark{} // not a mark of ours: tell all
+		}
+	}
+	_ = st.follow(r.Context()) // the page has gone
+}
+
+type stream struct {
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	src   Source
+	run   string
+	box   outbox
+	state []byte // as told last
+	clock []byte
+}
+
+func (st *stream) follow(ctx context.Context) error {
+	// First subscribe, then ask for the past: what comes in between is known twice and told once.
+	updates := st.src.Subscribe(ctx)
+	if err := st.send("hello", map[string]string{"run": st.run}); err != nil {
+		return err
+	}
+	if err := st.tellPast(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case u, ok := <-updates:
+			if !ok {
+				return context.Canceled // the world has ended
+			}
+			st.box.add(u)
+		case <-timer.C:
+		}
+		if err := st.tell(time.Now()); err != nil {
+			return err
+		}
+		timer.Reset(time.Until(st.box.wake()))
+	}
+}
+
+func (st *stream) tellPast() error {
+	past := st.src.Past(st.box.mark)
+	st.box.add(past)
+	b := batch{Packets: st.box.packets, Past: true}
+	if len(b.Packets) > maxPast {
+		b.Packets = b.Packets[len(b.Packets)-maxPast:]
+	}
+	st.box.packets, st.box.hidden = nil, 0
+	if len(b.Packets) == 0 {
+		return nil
+	}
+	return st.send("packets", b)
+}
+
+// tell sends what may go now.
+func (st *stream) tell(now time.Time) error {
+	if log := st.box.takeLog(); len(log) > 0 {
+		if err := st.send("log", log); err != nil {
+			return err
+		}
+	}
+	if b := st.box.takePackets(now); b != nil {
+		if err := st.send("packets", b); err != nil {
+			return err
+		}
+	}
+	if st.box.takeState(now) {
+		state := st.src.State()
+		if err := st.sendNew("state", &st.state, state); err != nil {
+			return err
+		}
+		if err := st.sendNew("clock", &st.clock, state.Clock); err != nil {
+			return err
+		}
+	}
+	if st.box.takeBeat(now) {
+		return st.write(":\n\n")
+	}
+	return nil
+}
+
+func (st *stream) send(event string, v any) error {
+	var last []byte
+	return st.sendNew(event, &last, v)
+}
+
+// sendNew sends v unless it reads as what was sent last.
+func (st *stream) sendNew(event string, last *[]byte, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(b, *last) {
+		return nil
+	}
+	*last = b
+	return st.write(fmt.Sprintf("id: %s.%d.%d\nevent: %s\ndata: %s\n\n", st.run, st.box.mark.Log, st.box.mark.Packet, event, b))
+}
+
+func (st *stream) write(text string) error {
+	if err := st.rc.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+		return err
+	}
+	if _, err := st.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return st.rc.Flush()
+}

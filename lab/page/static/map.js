@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+
+// The map: grounds, pipes, wires, nodes, and what State says of them. Packets are in dots.js.
+
+import { $, s, roving } from "./dom.js";
+import { app, emit, name, on } from "./feed.js";
+import { countdown, scope, seconds, shortAddr } from "./format.js";
+import { layout, pointOn, svgPath } from "./layout.js";
+import * as dots from "./dots.js";
+
+const maxMappings = 3; // lines of a NAT's table on the map; the panel has all
+
+let plan;
+let drawn; // elements by id
+let rover;
+let shown = ""; // node in the panel
+
+export function start() {
+  on("state", update);
+  on("show", ({ node, wire }) => {
+    shown = node ?? "";
+    mark(wire);
+  });
+  new ResizeObserver(draw).observe($("map"));
+  on("size", draw);
+  draw();
+}
+
+const em = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+function draw() {
+  const width = $("map").clientWidth;
+  if (!width || !app.world) return;
+  const focused = document.activeElement?.dataset?.node;
+  plan = layout(app.world, width, em());
+  drawn = { nodes: new Map(), wires: new Map(), pipes: new Map() };
+  const svg = s("svg", { class: "world" + (plan.tall ? " tall" : ""), width: plan.width, height: plan.height, viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group", "aria-label": "Nodes of the world. Arrow keys go to the next node, Enter opens it." });
+  svg.append(
+    s("g", { class: "grounds" }, plan.grounds.map(drawGround)),
+    s("g", { class: "pipes" }, app.world.tunnels.map(drawPipe)),
+    s("g", { class: "wires" }, app.world.wires.filter((w) => w.kind !== "tunnel").map(drawWire)),
+    s("g", { class: "nodes" }, app.world.nodes.map(drawNode)),
+  );
+  dots.layer(svg, plan);
+  $("map").replaceChildren(svg);
+  rover = roving(svg, ".node", nearest);
+  rover.refresh();
+  if (focused) drawn.nodes.get(focused)?.el.focus({ preventScroll: true });
+  if (app.state) update(app.state);
+}
+
+function drawGround(g) {
+  const r = em();
+  return s("g", null,
+    s("rect", { class: "ground", x: g.x, y: g.y, width: g.w, height: g.h, rx: 1.1 * r }),
+    s("text", { class: "groundname", x: g.x + 0.8 * r, y: g.y + 1.3 * r }, g.name));
+}
+
+function drawPipe(t) {
+  const line = plan.pipes.get(t.id);
+  const d = svgPath(line);
+  const el = s("g", { class: "pipe" },
+    s("path", { class: "wall", d }),
+    s("path", { class: "bore", d }),
+    s("path", { class: "flow", d }));
+  drawn.pipes.set(t.id, { el });
+  return el;
+}
+
+function drawWire(w) {
+  const [a, b] = plan.wires.get(w.id);
+  const mid = pointOn([a, b], 0.5);
+  const line = s("line", { class: "line", x1: a.x, y1: a.y, x2: b.x, y2: b.y });
+  const note = s("g", { class: "wirenote", transform: `translate(${mid.x.toFixed(1)} ${mid.y.toFixed(1)})` });
+  const hit = s("line", { class: "hit", x1: a.x, y1: a.y, x2: b.x, y2: b.y, onclick: () => emit("wire", w.id) }, s("title", null, w.name + ": show its packets"));
+  const el = s("g", { class: "wire k-" + w.kind }, line, hit, note);
+  drawn.wires.set(w.id, { el, note, line, text: undefined });
+  return el;
+}
+
+function drawNode(n) {
+  const r = em();
+  const p = plan.nodes.get(n.id);
+  const half = (n.kind === "switch" ? 1.1 : 1.45) * r;
+  const sub = s("text", { class: "sub", y: half + 2.15 * r });
+  const pips = s("g", { class: "pips", transform: `translate(0 ${-half - 0.5 * r})` });
+  const table = s("g", { class: "table", transform: `translate(0 ${half + (plan.tall ? 1.7 : 2) * r})` });
+  const size = 1.7 * r * (n.kind === "switch" ? 0.8 : 1);
+  const el = s("g", { class: "node n-" + n.kind, transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`, role: "button", tabindex: "-1", "data-node": n.id, "aria-label": n.name,
+    onclick: () => open(n.id), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); open(n.id); } } },
+    s("rect", { class: "focus", x: -half - 5, y: -half - 5, width: 2 * half + 10, height: 2 * half + 10, rx: 0.9 * r }),
+    s("rect", { class: "box", x: -half, y: -half, width: 2 * half, height: 2 * half, rx: n.kind === "internet" ? half : 0.65 * r }),
+    s("use", { class: "glyph", href: "#g-" + n.kind, transform: `translate(${-size / 2} ${-size / 2}) scale(${size / 32})` }),
+    s("text", { class: "name", y: half + 1.15 * r }, n.name), sub, pips, table);
+  drawn.nodes.set(n.id, { el, sub, pips, table, last: "" });
+  return el;
+}
+
+const open = (id) => emit("open-node", id);
+
+// nearest is the next node in the direction of an arrow, nearer the straight line first.
+function nearest(el, key, list) {
+  const from = plan.nodes.get(el.dataset.node);
+  const dir = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
+  let best, least = Infinity;
+  for (const other of list) {
+    if (other === el) continue;
+    const p = plan.nodes.get(other.dataset.node);
+    const ahead = (p.x - from.x) * dir[0] + (p.y - from.y) * dir[1];
+    const aside = Math.abs((p.x - from.x) * dir[1]) + Math.abs((p.y - from.y) * dir[0]);
+    if (ahead < 4) continue;
+    const cost = ahead + 2.2 * aside;
+    if (cost < least) [best, least] = [other, cost];
+  }
+  return best;
+}
+
+function update(state) {
+  if (!drawn) return;
+  for (const [id, d] of drawn.nodes) updateNode(id, d, state.nodes[id] ?? { up: true });
+  for (const [id, d] of drawn.wires) updateWire(d, state.wires[id] ?? { up: true });
+  for (const [id, d] of drawn.pipes) d.el.setAttribute("class", "pipe s-" + (state.tunnels[id]?.state ?? "down"));
+}
+
+function updateNode(id, d, st) {
+  d.el.classList.toggle("down", !st.up);
+  d.el.classList.toggle("shown", id === shown);
+  const key = JSON.stringify([st.up, st.addresses, st.nat]);
+  if (key === d.last) return;
+  d.last = key;
+  const global = (st.addresses ?? []).filter((a) => scope(a.addr) === 1);
+  const best = [...(st.addresses ?? [])].sort((a, b) => scope(a.addr) - scope(b.addr) || rank(a) - rank(b))[0];
+  const nat = st.nat ?? [];
+  d.sub.textContent = best && scope(best.addr) < 4 && !(nat.length && plan.tall) ? shortAddr(best.addr) : "";
+  const gap = 0.75 * em();
+  d.pips.replaceChildren(...(app.nodes.get(id).kind === "host" ? global : []).slice(0, 8).map((a, i, all) =>
+    s("circle", { class: "pip a-" + a.state, cx: (i - (all.length - 1) / 2) * gap, r: 0.26 * em() }, s("title", null, a.addr + ", " + a.state))));
+  drawTable(d, nat);
+  const said = [name(id), st.up ? "" : "down", global.map((a) => a.addr + " " + a.state).join(", "), nat.length ? nat.length + " mappings" : ""];
+  d.el.setAttribute("aria-label", said.filter(Boolean).join(", "));
+}
+
+const rank = (a) => ["preferred", "deprecated", "tentative", "duplicate"].indexOf(a.state);
+
+// port is what a NAT changes that fits beside a map: the last part of an address with port.
+const port = (text) => text.slice(text.lastIndexOf(":"));
+
+function drawTable(d, nat) {
+  const r = em();
+  const high = 1.35 * r;
+  const w = 8.4 * r;
+  const lines = nat.slice(0, maxMappings);
+  const top = d.sub.textContent ? 0.75 * r : 0;
+  d.table.replaceChildren(...lines.map((m, i) => s("g", { transform: `translate(${-w / 2} ${top + i * high})` },
+    s("rect", { class: "cell", width: w, height: high - 2, rx: 3 }),
+    s("text", { class: "ports", x: 0.4 * r, y: 0.92 * r }, port(m.inside) + " → " + port(m.outside)),
+    s("text", { class: "left", x: w - 0.4 * r, y: 0.92 * r, data: m.expires_at ? { until: seconds(m.expires_at) } : {} }, m.expires_at ? countdown(0) : ""),
+    s("title", null, `${m.proto} ${m.inside} → ${m.outside}` + (m.remote ? ` to ${m.remote}` : "")))));
+  if (nat.length > lines.length) {
+    d.table.append(s("text", { class: "more", y: top + lines.length * high + 0.75 * r }, "+" + (nat.length - lines.length) + " more"));
+  }
+}
+
+function updateWire(d, st) {
+  d.el.classList.toggle("down", !st.up);
+  d.el.classList.toggle("blocked", Boolean(st.blocked));
+  const text = !st.up ? "unplugged" : st.blocked ? "no " + st.blocked : st.mtu && st.mtu !== 1500 ? "MTU " + st.mtu : "";
+  if (text === d.text) return;
+  d.text = text;
+  d.note.replaceChildren();
+  if (!text) return;
+  const w = (text.length * 0.46 + 0.9) * em();
+  d.note.append(s("rect", { x: -w / 2, y: -0.65 * em(), width: w, height: 1.3 * em(), rx: 0.65 * em() }), s("text", { y: 0.27 * em() }, text));
+}
+
+// mark shows which node the panel speaks of, and which wire of a packet's way.
+function mark(wire) {
+  if (!drawn) return;
+  for (const [id, d] of drawn.nodes) d.el.classList.toggle("shown", id === shown);
+  for (const [id, d] of drawn.wires) d.el.classList.toggle("shown", id === wire);
+  for (const [id, d] of drawn.pipes) d.el.classList.toggle("shown", id === wire);
+}
+
+// lineOf is the way of a packet on a wire, in its direction.
+export function lineOf(plan, wire, from) {
+  const w = app.wires.get(wire);
+  if (!w) return undefined;
+  const line = w.kind === "tunnel" ? plan.pipes.get(wire) : plan.wires.get(wire);
+  if (!line || line.length < 2 || line.includes(undefined)) return undefined;
+  const begin = plan.nodes.get(from);
+  if (w.kind === "tunnel") {
+    const distance = (p) => Math.hypot(p.x - begin.x, p.y - begin.y);
+    return begin && distance(line.at(-1)) < distance(line[0]) ? [...line].reverse() : line;
+  }
+  return w.a === from ? line : [line[1], line[0]];
+}
