@@ -33,7 +33,7 @@ const (
 // resolver knows the MACs of the neighbors on one port.
 type resolver struct {
 	e     *engine.Engine
-	port  *wire.Port
+	port  wire.End
 	addr  netip.Addr
 	known map[netip.Addr]*neighbor
 	fail  func(packets [][]byte) // nobody answered

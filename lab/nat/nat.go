@@ -108,6 +108,7 @@ type Machine struct {
 	sessions  int
 	nextSweep time.Time
 	barred    map[outsideKey]bool // in use before the last Rebind
+	reserved  map[outsideKey]bool // of programs beside the machine
 	fragments map[fragmentKey]fragment
 }
 
@@ -125,10 +126,13 @@ func New(cfg Config, rand func() float64) *Machine {
 	if cfg.MaxSessions == 0 {
 		cfg.MaxSessions = DefaultMaxSessions
 	}
-	m := &Machine{cfg: cfg, rand: rand}
+	m := &Machine{cfg: cfg, rand: rand, reserved: map[outsideKey]bool{}}
 	m.clear()
 	return m
 }
+
+// Reserve keeps an outside port for somebody else: no new mapping gets it.
+func (m *Machine) Reserve(proto Proto, port uint16) { m.reserved[outsideKey{proto, port}] = true }
 
 func (m *Machine) clear() {
 	m.byInside, m.byOutside = map[insideKey]*mapping{}, map[outsideKey]*mapping{}

@@ -16,7 +16,7 @@ import (
 
 // PortConfig is one end of a wire with an IPv4 address.
 type PortConfig struct {
-	Wire    *wire.Port
+	Wire    wire.End
 	Address netip.Prefix // ours, with the length of the subnet
 	Inside  bool         // packets from here are translated, if there is a translator
 }
@@ -40,7 +40,7 @@ type NodeConfig struct {
 
 // Decision is what a node does with a frame that arrived.
 type Decision struct {
-	Port  *wire.Port // where it came in
+	Port  wire.End // where it came in
 	Frame []byte
 	Text  string
 	RFC   string
@@ -54,6 +54,9 @@ type Node struct {
 	nat    *Machine
 	errors bucket.Bucket // RFC 1812 section 4.3.2.8
 	off    bool
+
+	programs map[uint16]Program
+	paths    map[netip.Addr]path // narrower than their first wire
 }
 
 type port struct {
@@ -69,7 +72,10 @@ const (
 
 // NewNode takes the ports and begins to route.
 func NewNode(e *engine.Engine, cfg NodeConfig) (*Node, error) {
-	n := &Node{e: e, cfg: cfg, errors: bucket.Bucket{Burst: errorsBurst, Every: errorsEach}}
+	n := &Node{
+		e: e, cfg: cfg, errors: bucket.Bucket{Burst: errorsBurst, Every: errorsEach},
+		programs: map[uint16]Program{}, paths: map[netip.Addr]path{},
+	}
 	for _, c := range cfg.Ports {
 		if !c.Address.Addr().Is4() {
 			return nil, fmt.Errorf("node %s: port on wire %s has no IPv4 address", cfg.Name, c.Wire.Wire().ID())
@@ -190,6 +196,9 @@ func (n *Node) decide(t *transit) {
 	switch {
 	case dst.IsMulticast(), dst == broadcastAddr, t.src.Addr().IsUnspecified():
 		t.note("not forwarded: not to and from single nodes", "RFC 1812 section 5.3.5")
+		return
+	case n.own(dst) && n.forPrograms(t):
+		n.deliver(t)
 		return
 	case n.nat != nil && !t.in.Inside && dst == n.nat.cfg.Outside:
 		n.inward(t)

@@ -199,7 +199,7 @@ func (m *Machine) room(now time.Time) bool {
 func (m *Machine) allocate(proto Proto, wanted uint16) (uint16, bool) {
 	free := func(p uint16) bool {
 		k := outsideKey{proto, p}
-		return m.byOutside[k] == nil && !m.barred[k]
+		return m.byOutside[k] == nil && !m.barred[k] && !m.reserved[k]
 	}
 	if !m.cfg.RandomPorts && free(wanted) {
 		return wanted, true
