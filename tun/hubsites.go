@@ -79,44 +79,58 @@ func (h *Hub) meetPeers() {
 
 // plan checks the list and finds the sites that there are.
 func (h *Hub) plan(sites []Site) ([]change, error) {
+	sites, err := CheckSites(h.name, h.public, sites)
+	if err != nil {
+		return nil, err
+	}
+	changes := make([]change, 0, len(sites))
+	for _, to := range sites {
+		s := h.sites[to.Public]
+		if s == nil {
+			s = newSite(to.Public)
+		}
+		changes = append(changes, change{s, to})
+	}
+	return changes, nil
+}
+
+// CheckSites says everything that is wrong with a list for SetSites, of the hub called name with the key own. What it
+// returns is another list, with allowed-ips that are masked and each there once.
+func CheckSites(name string, own wgkey.Public, sites []Site) ([]Site, error) {
 	if len(sites) > maxSites {
-		return nil, fmt.Errorf("tunnel %s: %d sites: want %d at most", h.name, len(sites), maxSites)
+		return nil, fmt.Errorf("tunnel %s: %d sites: want %d at most", name, len(sites), maxSites)
 	}
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	seen, owner := make(map[wgkey.Public]bool, len(sites)), make(map[netip.Prefix]wgkey.Public, 2*len(sites))
-	changes := make([]change, 0, len(sites))
+	out := make([]Site, 0, len(sites))
 	for _, to := range sites {
 		key := to.Public
 		switch {
 		case key.IsZero():
-			bad("tunnel %s: a site without public key", h.name)
-		case key == h.public:
-			bad("tunnel %s: site %s: the public key is the hub's own", h.name, key)
+			bad("tunnel %s: a site without public key", name)
+		case key == own:
+			bad("tunnel %s: site %s: the public key is the hub's own", name, key)
 		case seen[key]:
-			bad("tunnel %s: site %s: twice", h.name, key)
+			bad("tunnel %s: site %s: twice", name, key)
 		}
 		seen[key] = true
 		if to.Keepalive < 0 || to.Keepalive > maxKeepalive {
-			bad("tunnel %s: site %s: keepalive %v: want 0 to %v", h.name, key, to.Keepalive, maxKeepalive)
+			bad("tunnel %s: site %s: keepalive %v: want 0 to %v", name, key, to.Keepalive, maxKeepalive)
 		}
 		var err error
 		if to.AllowedIPs, err = normalPrefixes(to.AllowedIPs); err != nil {
-			bad("tunnel %s: site %s: %w", h.name, key, err)
+			bad("tunnel %s: site %s: %w", name, key, err)
 		}
 		for _, p := range to.AllowedIPs {
 			if other, ok := owner[p]; ok {
-				bad("tunnel %s: site %s: %s is site %s's too", h.name, key, p, other)
+				bad("tunnel %s: site %s: %s is site %s's too", name, key, p, other)
 			}
 			owner[p] = key
 		}
-		s := h.sites[key]
-		if s == nil {
-			s = newSite(key)
-		}
-		changes = append(changes, change{s, to})
+		out = append(out, to)
 	}
-	return changes, errors.Join(errs...)
+	return out, errors.Join(errs...)
 }
 
 func newSite(key wgkey.Public) *site {
