@@ -144,11 +144,11 @@ type Step struct {
 
 // LessonState is how far a lesson is.
 type LessonState struct {
-	ID         string `json:"id"`
-	Started    bool   `json:"started"`
-	StepPassed bool   `json:"passed"`
-	Text       string `json:"text"` // paragraphs, parted by an empty line
-	Task       string `json:"task"`
+	ID      string `json:"id"`
+	Started bool   `json:"started"`
+	Passed  bool   `json:"passed"`
+	Text    string `json:"text"` // paragraphs, parted by an empty line
+	Task    string `json:"task"`
 	// Progress says what the pass condition still waits for.
 	Progress string `json:"progress,omitempty"`
 }
