@@ -38,7 +38,7 @@ type Verdict struct {
 	// Forward and Answer.
 	Out     Index
 	NextHop netip.Addr
-	// MAC is that of the node that sent the packet. An Answer goes there, without a need to resolve NextHop.
+	// MAC is that of the node that sent the packet, on an Ethernet. An Answer goes there, without a need to resolve NextHop.
 	MAC [6]byte
 	// Packet is what is to be sent: of Forward the packet itself without what a link has padded, in the same memory; of
 	// Answer a new one, which the caller may keep.
@@ -82,7 +82,9 @@ func New(o Options) *Forwarder {
 	if o.Flows <= 0 {
 		o.Flows = DefaultFlows
 	}
-	f := &Forwarder{flows: newFlows(o.Seed, o.Flows), seen: newSeen(o.Seed), limits: newLimits(o.Seed)}
+	// Of a seed of zeros too there comes a hash: with the digits of pi.
+	seed := [2]uint64{o.Seed[0] ^ 0x243f6a8885a308d3, o.Seed[1] ^ 0x13198a2e03707344}
+	f := &Forwarder{flows: newFlows(seed, o.Flows), seen: newSeen(seed), limits: newLimits(seed)}
 	f.state.Store(&state{Table: &Table{}})
 	return f
 }
@@ -284,33 +286,12 @@ func (c *crossing) firewall() (v Verdict, ok bool) {
 }
 
 // Unreachable is the answer to a packet that got the verdict Forward and whose next hop does not answer (RFC 4861 section
-// 7.2.2): in and mac are as they were.
-func (f *Forwarder) Unreachable(now time.Time, in Index, mac [6]byte, pkt []byte) Verdict {
+// 7.2.2): in is where it came from. The answer has no MAC.
+func (f *Forwarder) Unreachable(now time.Time, in Index, pkt []byte) Verdict {
 	var p packet
-	c := crossing{packet: &p, f: f, state: f.state.Load(), now: now, mac: mac}
+	c := crossing{packet: &p, f: f, state: f.state.Load(), now: now}
 	if c.in = c.state.at(in); c.in == nil || !parse(&p, pkt, 0) {
 		return f.drop(NoNeighbor)
 	}
 	return c.unreachable(codeAddress, NoNeighbor)
-}
-
-// Output judges a packet that the stack of this machine sends by an interface, and notes the flow that it begins, so that
-// the answer gets in. The verdict is Forward or Drop; the packet is not changed.
-func (f *Forwarder) Output(now time.Time, out Index, pkt []byte) Verdict {
-	var p packet
-	s := f.state.Load()
-	i := s.at(out)
-	switch {
-	case i == nil:
-		return f.drop(UnknownInterface)
-	case !parse(&p, pkt, 0):
-		return f.drop(Malformed)
-	}
-	if r := s.output(i, p.src, p.dst); r.fate != pass {
-		return f.drop(r.reason)
-	}
-	if s.box != nil && i.tunnel {
-		f.flows.outbound(now, &p)
-	}
-	return Verdict{Action: Forward, Out: out, Packet: p.data}
 }
