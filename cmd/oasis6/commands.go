@@ -35,7 +35,8 @@ type action func(ctx context.Context, e env, args []string) error
 
 // commands is the tree, in the order of the help.
 func commands() []command {
-	all := []command{runCommand(), checkCommand(checkFile), statusCommand(), leaveCommand()}
+	all := append([]command{runCommand(), checkCommand(checkFile)}, tryCommands()...)
+	all = append(all, statusCommand(), leaveCommand())
 	all = append(append(all, hubCommands()...), joinCommands()...)
 	return append(all, importCommand(), genkeyCommand(), pubkeyCommand(), versionCommand())
 }
@@ -43,7 +44,7 @@ func commands() []command {
 // laterCommands belong to the command line's contract, but not to this version. They are not in
 // the help; whoever types one learns that it is not his spelling.
 func laterCommands() []string {
-	return []string{"capture", "demo", "doctor", "try"}
+	return []string{"capture", "demo", "doctor"}
 }
 
 func find(tree []command, name string) (command, bool) {

@@ -10,5 +10,8 @@ func hubCommands() []command { return []command{hubCommand(), inviteCommand()} }
 // joinCommands are those of a box that comes to a hub of ours.
 func joinCommands() []command { return []command{joinCommand()} }
 
+// tryCommands is the trial.
+func tryCommands() []command { return []command{tryCommand()} }
+
 // leftOut are the commands that this build lacks: none.
 func leftOut() []string { return nil }

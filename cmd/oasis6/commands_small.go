@@ -10,5 +10,8 @@ func hubCommands() []command { return nil }
 // joinCommands: it has no room for it (docs/onboarding.md says what to do instead).
 func joinCommands() []command { return nil }
 
+// tryCommands: a TCP/IP stack of its own is too large for it.
+func tryCommands() []command { return nil }
+
 // leftOut are the commands that this build lacks.
-func leftOut() []string { return []string{"hub", "invite", "join"} }
+func leftOut() []string { return []string{"hub", "invite", "join", "try"} }
