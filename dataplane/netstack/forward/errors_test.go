@@ -132,8 +132,8 @@ func TestRFC4443_2_4_NoErrorFor(t *testing.T) {
 	}
 }
 
-// "Every ICMPv6 error message (type < 128) MUST include as much of the IPv6 offending (invoking) packet as possible without
-// making the error message packet exceed the minimum IPv6 MTU"; and it goes where the packet came from.
+// "Every ICMPv6 error message (type < 128) MUST include as much of the IPv6 offending (invoking) packet [...] as possible
+// without making the error message packet exceed the minimum IPv6 MTU"; and it goes where the packet came from.
 func TestRFC4443_2_4_ErrorsAreWellFormed(t *testing.T) {
 	for _, pkt := range [][]byte{
 		udp(staleHost, farHost), big(lanHost, farHost, 1421), big(lanHost, farHost, 1500), with(big(lanHost, farHost, 1232), 7, 1), with(big(lanHost, farHost, 1233), 7, 1),

@@ -107,6 +107,8 @@ func (f flows) outbound(now time.Time, p *packet) (begins bool) {
 		begins = p.flags&(tcpSYN|tcpACK) != 0 && p.flags&(tcpSYN|tcpACK) != tcpSYN|tcpACK && p.flags&(tcpRST|tcpFIN) == 0
 	case protoICMPv6:
 		c = flowQuery
+	case protoDCCP:
+		c = flowOther // "not [...] less than eight minutes"
 	}
 	if begins {
 		e := part.put(&k, h, at, c, flowStream)

@@ -145,7 +145,7 @@ func text(v Verdict) string {
 		return "local"
 	case Forward:
 		s := "forward " + names[v.Out]
-		if dst := netip.AddrFrom16([16]byte(v.Packet[24:40])); dst != v.NextHop {
+		if dst := netip.AddrFrom16([16]byte(v.Packet[24:40])); v.NextHop.IsValid() && dst != v.NextHop {
 			s += " via " + v.NextHop.String()
 		}
 		if v.Redirect != nil {
