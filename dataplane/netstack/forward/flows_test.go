@@ -57,7 +57,7 @@ func (w *world) lasts(d time.Duration, answer []byte) {
 
 // "A state record for a UDP flow [...] MUST NOT expire in less than two minutes of idle time. [...] The default is five
 // minutes." (RFC 6092 REC-14), and what goes out renews it (REC-16).
-func TestRFC6092_REC14_UDP(t *testing.T) {
+func TestRFC6092_REC14_FlowsOfUDP(t *testing.T) {
 	q := udp(lanHost, farHost)
 	a := back(q)
 	w := newWorld(t, aSite())
@@ -81,7 +81,7 @@ func TestRFC6092_REC14_UDP(t *testing.T) {
 
 // "the value of the 'established flow idle-timeout' MUST NOT be less than two hours four minutes [...]. The value of the
 // 'transitory flow idle-timeout' MUST NOT be less than four minutes." (RFC 6092 REC-35)
-func TestRFC6092_REC35_TCP(t *testing.T) {
+func TestRFC6092_REC35_FlowsOfTCP(t *testing.T) {
 	const data = tcpACK
 	host := func(flags uint8) []byte { return tcp(lanHost, farHost, flags) }
 	far := func(flags uint8) []byte { return back(tcp(lanHost, farHost, flags)) }
