@@ -35,7 +35,7 @@ type end struct {
 	sendErr string
 	counts  counts
 
-	set  time.Time // what the timer is set for; only flush uses it and stop
+	set  time.Time // what the timer is set for, zero: it is not; only flush uses it and stop
 	stop func()
 }
 
@@ -188,7 +188,8 @@ func (e *end) handOut(o output, port uint16) {
 	}
 }
 
-// setTimer sets the one timer to the next deadline.
+// setTimer sees to it that the one timer rings at the next deadline or before: each packet puts the deadline off, and setting
+// the timer each time would cost more than the packet. Too early a ring does nothing but set it anew.
 func (e *end) setTimer() {
 	e.mu.Lock()
 	now := e.opt.Scheduler.Now()
@@ -196,19 +197,17 @@ func (e *end) setTimer() {
 	if e.retry && (want.IsZero() || want.After(now.Add(retryAfter))) {
 		want = now.Add(retryAfter)
 	}
-	if e.closed {
-		want = time.Time{}
-	}
+	closed := e.closed
 	e.mu.Unlock()
-	if want.Equal(e.set) {
+	if !closed && (want.IsZero() || !e.set.IsZero() && !e.set.After(want)) {
 		return
 	}
 	if e.stop != nil {
 		e.stop()
-		e.stop = nil
+		e.set, e.stop = time.Time{}, nil
 	}
-	if e.set = want; !want.IsZero() {
-		e.stop = e.opt.Scheduler.AfterFunc(max(want.Sub(now), 0), e.tick)
+	if !closed {
+		e.set, e.stop = want, e.opt.Scheduler.AfterFunc(max(want.Sub(now), 0), e.tick)
 	}
 }
 

@@ -17,8 +17,7 @@ import (
 // hubEvents wait for the loop at most. The lab has few sites.
 const hubEvents = 1024
 
-// Hub is the hub's end. It is a hub.Tunnel; the methods that are not of that interface belong to the lab, and those that
-// take packets to the engine's goroutine.
+// Hub is the hub's end. It is a hub.Tunnel; the methods that are not of that interface belong to the lab.
 type Hub struct {
 	*end
 	cfg   tun.HubConfig
@@ -87,16 +86,11 @@ func (h *Hub) take(now time.Time, s *site, src netip.Addr, pkt []byte) {
 	}
 }
 
-// Packet takes a whole IPv6 packet from the data plane. It belongs to the hub. The text is what became of it.
+// Packet takes a whole IPv6 packet from the data plane, on any goroutine. It belongs to the hub. The text is what became of
+// it.
 func (h *Hub) Packet(pkt []byte) string {
 	h.mu.Lock()
-	text := h.packet(pkt)
-	h.mu.Unlock()
-	h.flush()
-	return text
-}
-
-func (h *Hub) packet(pkt []byte) string {
+	defer h.mu.Unlock()
 	if tun.KernelSpeaks(pkt) {
 		h.counts.silenced++
 		return silenced
@@ -105,6 +99,7 @@ func (h *Hub) packet(pkt []byte) string {
 		h.lonely++
 		return text
 	}
+	defer h.post()
 	return h.stepLocked(device.PacketOut{Packet: pkt}).String()
 }
 

@@ -14,8 +14,7 @@ import (
 	"oasis6/tun/health"
 )
 
-// Tunnel is the box's end. It is a router.Tunnel; the methods that are not of that interface belong to the lab, and those
-// that take packets to the engine's goroutine.
+// Tunnel is the box's end. It is a router.Tunnel; the methods that are not of that interface belong to the lab.
 type Tunnel struct {
 	*end
 	cfg      tun.Config
@@ -145,18 +144,17 @@ func (t *Tunnel) SetPathMTU(outer int) {
 	t.post()
 }
 
-// Packet takes a whole IPv6 packet from the data plane. It belongs to the tunnel. The text is what became of it.
+// Packet takes a whole IPv6 packet from the data plane, on any goroutine. It belongs to the tunnel. The text is what became
+// of it.
 func (t *Tunnel) Packet(pkt []byte) string {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if tun.KernelSpeaks(pkt) {
 		t.counts.silenced++
-		t.mu.Unlock()
 		return silenced
 	}
-	v := t.stepLocked(device.PacketOut{Packet: pkt})
-	t.mu.Unlock()
-	t.flush()
-	return v.String()
+	defer t.post()
+	return t.stepLocked(device.PacketOut{Packet: pkt}).String()
 }
 
 // silenced is what becomes of a packet by which the data plane would speak beside the loop.
