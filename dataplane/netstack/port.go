@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+
+	"oasis6/dataplane"
+	"oasis6/dataplane/netstack/forward"
+	"oasis6/dataplane/netstack/neigh"
+	"oasis6/dataplane/netstack/offload"
+	"oasis6/internal/ip6pkt"
+)
+
+// Of an Ethernet frame.
+const (
+	etherHeader = 14
+	etherType   = 0x86dd // RFC 2464 section 3
+)
+
+// Offsets in an IPv6 packet (RFC 8200 section 3).
+const (
+	offPayload = 4
+	offNext    = 6
+	offHops    = 7
+	offSrc     = 8
+	offDst     = 24
+)
+
+// port is one Ethernet interface. Its fields up to mu are set once.
+type port struct {
+	p    *Plane
+	name string
+	nic  tcpip.NICID
+	link Link
+	fast fastLink // nil: the link takes frames only
+	mac  neigh.MAC
+	ep   *nic
+
+	// mu guards the neighbors. gVisor is not called while it is held.
+	mu    sync.Mutex
+	neigh *neigh.Table[waiting]
+	timer tcpip.Timer
+	armed time.Time // when timer comes; zero: it does not
+
+	sockets sockets
+	proxy   atomic.Pointer[proxy]
+	usable  atomic.Pointer[netip.Addr] // the link-local address, nil while it is not assigned
+	owns    func(netip.Addr) bool      // the port has the address
+
+	// Only with Plane.mu:
+	up    bool
+	mtu   int
+	addrs addresses
+	ll    netip.Addr // the link-local address that we have chosen
+}
+
+// waiting is a packet that waits for a neighbor.
+type waiting struct {
+	pkt []byte
+	off offload.Info
+}
+
+// fastLink takes many segments at once. Parts are in the order of the octets, and stay the caller's.
+type fastLink interface {
+	sendParts(off offload.Info, parts [][]byte) error
+	run(deliver func(frame []byte, off offload.Info))
+}
+
+// openPort attaches the link. Plane.mu is held.
+func (p *Plane) openPort(name string, link Link) (*port, error) {
+	r := &port{
+		p: p, name: name, nic: p.nextNIC, link: link, mac: link.MAC(), addrs: addresses{}, up: link.Up(), mtu: link.MTU(),
+	}
+	p.nextNIC++
+	r.fast, _ = link.(fastLink)
+	r.neigh = neigh.New(p.float, func(w waiting) int { return len(w.pkt) })
+	r.ep = &nic{mac: tcpip.LinkAddress(r.mac[:]), out: r.output}
+	r.ep.mtu.Store(uint32(r.mtu))
+	if err := p.addNIC(r.nic, r.ep, name); err != nil {
+		return nil, err
+	}
+	r.ll = linkLocal(r.mac)
+	r.owns = func(a netip.Addr) bool {
+		id, ok := p.view.Load().own[a]
+		return ok && id == r.nic || a == r.ll && r.usable.Load() != nil
+	}
+	r.joinServers()
+	deliver := r.deliver
+	if r.fast != nil {
+		deliver = nil
+	}
+	link.Attach(deliver, func(bool) { p.later(func() { p.linkMoved(r) }) })
+	if r.fast != nil {
+		r.fast.run(r.arrived)
+	}
+	return r, nil
+}
+
+// close takes the node off the link. No lock is held.
+func (r *port) close() error {
+	r.sockets.close()
+	err := r.link.Close()
+	r.mu.Lock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.neigh.SetSolicitor(neigh.Solicitor{})
+	act := r.neigh.Flush()
+	r.mu.Unlock()
+	r.perform(r.p.o.Now(), act)
+	if !r.p.stack.CheckNIC(r.nic) {
+		return err
+	}
+	_ = r.p.stack.RemoveNIC(r.nic) // it fails only for a NIC that is not there
+	return err
+}
+
+// linkLocal is the address made of the MAC (RFC 2464 section 5).
+func linkLocal(m neigh.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{
+		0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5],
+	})
+}
+
+// deliver takes a frame that is not to be changed.
+func (r *port) deliver(frame []byte) { r.arrived(slices.Clone(frame), offload.Info{}) }
+
+// arrived takes a frame that may be changed, and is not kept.
+func (r *port) arrived(frame []byte, off offload.Info) {
+	if len(frame) < etherHeader+ip6pkt.HeaderLen || binary.BigEndian.Uint16(frame[12:]) != etherType {
+		return
+	}
+	to, from, pkt := neigh.MAC(frame[0:6]), neigh.MAC(frame[6:12]), frame[etherHeader:]
+	size := ip6pkt.HeaderLen + int(binary.BigEndian.Uint16(pkt[offPayload:]))
+	switch {
+	case to[0]&1 == 0 && to != r.mac, from[0]&1 != 0, from == r.mac:
+		return // for another station, or nobody's, or our own that came back
+	case pkt[0]>>4 != 6 || size > len(pkt):
+		r.p.drops.malformed.Add(1)
+		return
+	}
+	pkt = pkt[:size] // the link may pad
+	now := r.p.o.Now()
+	if r.hear(now, pkt, from) {
+		return
+	}
+	r.p.process(now, origin{index: forward.Index(r.nic), port: r, mac: from, ether: to}, pkt, off, nil)
+}
+
+// hear takes what is not for the forwarder; false: it is.
+func (r *port) hear(now time.Time, pkt []byte, from neigh.MAC) bool {
+	if pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen]) {
+		r.mu.Lock()
+		act := r.neigh.Hear(now, pkt, r.owns)
+		r.rearm(now)
+		r.mu.Unlock()
+		r.perform(now, act)
+		r.sockets.nd(pkt, now)
+		if x := r.proxy.Load(); x != nil && pkt[ip6pkt.HeaderLen] == typeNS {
+			return x.answer(r, now, pkt, from)
+		}
+		return false
+	}
+	return pkt[offNext] == ip6pkt.ProtoUDP && r.sockets.dhcp(pkt, now)
+}
+
+// send sends a packet to a neighbor. It does not keep pkt.
+func (r *port) send(now time.Time, to netip.Addr, pkt []byte, off offload.Info) {
+	if to.IsMulticast() {
+		r.transmit(neigh.GroupMAC(to), pkt, off)
+		return
+	}
+	if mac, ok := r.lookup(now, to); ok {
+		r.transmit(mac, pkt, off)
+		return
+	}
+	r.resolve(now, to, pkt, off)
+}
+
+func (r *port) lookup(now time.Time, to netip.Addr) (neigh.MAC, bool) {
+	r.mu.Lock()
+	mac, ok := r.neigh.Lookup(now, to)
+	r.rearm(now)
+	r.mu.Unlock()
+	return mac, ok
+}
+
+func (r *port) resolve(now time.Time, to netip.Addr, pkt []byte, off offload.Info) {
+	w := waiting{slices.Clone(pkt), off}
+	r.mu.Lock()
+	act := r.neigh.Resolve(now, to, w)
+	r.rearm(now)
+	r.mu.Unlock()
+	r.perform(now, act)
+}
+
+// transmit puts a packet on the link.
+func (r *port) transmit(to neigh.MAC, pkt []byte, off offload.Info) {
+	if r.fast != nil {
+		head := r.header(to)
+		_ = r.fast.sendParts(off, [][]byte{head[:], pkt}) // lost, as on any link
+		return
+	}
+	frame := make([]byte, 0, etherHeader+len(pkt))
+	head := r.header(to)
+	frame = append(append(frame, head[:]...), pkt...)
+	_ = r.link.Send(frame) // lost, as on any link
+}
+
+func (r *port) header(to neigh.MAC) (h [etherHeader]byte) {
+	copy(h[0:], to[:])
+	copy(h[6:], r.mac[:])
+	binary.BigEndian.PutUint16(h[12:], etherType)
+	return h
+}
+
+// rearm sets the timer for the neighbors. mu is held.
+func (r *port) rearm(now time.Time) {
+	wake := r.neigh.Wake()
+	if wake.IsZero() || !r.armed.IsZero() && !wake.Before(r.armed) {
+		return // it may come too early, and looks then
+	}
+	r.armed = wake
+	d := max(wake.Sub(now), 0)
+	if r.timer == nil {
+		r.timer = r.p.o.Clock.AfterFunc(d, r.tick)
+		return
+	}
+	r.timer.Reset(d)
+}
+
+func (r *port) tick() {
+	now := r.p.o.Now()
+	r.mu.Lock()
+	r.armed = time.Time{}
+	act := r.neigh.Tick(now)
+	r.rearm(now)
+	r.mu.Unlock()
+	r.perform(now, act)
+}
+
+// perform carries out what the neighbor machine has decided. No lock is held.
+func (r *port) perform(now time.Time, act neigh.Actions[waiting]) {
+	for _, n := range act.News {
+		r.p.neighborNews(now, r, n)
+	}
+	for _, a := range act.Ask {
+		r.transmit(a.To, a.Packet, offload.Info{})
+	}
+	for _, o := range act.Send {
+		r.transmit(o.To, o.Packet.pkt, o.Packet.off)
+	}
+	for _, w := range act.Unreachable {
+		r.p.unreachable(now, r, w)
+	}
+}
+
+// output takes what gVisor sends by this interface. It may be called with locks of gVisor.
+func (r *port) output(pkt []byte) {
+	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
+	if dst.IsMulticast() || dst.IsLinkLocalUnicast() {
+		r.send(r.p.o.Now(), dst, pkt, offload.Info{})
+		return
+	}
+	r.p.emit(pkt)
+}
+
+// known are the neighbors for dataplane.Plane.
+func (r *port) known(now time.Time) []dataplane.Neighbor {
+	r.mu.Lock()
+	list := r.neigh.Known(dataplane.MaxNeighbors)
+	r.mu.Unlock()
+	var out []dataplane.Neighbor
+	for _, n := range list {
+		out = append(out, dataplane.Neighbor{Addr: n.Addr, MAC: n.MAC, Seen: now.Sub(n.Seen)})
+	}
+	return out
+}
+
+func (r *port) neighStats() neigh.Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.neigh.Stats()
+}
+
+// solicitor sets who asks for neighbors. Plane.mu is held.
+func (r *port) solicitor() {
+	s := neigh.Solicitor{MAC: r.mac}
+	if a := r.addrs[r.ll]; a != nil && a.state == assigned && r.up {
+		s.From = r.ll
+		r.usable.Store(&r.ll)
+	} else {
+		r.usable.Store(nil)
+	}
+	r.mu.Lock()
+	r.neigh.SetSolicitor(s)
+	r.mu.Unlock()
+}
+
+// ND message types (RFC 4861 section 4).
+const typeRS, typeRA, typeNS, typeNA, typeRedirect = 133, 134, 135, 136, 137
+
+func isND(t byte) bool { return t >= typeRS && t <= typeRedirect }

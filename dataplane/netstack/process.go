@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+
+	"oasis6/dataplane/netstack/forward"
+	"oasis6/dataplane/netstack/neigh"
+	"oasis6/dataplane/netstack/offload"
+)
+
+// drops counts what gets lost beside the forwarder's reasons.
+type drops struct {
+	malformed atomic.Uint64 // no whole IPv6 packet
+	tunnel    atomic.Uint64 // the tunnel's queue was full, or nobody reads it
+	foreign   atomic.Uint64 // gVisor sent from an address that is not ours any more
+}
+
+// process does with a packet what the forwarder says. pkt may be changed and is not kept.
+func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info, b *batch) {
+	v := p.fwd.Packet(now, from.index, from.mac, pkt, int(off.Size))
+	switch v.Action {
+	case forward.Local:
+		p.local(from, v.Packet, off)
+	case forward.Forward:
+		if out := p.view.Load().ports[v.Out]; out == nil {
+			p.tunnel.send(v.Packet, off, from.port != nil)
+		} else if b != nil && out.fast != nil {
+			b.add(now, out, v.NextHop, v.Packet)
+		} else {
+			out.send(now, v.NextHop, v.Packet, off)
+		}
+	case forward.Answer:
+		p.answer(now, from, v)
+	}
+}
+
+// answer sends an error, or a reset, that we have made. Who sent on an Ethernet gets it where it is, without being asked
+// for: that must not cost a solicitation.
+func (p *Plane) answer(now time.Time, from origin, v forward.Verdict) {
+	switch out := p.view.Load().ports[v.Out]; {
+	case out == nil:
+		p.tunnel.send(v.Packet, offload.Info{}, false)
+	case out == from.port && from.mac != neigh.MAC{}:
+		out.transmit(from.mac, v.Packet, offload.Info{})
+	default:
+		out.send(now, v.NextHop, v.Packet, offload.Info{})
+	}
+}
+
+// local gives a packet for this node to gVisor, on the interface that has the address.
+func (p *Plane) local(from origin, pkt []byte, off offload.Info) {
+	offload.Complete(pkt, off)
+	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
+	view := p.view.Load()
+	at := tcpip.NICID(from.index)
+	if !dst.IsMulticast() && !dst.IsLinkLocalUnicast() {
+		var ok bool
+		if at, ok = view.own[dst]; !ok {
+			return // gone meanwhile, or anycast
+		}
+	}
+	if out := view.ports[forward.Index(at)]; out != nil {
+		out.ep.input(pkt)
+		return
+	}
+	p.tunnel.ep.input(pkt)
+}
+
+// emit routes what gVisor sends to an address beyond a link. It may be called with locks of gVisor.
+func (p *Plane) emit(pkt []byte) {
+	src := netip.AddrFrom16([16]byte(pkt[offSrc : offSrc+16]))
+	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
+	view := p.view.Load()
+	if _, ours := view.own[src]; !ours {
+		// Only what is for this node gets to gVisor; if the address has just gone, gVisor would send it on.
+		p.drops.foreign.Add(1)
+		return
+	}
+	index, hop, ok := p.fwd.Route(src, dst)
+	if !ok {
+		return // the socket notices that nobody answers
+	}
+	now := p.o.Now()
+	if v := p.fwd.Output(now, index, pkt); v.Action != forward.Forward {
+		return
+	}
+	if out := view.ports[index]; out != nil {
+		out.send(now, hop, pkt, offload.Info{})
+		return
+	}
+	p.tunnel.send(pkt, offload.Info{}, false)
+}
+
+// unreachable tells the sender of a packet that nobody has its destination.
+func (p *Plane) unreachable(now time.Time, out *port, w waiting) {
+	in, ok := p.wayTo(netip.AddrFrom16([16]byte(w.pkt[offSrc:offSrc+16])), out)
+	if !ok {
+		return
+	}
+	if v := p.fwd.Unreachable(now, in, w.pkt); v.Action == forward.Answer {
+		p.answer(now, origin{index: in}, v)
+	}
+}
+
+// wayTo is by which interface a packet came in, as far as its source says.
+func (p *Plane) wayTo(src netip.Addr, out *port) (forward.Index, bool) {
+	if _, ours := p.view.Load().own[src]; ours || len(p.view.Load().ports) == 0 {
+		return 0, false
+	}
+	if src.IsLinkLocalUnicast() {
+		return forward.Index(out.nic), true
+	}
+	index, _, ok := p.fwd.Route(netip.IPv6Unspecified(), src)
+	return index, ok
+}
+
+// neighborNews tells the forwarder who is there.
+func (p *Plane) neighborNews(now time.Time, r *port, n neigh.News) {
+	if !n.Gone {
+		p.fwd.Neighbor(now, forward.Index(r.nic), n.Addr, n.MAC)
+	}
+}
+
+// batch are the packets of one Write, which may leave together.
+type batch struct{}
+
+func (p *Plane) newBatch() *batch { return nil }
+
+func (b *batch) add(now time.Time, out *port, hop netip.Addr, pkt []byte) {
+	out.send(now, hop, pkt, offload.Info{})
+}
+
+func (p *Plane) finish(time.Time, *batch) {}
