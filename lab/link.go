@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"oasis6/dataplane/netstack"
+	"oasis6/hub"
+	"oasis6/internal/note"
+	"oasis6/lab/engine"
+	"oasis6/lab/nat"
+	"oasis6/lab/simwg"
+	"oasis6/router"
+	"oasis6/tun"
+)
+
+// LinkKind is what the tunnels are made of.
+type LinkKind string
+
+// Kinds.
+const (
+	Sim LinkKind = "sim" // WireGuard's messages, sizes and timers without cryptography, in virtual time
+	WG  LinkKind = "wg"  // wireguard-go, in real time
+)
+
+// tunnelEnd is one end of a tunnel: also a router.Tunnel or a hub.Tunnel.
+type tunnelEnd interface {
+	Close() error
+}
+
+var (
+	_ router.Tunnel = (*simwg.Tunnel)(nil)
+	_ hub.Tunnel    = (*simwg.Hub)(nil)
+	_ router.Tunnel = (*tun.Tunnel)(nil)
+	_ hub.Tunnel    = (*tun.Hub)(nil)
+)
+
+// scheduler is the engine for simwg.
+type scheduler struct{ *engine.Engine }
+
+// AfterFunc is simwg.Scheduler's.
+func (s scheduler) AfterFunc(d time.Duration, f func()) func() {
+	t := s.Engine.AfterFunc(d, f)
+	return func() { t.Stop() }
+}
+
+// newTunnel makes a box's end, whose datagrams go by the node and whose packets by the plane.
+func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name string, log *slog.Logger) (tunnelEnd, error) {
+	if w.opt.Link == WG {
+		mtu := func(ep netip.AddrPort) (int, error) { return w.pathMTU(n, ep.Addr()) }
+		return tun.OpenOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n), PathMTU: mtu}, log)
+	}
+	mtu, err := n.PathMTU(addr4(r2Addr4))
+	if err != nil {
+		return nil, err
+	}
+	opt := w.simOptions(n, p, name, log)
+	opt.PathMTU = mtu
+	t, err := simwg.NewTunnel(cfg, opt)
+	if err != nil {
+		return nil, err
+	}
+	port := p.Tunnel()
+	port.Output(func(pkt []byte) { t.Packet(pkt) })
+	return &simEnd{Tunnel: t, node: n, port: t.Port()}, n.Listen(t.Port(), nat.Program{
+		Receive: func(from netip.AddrPort, data []byte) { t.Datagram(from, append([]byte(nil), data...)) },
+		Failed: func(to netip.AddrPort, _ string) {
+			if mtu, err := n.PathMTU(to.Addr()); err == nil {
+				t.SetPathMTU(mtu)
+			}
+		},
+	})
+}
+
+// newHubTunnel makes the hub's end.
+func (w *World) newHubTunnel(n *nat.Node, p *netstack.Plane, cfg tun.HubConfig, name string, log *slog.Logger) (tunnelEnd, error) {
+	if w.opt.Link == WG {
+		return tun.OpenHubOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n)}, log)
+	}
+	h, err := simwg.NewHub(cfg, w.simOptions(n, p, name, log))
+	if err != nil {
+		return nil, err
+	}
+	p.Tunnel().Output(func(pkt []byte) { h.Packet(pkt) })
+	return &simHub{Hub: h, node: n, port: h.Port()}, n.Listen(h.Port(), nat.Program{
+		Receive: func(from netip.AddrPort, data []byte) { h.Datagram(from, append([]byte(nil), data...)) },
+	})
+}
+
+func (w *World) simOptions(n *nat.Node, p *netstack.Plane, name string, log *slog.Logger) simwg.Options {
+	return simwg.Options{
+		Scheduler: scheduler{w.Engine}, OnRest: w.Engine.OnRest, Rand: w.Engine.Rand(name + " wireguard").Uint64, SendUDP: n.SendUDP,
+		Deliver: p.Tunnel().Deliver, Note: func(x note.Note) { log.Debug(x.Msg) },
+	}
+}
+
+// simEnd is a box's simulated end that gives its port back.
+type simEnd struct {
+	*simwg.Tunnel
+	node *nat.Node
+	port uint16
+}
+
+// Close ends the tunnel.
+func (s *simEnd) Close() error {
+	if s.node == nil {
+		return nil
+	}
+	err := s.node.Listen(s.port, nat.Program{})
+	s.node = nil
+	_ = s.Tunnel.Close() // it has nothing that could fail
+	return err
+}
+
+// simHub is simEnd for the hub.
+type simHub struct {
+	*simwg.Hub
+	node *nat.Node
+	port uint16
+}
+
+// Close ends the tunnels.
+func (s *simHub) Close() error {
+	if s.node == nil {
+		return nil
+	}
+	err := s.node.Listen(s.port, nat.Program{})
+	s.node = nil
+	_ = s.Hub.Close() // it has nothing that could fail
+	return err
+}
+
+// pathMTU asks the node on the engine's goroutine; wireguard-go's caller is another one.
+func (w *World) pathMTU(n *nat.Node, to netip.Addr) (mtu int, err error) {
+	if cerr := w.Engine.Call(w.life, func() { mtu, err = n.PathMTU(to) }); cerr != nil {
+		return 0, cerr
+	}
+	return mtu, err
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"oasis6/lab/nat"
+	"oasis6/lab/packet"
+	"oasis6/lab/wire"
+)
+
+// Of the recorder.
+const (
+	// maxRecords are kept for walks and captures; a frame is at most 1.5 kB.
+	maxRecords = 16384
+	// walkGap is how long a packet may be inside a node and still be the same one: WireGuard keeps it while there is no
+	// session, a router while it looks for a neighbor.
+	walkGap = 6 * time.Second
+	// maxOpenWalks bounds what is remembered of packets that may still go on.
+	maxOpenWalks = 8192
+)
+
+// record is one frame on one wire.
+type record struct {
+	id   uint64
+	walk uint64
+	wire.Passage
+	inner []byte // what a transport message carries; nil: nothing, or not one
+
+	decision, rfc string // what the node at the end said it did
+}
+
+// recorder keeps what was seen on the wires, and which of it was the same packet. Its methods may be called from any
+// goroutine, add from the engine's alone.
+type recorder struct {
+	open packet.Opener
+
+	mu      sync.Mutex
+	ring    []*record         // by id modulo maxRecords
+	last    uint64            // id of the newest; the first is 1
+	frames  map[*byte]*record // of the ring, by their first octet: a frame is the same one at both ends of a wire
+	walks   uint64
+	going   map[identity][]*strand
+	order   []identity // of going, oldest first
+	listens []func(*record)
+}
+
+// strand is where a packet was last.
+type strand struct {
+	walk uint64
+	to   string
+	at   time.Time // when it arrived there
+}
+
+func newRecorder(open packet.Opener) *recorder {
+	return &recorder{open: open, ring: make([]*record, 0, 1024), going: map[identity][]*strand{}, frames: map[*byte]*record{}}
+}
+
+// listen calls f for each record, on the engine's goroutine.
+func (r *recorder) listen(f func(*record)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listens = append(r.listens, f)
+}
+
+// add is a wire's tap.
+func (r *recorder) add(p *wire.Passage) {
+	rec := &record{Passage: *p}
+	id, inner := identify(p.Frame, r.open)
+	rec.inner = inner
+	r.mu.Lock()
+	r.last++
+	rec.id, rec.walk = r.last, r.continues(id, p)
+	if len(r.ring) < maxRecords {
+		r.ring = append(r.ring, rec)
+	} else {
+		old := &r.ring[(rec.id-1)%maxRecords]
+		if first := &(*old).Frame[0]; r.frames[first] == *old {
+			delete(r.frames, first)
+		}
+		*old = rec
+	}
+	r.frames[&rec.Frame[0]] = rec
+	listens := r.listens
+	r.mu.Unlock()
+	for _, f := range listens {
+		f(rec)
+	}
+}
+
+// continues finds the walk that comes to where p begins, or begins one.
+func (r *recorder) continues(id identity, p *wire.Passage) uint64 {
+	strands := slices.DeleteFunc(r.going[id], func(s *strand) bool { return p.At.Sub(s.at) > walkGap })
+	walk := uint64(0)
+	for i := len(strands) - 1; i >= 0 && walk == 0; i-- {
+		if s := strands[i]; s.to == p.From && !p.At.Before(s.at) {
+			walk = s.walk
+		}
+	}
+	if walk == 0 {
+		r.walks++
+		walk = r.walks
+	}
+	if _, known := r.going[id]; !known {
+		r.order = append(r.order, id)
+		for len(r.order) > maxOpenWalks {
+			delete(r.going, r.order[0])
+			r.order = r.order[1:]
+		}
+	}
+	r.going[id] = append(strands, &strand{walk, p.To, p.At.Add(p.Flight)})
+	return walk
+}
+
+// get is the record with this id, nil if it is not kept any more.
+func (r *recorder) get(id uint64) *record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at(id)
+}
+
+func (r *recorder) at(id uint64) *record {
+	if id == 0 || id > r.last || r.last-id >= maxRecords {
+		return nil
+	}
+	return r.ring[(id-1)%maxRecords]
+}
+
+// all are the records from after id on, oldest first, for which keep says so.
+func (r *recorder) all(after uint64, keep func(*record) bool) []*record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := max(after+1, 1)
+	if r.last >= maxRecords {
+		first = max(first, r.last-maxRecords+1)
+	}
+	var out []*record
+	for id := first; id <= r.last; id++ {
+		if rec := r.at(id); keep(rec) {
+			out = append(out, rec)
+		}
+	}
+	return out
+}
+
+// explain is a node's account of what it did with a frame.
+func (r *recorder) explain(d nat.Decision) {
+	if len(d.Frame) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rec := r.frames[&d.Frame[0]]; rec != nil {
+		rec.decision, rec.rfc = d.Text, d.RFC
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"fmt"
+	"strings"
+
+	"oasis6/lab/page"
+)
+
+// Names of scenarios that the code looks at.
+const (
+	scenarioDefault    = "split-tunnel"
+	scenarioTwoSites   = "two-sites"
+	scenarioDownstream = "downstream-router"
+)
+
+// scenario is a world and what happens in it.
+type scenario struct {
+	name  string
+	about string
+	parts []part
+	steps func(*World) []step
+}
+
+// part of the plan that some scenarios have.
+type part struct {
+	nodes func() []page.Node
+	links func() []link
+}
+
+var (
+	secondSite = part{secondSiteNodes, secondSiteLinks}
+	behindLAN  = part{behindLANNodes, behindLANLinks}
+	strangers  = part{strangerNodes, strangerLinks}
+)
+
+// plan is the whole plan.
+func (s *scenario) plan() (nodes []page.Node, links []link) {
+	nodes, links = basicNodes(), basicLinks()
+	for _, p := range s.parts {
+		nodes, links = append(nodes, p.nodes()...), append(links, p.links()...)
+	}
+	return nodes, links
+}
+
+// Listed is a scenario as a list shows it.
+type Listed struct {
+	Name  string
+	About string
+	// Missing says what a scenario waits for that this version does not have; empty: it can be had.
+	Missing string
+}
+
+// later are scenarios whose features are not there yet.
+func later() []Listed {
+	return []Listed{
+		{"roam", "the box moves to another network", "roaming of the box is not in this version"},
+		{"udp-blocked", "an airport lets no UDP through", "the TLS carrier is not in this version"},
+		{"reboot-1970", "a board boots without a clock", "setting the clock is not in this version"},
+		{"ipv6-only", "hosts without IPv4", "NAT64 is not in this version"},
+	}
+}
+
+// Scenarios are all, those that can be had first.
+func Scenarios() []Listed {
+	var all []Listed
+	for _, s := range scenarios() {
+		all = append(all, Listed{Name: s.name, About: s.about})
+	}
+	return append(all, later()...)
+}
+
+// UnavailableError says that a scenario exists by name alone.
+type UnavailableError struct{ Listed }
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("scenario %s is not available: %s", e.Name, e.Missing)
+}
+
+// findScenario finds one by name; empty is the first.
+func findScenario(name string) (*scenario, error) {
+	if name == "" {
+		name = scenarioDefault
+	}
+	var names []string
+	for _, s := range scenarios() {
+		if s.name == name {
+			return &s, nil
+		}
+		names = append(names, s.name)
+	}
+	for _, l := range later() {
+		if l.Name == name {
+			return nil, &UnavailableError{l}
+		}
+	}
+	return nil, fmt.Errorf("no scenario %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// scenarios are those that can be had.
+func scenarios() []scenario {
+	return []scenario{
+		{scenarioDefault, "IPv4 stays on the NATs, IPv6 goes through the tunnel", []part{strangers}, splitTunnel},
+	}
+}

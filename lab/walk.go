@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"oasis6/internal/ip6pkt"
+	"oasis6/lab/packet"
+	"oasis6/lab/page"
+	"oasis6/lab/wire"
+)
+
+// answerWithin is how soon after a packet's end an ICMPv6 error is taken for the answer to it.
+const answerWithin = 4 * time.Second
+
+// walk follows the packet of a record over all wires it was seen on.
+func (r *recorder) walk(id uint64, kindOf func(node string) string) (page.Walk, bool) {
+	rec := r.get(id)
+	if rec == nil {
+		return page.Walk{}, false
+	}
+	hops := r.all(0, func(x *record) bool { return x.walk == rec.walk })
+	if len(hops) == 0 {
+		return page.Walk{}, false // gone in between
+	}
+	w := page.Walk{ID: id, Kind: packet.KindOf(rec.Frame), Summary: packet.Summary(hops[0].Frame, r.open)}
+	for _, h := range hops {
+		o := packet.Explain(h.Frame, r.opener(h))
+		w.Hops = append(w.Hops, page.Hop{
+			ID: h.id, At: h.At, Wire: h.Wire, From: h.From, To: h.To, Layers: o.Layers, Broken: o.Broken,
+			Dropped: h.Dropped != "", Decision: r.decide(h, hops, kindOf(h.To)),
+		})
+	}
+	return w, true
+}
+
+// opener opens a record's transport message with what was kept of it: keys do not last.
+func (r *recorder) opener(rec *record) packet.Opener {
+	return func(datagram []byte) ([]byte, bool) {
+		if rec.inner != nil && len(datagram) > 0 && datagram[0] == wgTransport {
+			return rec.inner, true
+		}
+		return r.open(datagram)
+	}
+}
+
+// decide says what the node at the end of h did with the packet, from what left it afterwards.
+func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision {
+	d := page.Decision{Node: h.To}
+	arrival := h.At.Add(h.Flight)
+	var next []*record
+	for _, x := range hops {
+		if x.From == h.To && !x.At.Before(arrival) && x.At.Sub(arrival) <= walkGap {
+			next = append(next, x)
+		}
+	}
+	switch {
+	case h.Dropped != "":
+		d.Node, d.Text = h.Wire, "Lost on the wire: "+h.Dropped
+	case h.decision != "":
+		d.Text, d.RFC = h.decision, h.rfc
+	case len(next) == 0:
+		d.Text, d.RFC = r.ended(h, arrival)
+	case kind == page.Switch:
+		d.Text, d.RFC = switched(h, next), "IEEE 802.1D section 7.7"
+	default:
+		d.Text, d.RFC = changed(h, next[0])
+	}
+	return d
+}
+
+// ended is for a packet that nobody saw again: it has arrived, or was refused.
+func (r *recorder) ended(h *record, arrival time.Time) (text, rfc string) {
+	answers := r.all(h.id, func(x *record) bool {
+		return x.From == h.To && x.At.Sub(arrival) <= answerWithin && packet.KindOf(x.Frame) == packet.ICMPError && quotes(x.Frame, contentOf(h))
+	})
+	if len(answers) > 0 {
+		return "Refused, and the sender is told: " + packet.Summary(answers[0].Frame, r.open), "RFC 4443 section 3"
+	}
+	if h.inner != nil {
+		return "Decrypted. The source fits what this peer may send, and the packet is for this node itself, or was dropped by it without a word", ""
+	}
+	return "For this node itself, or dropped by it without a word", ""
+}
+
+// contentOf is the IPv6 packet in a frame, or in the tunnel in it; nil if there is none.
+func contentOf(h *record) []byte {
+	if h.inner != nil {
+		return h.inner
+	}
+	if len(h.Frame) > wire.Header+ip6pkt.HeaderLen && binary.BigEndian.Uint16(h.Frame[12:]) == typeIPv6 {
+		return h.Frame[wire.Header:]
+	}
+	return nil
+}
+
+// quotes says whether an ICMPv6 error quotes a packet: by addresses and the first octets behind the header.
+func quotes(frame, content []byte) bool {
+	const icmpHeader = 8
+	q := frame[wire.Header:]
+	if content == nil || len(q) < 2*ip6pkt.HeaderLen+icmpHeader+8 || len(content) < ip6pkt.HeaderLen+8 {
+		return false
+	}
+	q = q[ip6pkt.HeaderLen+icmpHeader:]
+	return slices.Equal(q[8:ip6pkt.HeaderLen+8], content[8:ip6pkt.HeaderLen+8])
+}
+
+func switched(h *record, next []*record) string {
+	var to []string
+	for _, x := range next {
+		to = append(to, x.To)
+	}
+	if len(to) == 1 {
+		return "The switch knows on which port the destination is: to " + to[0]
+	}
+	if h.Frame[0]&1 != 0 {
+		return "To all: the frame is for a group: " + strings.Join(to, ", ")
+	}
+	return "The switch has not learnt the destination yet, so it goes to all ports: " + strings.Join(to, ", ")
+}
+
+// changed says what a node did to a packet that it passed on.
+func changed(in, out *record) (text, rfc string) {
+	hop := hopText(contentOf(in), contentOf(out))
+	switch {
+	case in.inner == nil && out.inner != nil:
+		return fmt.Sprintf("%sThe route leads into the tunnel: encrypted for the peer whose allowed IPs hold the destination, as UDP over IPv4 from %s to %s",
+			hop, endText(out.Frame, 12), endText(out.Frame, 16)), "RFC 8200 section 3"
+	case in.inner != nil && out.inner == nil:
+		return hop + "Decrypted. The source fits what this peer may send, and the route leads out to " + out.To, "RFC 8200 section 3"
+	case in.inner != nil && !slices.Equal(outer(in.Frame), outer(out.Frame)):
+		return translated(in.Frame, out.Frame), "RFC 4787"
+	case hop != "":
+		return hop + "The route leads to " + out.To, "RFC 8200 section 3"
+	case isIPv4(in.Frame) && !slices.Equal(outer(in.Frame), outer(out.Frame)):
+		return translated(in.Frame, out.Frame), "RFC 4787"
+	}
+	return "Passed on to " + out.To, ""
+}
+
+func hopText(in, out []byte) string {
+	if len(in) <= 7 || len(out) <= 7 || in[7] == out[7] {
+		return ""
+	}
+	return fmt.Sprintf("Hop limit %d → %d. ", in[7], out[7])
+}
+
+func isIPv4(frame []byte) bool { return binary.BigEndian.Uint16(frame[12:]) == typeIPv4 }
+
+// outer is what a NAT changes of a frame with an IPv4 packet: addresses and ports.
+func outer(frame []byte) []byte {
+	p := frame[wire.Header:]
+	if !isIPv4(frame) || len(p) < ipv4Header+4 {
+		return nil
+	}
+	return slices.Concat(p[12:20], p[int(p[0]&15)*4:][:4])
+}
+
+func translated(in, out []byte) string {
+	var parts []string
+	for _, x := range []struct {
+		what string
+		at   int
+	}{{"source", 12}, {"destination", 16}} {
+		if a, b := endText(in, x.at), endText(out, x.at); a != b {
+			parts = append(parts, fmt.Sprintf("%s %s → %s", x.what, a, b))
+		}
+	}
+	return "Translated: " + strings.Join(parts, ", ")
+}
+
+// endText is the address at an offset of the IPv4 header, with its port.
+func endText(frame []byte, at int) string {
+	p := frame[wire.Header:]
+	if len(p) < ipv4Header+4 {
+		return "?"
+	}
+	addr := netip.AddrFrom4([4]byte(p[at:]))
+	if p[9] != protoUDP && p[9] != protoTCP {
+		return addr.String()
+	}
+	ports := p[int(p[0]&15)*4:]
+	if len(ports) < 4 {
+		return addr.String()
+	}
+	port := binary.BigEndian.Uint16(ports)
+	if at == 16 {
+		port = binary.BigEndian.Uint16(ports[2:])
+	}
+	return netip.AddrPortFrom(addr, port).String()
+}
