@@ -161,7 +161,7 @@ func (s *state) routerOf(a u128, mac [6]byte) (known, its bool) {
 
 // crossing is one packet on its way.
 type crossing struct {
-	*packet
+	packet
 	f       *Forwarder
 	state   *state
 	now     time.Time
@@ -175,24 +175,23 @@ type crossing struct {
 //
 // pkt is changed only if the verdict is Forward, and then only its hop limit.
 func (f *Forwarder) Packet(now time.Time, in Index, mac [6]byte, pkt []byte, gso int) Verdict {
-	var p packet
-	c := crossing{packet: &p, f: f, state: f.state.Load(), now: now, mac: mac}
+	c := crossing{f: f, state: f.state.Load(), now: now, mac: mac}
 	if c.in = c.state.at(in); c.in == nil {
 		return f.drop(UnknownInterface)
 	}
-	if !parse(&p, pkt, gso) {
+	if !parse(&c.packet, pkt, gso) {
 		return f.drop(Malformed)
 	}
-	if !p.possible() {
+	if !c.possible() {
 		return f.drop(BadAddress)
 	}
-	if ok, bad := p.hopByHop(); !ok {
+	if ok, bad := c.hopByHop(); !ok {
 		if bad == 0 {
 			return f.drop(HopByHopOption)
 		}
 		return c.report(problem{typeParamProblem, codeOption, uint32(bad)}, HopByHopOption)
 	}
-	if p.dst.multicast() || c.state.ours(p.dst, c.in) {
+	if c.dst.multicast() || c.state.ours(c.dst, c.in) {
 		return c.local()
 	}
 	return c.forward()
@@ -288,9 +287,8 @@ func (c *crossing) firewall() (v Verdict, ok bool) {
 // Unreachable is the answer to a packet that got the verdict Forward and whose next hop does not answer (RFC 4861 section
 // 7.2.2): in is where it came from. The answer has no MAC.
 func (f *Forwarder) Unreachable(now time.Time, in Index, pkt []byte) Verdict {
-	var p packet
-	c := crossing{packet: &p, f: f, state: f.state.Load(), now: now}
-	if c.in = c.state.at(in); c.in == nil || !parse(&p, pkt, 0) {
+	c := crossing{f: f, state: f.state.Load(), now: now}
+	if c.in = c.state.at(in); c.in == nil || !parse(&c.packet, pkt, 0) {
 		return f.drop(NoNeighbor)
 	}
 	return c.unreachable(codeAddress, NoNeighbor)

@@ -56,12 +56,12 @@ func (h *hubRules) forward(c *crossing) ruling {
 	case h.open:
 		return ruling{}
 	case c.in.tunnel:
-		c.f.flows.outbound(c.now, c.packet)
-	case c.out.tunnel && !c.f.flows.inbound(c.now, c.packet):
+		c.f.flows.outbound(c.now, &c.packet)
+	case c.out.tunnel && !c.f.flows.inbound(c.now, &c.packet):
 		if !c.transit() {
 			return ruling{drop, 0, Unsolicited}
 		}
-		c.f.flows.passed(c.now, c.packet)
+		c.f.flows.passed(c.now, &c.packet)
 	}
 	return ruling{}
 }

@@ -174,7 +174,7 @@ func (b *boxRules) tunnel(c *crossing) ruling {
 // flow lets out and notes it, and lets in what belongs to what went out.
 func (b *boxRules) flow(c *crossing) ruling {
 	if !c.in.tunnel {
-		begun := b.open || !c.out.tunnel || c.f.flows.outbound(c.now, c.packet)
+		begun := b.open || !c.out.tunnel || c.f.flows.outbound(c.now, &c.packet)
 		if begun && c.in.lan && b.onLink.has(c.src) {
 			c.f.seen.note(c.now, c.src, seenSource)
 		}
@@ -182,7 +182,7 @@ func (b *boxRules) flow(c *crossing) ruling {
 	}
 	transit := c.transit()
 	if !b.open {
-		if c.f.flows.inbound(c.now, c.packet) {
+		if c.f.flows.inbound(c.now, &c.packet) {
 			return ruling{}
 		}
 		if !transit {
@@ -194,7 +194,7 @@ func (b *boxRules) flow(c *crossing) ruling {
 		return ruling{drop, 0, NobodySeen}
 	}
 	if transit && !b.open {
-		c.f.flows.passed(c.now, c.packet)
+		c.f.flows.passed(c.now, &c.packet)
 	}
 	return ruling{}
 }
@@ -234,10 +234,10 @@ func (b *boxRules) input(c *crossing) ruling {
 		}
 	}
 	switch {
-	case !c.in.tunnel, c.f.flows.inbound(c.now, c.packet):
+	case !c.in.tunnel, c.f.flows.inbound(c.now, &c.packet):
 		return ruling{}
 	case c.transit():
-		c.f.flows.passed(c.now, c.packet)
+		c.f.flows.passed(c.now, &c.packet)
 		return ruling{}
 	case c.proto == protoICMPv6 && (c.kind == typeNeighborSolicit || c.kind == typeNeighborAdvert):
 		return ruling{} // RFC 4890 section 4.4.1; nobody there is our router by RA
