@@ -33,10 +33,10 @@ const (
 	nodeR3 = "r3"
 	nodeH3 = "h3"
 
-	// Of whoever does not belong on the LAN.
-	nodeGuest = "guest"
-	// Of whoever looks for hosts from the Internet.
-	nodeScan = "scanner"
+	// Of those who do wrong when they are asked to.
+	nodeRogue = "rogue"
+	nodeClone = "clone"
+	nodeScan  = "scanner"
 )
 
 // Addresses: IPv4 out of the documentation nets (RFC 5737), IPv6 out of 2001:db8::/32 (RFC 3849).
@@ -114,6 +114,9 @@ func basicNodes() []page.Node {
 		{ID: nodeWWW, Name: "www", Kind: page.Server, X: 94, Y: 70, About: "A web server with IPv4 and IPv6. It tells each client the address it came from."},
 		{ID: nodeDNS, Name: "dns", Kind: page.Server, X: 94, Y: 12, About: "A DNS server on the IPv6 Internet."},
 		{ID: nodeOnly, Name: "only6", Kind: page.Site, X: 94, Y: 38, About: "A web site that has IPv6 alone: without the tunnel it cannot be seen from here."},
+		{ID: nodeRogue, Name: "rogue", Kind: page.Host, X: 12, Y: 84, Site: "home", About: "A laptop that shares its connection. It is quiet until a button makes it a second router."},
+		{ID: nodeClone, Name: "clone", Kind: page.Host, X: 4, Y: 84, Site: "home", About: "A copy of a virtual machine. It is quiet until a button makes it claim an address that a host wants."},
+		{ID: nodeScan, Name: "scanner", Kind: page.Server, X: 80, Y: 6, About: "Somebody on the IPv6 Internet who looks for hosts, when a button says so."},
 	}
 }
 
@@ -131,6 +134,9 @@ func basicLinks() []link {
 		{"www-net6", nodeNet6, nodeWWW, page.IPv6, "www's IPv6", wanDelay},
 		{"dns-net6", nodeNet6, nodeDNS, page.IPv6, "dns's IPv6", wanDelay},
 		{"only-net6", nodeNet6, nodeOnly, page.IPv6, "only6's IPv6", wanDelay},
+		{"lan-rogue", nodeRogue, nodeLAN, page.LAN, "the laptop's cable", lanDelay},
+		{"lan-clone", nodeClone, nodeLAN, page.LAN, "the clone's cable", lanDelay},
+		{"scan-net6", nodeNet6, nodeScan, page.IPv6, "the scanner's uplink", wanDelay},
 	}
 }
 
@@ -163,21 +169,6 @@ func behindLANLinks() []link {
 	return []link{
 		{"lan-r3", nodeLAN, nodeR3, page.LAN, "r3's uplink", lanDelay},
 		{"r3-h3", nodeR3, nodeH3, page.LAN, "the LAN behind r3", lanDelay},
-	}
-}
-
-// strangers are those who do wrong when they are asked to: a guest on the LAN and a scanner on the IPv6 Internet.
-func strangerNodes() []page.Node {
-	return []page.Node{
-		{ID: nodeGuest, Name: "guest", Kind: page.Host, X: 14, Y: 80, Site: "home", About: "A guest's device. It is quiet until a button makes it do wrong."},
-		{ID: nodeScan, Name: "scanner", Kind: page.Server, X: 80, Y: 6, About: "Somebody on the IPv6 Internet who looks for hosts, when a button says so."},
-	}
-}
-
-func strangerLinks() []link {
-	return []link{
-		{"lan-guest", nodeGuest, nodeLAN, page.LAN, "the guest's cable", lanDelay},
-		{"scan-net6", nodeNet6, nodeScan, page.IPv6, "the scanner's uplink", wanDelay},
 	}
 }
 

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"oasis6/hub/store"
+	"oasis6/internal/hostmodel"
+	"oasis6/lab/host"
+	"oasis6/lab/host/inet6"
+	"oasis6/lab/host/trouble"
+	"oasis6/lab/nat"
+	"oasis6/lab/wire"
+)
+
+// lay makes the wires. Both ends get a MAC by the wire's place in the plan.
+func (w *World) lay() {
+	for i, l := range w.links {
+		x := wire.New(w.Engine, wire.Config{ID: l.id, Delay: l.delay}, [2]string{l.a, l.b}, [2][6]byte{mac(byte(2 * i)), mac(byte(2*i + 1))})
+		x.Tap(w.rec.add)
+		w.wires[l.id] = x
+	}
+}
+
+// end of a wire at a node.
+func (w *World) port(id, node string) *wire.Port {
+	x := w.wires[id]
+	if x.Port(0).Node() == node {
+		return x.Port(0)
+	}
+	return x.Port(1)
+}
+
+// build makes the nodes and switches them on.
+func (w *World) build() error {
+	w.hub = &hubNode{
+		w: w, key: w.newKey(nodeR2), up: w.port("r2-net6", nodeR2), store: store.NewMemory(), pool: firstPool,
+		preferred: 45 * time.Minute, valid: 90 * time.Minute,
+	}
+	lan := []*wire.Port{}
+	for _, l := range w.links {
+		if l.a == nodeLAN || l.b == nodeLAN {
+			lan = append(lan, w.port(l.id, nodeLAN))
+		}
+	}
+	wire.NewSwitch(w.Engine, lan...)
+	b := &box{w: w, name: nodeR1, key: w.newKey(nodeR1), files: newMemoryFiles()}
+	w.boxes = append(w.boxes, b)
+	return errors.Join(w.buildIPv4(), w.buildIPv6(), w.buildHosts(), w.buildBox(b, "lan-r1", r1LAN4), w.hub.start(), b.start())
+}
+
+// buildBox gives a box its LAN, shared with its IPv4 half.
+func (w *World) buildBox(b *box, lan, address string) error {
+	rest, v6 := wire.Split(w.port(lan, b.name))
+	b.lans = map[string]wire.End{"br-lan": v6}
+	var err error
+	b.v4, err = nat.NewNode(w.Engine, nat.NodeConfig{
+		Name: b.name, NAT: &nat.Config{}, Explain: w.rec.explain,
+		Ports: []nat.PortConfig{
+			{Wire: rest, Address: netip.MustParsePrefix(address), Inside: true},
+			{Wire: w.port("wan", b.name), Address: netip.MustParsePrefix(r1WAN4)},
+		},
+		Routes: []nat.Route{{Dst: everything4, Via: addr4(nat1In4)}},
+	})
+	w.ipv4[b.name] = b.v4
+	return err
+}
+
+var everything4 = netip.MustParsePrefix("0.0.0.0/0")
+
+// buildIPv4 makes the NATs, the IPv4 Internet and the hub's IPv4.
+func (w *World) buildIPv4() error {
+	type leg struct {
+		wire, address string
+		inside        bool
+	}
+	var errs []error
+	node := func(name string, translate *nat.Config, via string, legs ...leg) *nat.Node {
+		c := nat.NodeConfig{Name: name, NAT: translate, Explain: w.rec.explain}
+		for _, l := range legs {
+			if w.wires[l.wire] != nil {
+				c.Ports = append(c.Ports, nat.PortConfig{Wire: w.port(l.wire, name), Address: netip.MustParsePrefix(l.address), Inside: l.inside})
+			}
+		}
+		if via != "" {
+			c.Routes = []nat.Route{{Dst: everything4, Via: addr4(via)}}
+		}
+		n, err := nat.NewNode(w.Engine, c)
+		errs = append(errs, err)
+		w.ipv4[name] = n
+		return n
+	}
+	node(nodeNAT1, &nat.Config{}, nat2In4, leg{"wan", nat1In4, true}, leg{"nats", nat1Out4, false})
+	node(nodeNAT2, &nat.Config{Filtering: nat.AddressAndPortDependent, RandomPorts: true}, inetNAT4, leg{"nats", nat2In4, true}, leg{"carrier", nat2Out4, false})
+	node(nodeInet, nil, "", leg{"carrier", inetNAT4, false}, leg{"r2-inet", inetR2, false}, leg{"www-inet", inetWWW4, false}, leg{"carrier-b", inetNATB4, false})
+	w.hub.v4 = node(nodeR2, nil, inetR2, leg{"r2-inet", r2Addr4, false})
+	return errors.Join(errs...)
+}
+
+// buildIPv6 makes the IPv6 Internet: one router that knows the way to the provider's prefix.
+func (w *World) buildIPv6() error {
+	c := inet6.Config{Name: nodeNet6, Explain: func(d inet6.Decision) { w.rec.explain(nat.Decision(d)) }}
+	for _, l := range []struct{ wire, address string }{
+		{"r2-net6", net6R2}, {"www-net6", net6WWW}, {"dns-net6", net6DNS}, {"only-net6", net6Only}, {"scan-net6", net6Scan},
+	} {
+		c.Ports = append(c.Ports, inet6.PortConfig{Wire: w.port(l.wire, nodeNet6), Addresses: []netip.Prefix{netip.MustParsePrefix(l.address)}})
+	}
+	c.Routes = []inet6.Route{{Dst: netip.MustParsePrefix(providerPrefix), Via: netip.MustParsePrefix(r2Net6).Addr()}}
+	var err error
+	w.net6, err = inet6.New(w.Engine, c)
+	return err
+}
+
+// lanHost is a host that configures itself, as most do.
+func (w *World) lanHost(name, wire, ipv4, gateway4 string) error {
+	return w.addHost(name, host.Config{
+		Name: name, Port: w.port(wire, name), Autoconf: true, Model: hostmodel.Config{TypeC: true},
+		IPv4: netip.MustParsePrefix(ipv4), Gateway4: addr4(gateway4),
+	})
+}
+
+// server is a host that is configured by hand, with IPv6.
+func (w *World) server(name, wire, address, gateway string) error {
+	return w.addHost(name, host.Config{
+		Name: name, Port: w.port(wire, name), IPv6: []netip.Prefix{netip.MustParsePrefix(address)}, Gateway6: netip.MustParsePrefix(gateway).Addr(),
+		DNS: []netip.Addr{netip.MustParsePrefix(dnsAddr6).Addr()},
+	})
+}
+
+func (w *World) addHost(name string, c host.Config) error {
+	c.Explain = func(d host.Decision) { w.rec.explain(nat.Decision(d)) }
+	h, err := host.New(w.Engine, c)
+	if err != nil {
+		return err
+	}
+	w.hosts[name] = h
+	return nil
+}
+
+// wwwIPv4 is www's other half: a host has one port, and www has a wire to each Internet.
+const wwwIPv4 = nodeWWW + " IPv4"
+
+// buildHosts makes all that is not a router.
+func (w *World) buildHosts() error {
+	err := errors.Join(
+		w.lanHost(nodeH1, "lan-h1", h1Addr4, r1LAN4), w.lanHost(nodeH2, "lan-h2", h2Addr4, r1LAN4),
+		w.server(nodeWWW, "www-net6", wwwAddr6, net6WWW), w.server(nodeDNS, "dns-net6", dnsAddr6, net6DNS),
+		w.server(nodeOnly, "only-net6", onlyAddr6, net6Only), w.server(nodeScan, "scan-net6", scanAddr6, net6Scan),
+		w.addHost(wwwIPv4, host.Config{Name: wwwIPv4, Port: w.port("www-inet", nodeWWW), IPv4: netip.MustParsePrefix(wwwAddr4), Gateway4: addr4(inetWWW4)}),
+	)
+	if err != nil {
+		return err
+	}
+	zone := host.Zone{
+		wwwName:  {netip.MustParsePrefix(wwwAddr6).Addr(), addr4(wwwAddr4)},
+		onlyName: {netip.MustParsePrefix(onlyAddr6).Addr()},
+	}
+	err = errors.Join(
+		w.serveWeb(nodeWWW), w.serveWeb(wwwIPv4), w.serveWeb(nodeOnly), w.hosts[nodeDNS].ServeDNS(zone),
+	)
+	if err != nil {
+		return err
+	}
+	w.rogue, err = inet6.New(w.Engine, inet6.Config{Name: nodeRogue, Ports: []inet6.PortConfig{{Wire: w.port("lan-rogue", nodeRogue)}}})
+	w.clone = trouble.NewClaimant(w.Engine, w.port("lan-clone", nodeClone))
+	return err
+}
+
+// serveWeb lets a host serve its greeting, and notes who came.
+func (w *World) serveWeb(name string) error {
+	h := w.hosts[name]
+	return h.ServeWeb(func(r host.Request) (int, []byte) {
+		w.visits = append(w.visits, visit{at: w.Engine.Now(), server: name, from: r.From.Addr()})
+		return h.Greeting(r)
+	})
+}
+
+// visit is a request that a web server has answered.
+type visit struct {
+	at     time.Time
+	server string
+	from   netip.Addr
+}
