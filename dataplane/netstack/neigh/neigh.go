@@ -29,7 +29,7 @@ const (
 
 // Bounds. A LAN host costs some three entries, so 4096 is a thousand hosts and more.
 const (
-	MaxKnown   = 4096 // who has answered, or was heard and is in use
+	MaxKnown   = 4096 // who has answered
 	maxHeard   = 1024 // who was only heard
 	maxAsked   = 256  // who is asked for and has not answered yet
 	maxWaiting = 16   // packets for each of these: the burst with which a flow begins
