@@ -5,6 +5,7 @@ package lab
 import (
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"oasis6/dataplane/netstack"
@@ -49,13 +50,21 @@ func (s scheduler) AfterFunc(d time.Duration, f func()) func() {
 
 // newTunnel makes a box's end, whose datagrams go by the node and whose packets by the plane.
 func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name string, log *slog.Logger) (tunnelEnd, error) {
-	if w.opt.Link == WG {
-		mtu := func(ep netip.AddrPort) (int, error) { return w.pathMTU(n, ep.Addr()) }
-		return tun.OpenOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n), PathMTU: mtu}, log)
-	}
 	mtu, err := n.PathMTU(addr4(r2Addr4))
 	if err != nil {
 		return nil, err
+	}
+	if w.opt.Link == WG {
+		// wireguard-go asks on goroutines of its own, the node is the engine's.
+		way := &atomic.Int64{}
+		way.Store(int64(mtu))
+		w.ways = append(w.ways, func() {
+			if mtu, err := n.PathMTU(addr4(r2Addr4)); err == nil {
+				way.Store(int64(mtu))
+			}
+		})
+		path := func(netip.AddrPort) (int, error) { return int(way.Load()), nil }
+		return tun.OpenOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n), PathMTU: path}, log)
 	}
 	opt := w.simOptions(n, p, name, log)
 	opt.PathMTU = mtu
@@ -131,12 +140,4 @@ func (s *simHub) Close() error {
 	s.node = nil
 	_ = s.Hub.Close() // it has nothing that could fail
 	return err
-}
-
-// pathMTU asks the node on the engine's goroutine; wireguard-go's caller is another one.
-func (w *World) pathMTU(n *nat.Node, to netip.Addr) (mtu int, err error) {
-	if cerr := w.Engine.Call(w.life, func() { mtu, err = n.PathMTU(to) }); cerr != nil {
-		return 0, cerr
-	}
-	return mtu, err
 }

@@ -62,6 +62,8 @@ type World struct {
 	rogue  *inet6.Router
 	clone  *trouble.Claimant
 
+	ways []func() // look at the paths of the boxes again
+
 	rec    *recorder
 	script *script
 
@@ -109,6 +111,9 @@ func (w *World) newKey(name string) wgkey.Private {
 
 // poll looks at the steps again and again.
 func (w *World) poll() {
+	for _, look := range w.ways {
+		look()
+	}
 	w.script.poll()
 	w.Engine.AfterFunc(pollEvery, w.poll)
 }

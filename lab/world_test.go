@@ -47,3 +47,11 @@ func TestScenarios(t *testing.T) {
 		})
 	}
 }
+
+func TestScenariosOnWireGuard(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			finish(t, newTestWorld(t, Options{Scenario: s.name, Seed: 1, Link: WG}))
+		})
+	}
+}
