@@ -71,8 +71,8 @@ func (r *run) askDNS(ctx context.Context) outcome {
 	}})
 	took := short(time.Since(begin))
 	switch {
-	case d.refused != "":
-		return failed(fmt.Sprintf("%s for the DNS query to %s", d.refused, server.Addr()), r.routeAdvice()...)
+	case d.refused != nil:
+		return failed(fmt.Sprintf("DNS query to %s: %s", server.Addr(), d.refused), d.refused.advice(r, server.Addr())...)
 	case errors.Is(err, context.Canceled):
 		return failed("interrupted")
 	case err != nil:
@@ -115,10 +115,10 @@ type dnsQuery struct {
 	answered bool
 	code     dnsmessage.RCode
 	answers  []netip.Addr
-	refused  string // who has refused it, by ICMPv6
+	refused  *refusal // by ICMPv6; nil: nobody has refused it
 }
 
-func (d *dnsQuery) over() bool { return d.answered || d.refused != "" }
+func (d *dnsQuery) over() bool { return d.answered || d.refused != nil }
 
 func (d *dnsQuery) datagram() []byte {
 	b := dnsmessage.NewBuilder(make([]byte, 0, 512), dnsmessage.Header{ID: d.id, RecursionDesired: true})
@@ -136,8 +136,8 @@ func (d *dnsQuery) packet(_ time.Time, pkt []byte) {
 		}
 		return
 	}
-	if who := unreachable(pkt, d.from.Addr(), d.to.Addr()); who != "" {
-		d.refused = who
+	if f, ok := unreachable(pkt, d.from.Addr(), d.to.Addr()); ok {
+		d.refused = &f
 	}
 }
 
@@ -193,22 +193,52 @@ func equalQuestion(a, b dnsmessage.Question) bool {
 	return true
 }
 
-// unreachable says who has sent a Destination Unreachable about a packet between the two, and why; empty: pkt is none.
-func unreachable(pkt []byte, from, to netip.Addr) string {
-	const typeUnreachable, errorHeader = 1, 8
-	m, err := ip6pkt.ParseICMPv6(pkt)
-	if err != nil || len(m.Body) < errorHeader+ip6pkt.HeaderLen || m.Body[0] != typeUnreachable {
-		return ""
-	}
-	q := m.Body[errorHeader:]
-	if netip.AddrFrom16([16]byte(q[8:24])) != from || netip.AddrFrom16([16]byte(q[24:40])) != to {
-		return ""
-	}
-	// RFC 4443 section 3.1.
+// refusal is a Destination Unreachable about a packet of ours (RFC 4443 section 3.1).
+type refusal struct {
+	from netip.Addr
+	code byte
+}
+
+// Codes of Destination Unreachable.
+const (
+	codeNoRoute     = 0
+	codeProhibited  = 1
+	codeAddress     = 3
+	codePort        = 4
+	codeSource      = 5
+	typeUnreachable = 1
+	icmpErrorHeader = 8
+)
+
+func (f refusal) String() string {
 	names := [...]string{"no route to destination", "administratively prohibited", "beyond scope of source address", "address unreachable",
 		"port unreachable", "source address failed ingress/egress policy", "reject route to destination"}
-	if code := int(m.Body[1]); code < len(names) {
-		return fmt.Sprintf("%s says: %s", m.Src, names[code])
+	if int(f.code) < len(names) {
+		return fmt.Sprintf("%s says: %s", f.from, names[f.code])
 	}
-	return fmt.Sprintf("%s says: unreachable, code %d", m.Src, m.Body[1])
+	return fmt.Sprintf("%s says: unreachable, code %d", f.from, f.code)
+}
+
+// unreachable reads a refusal of a packet between the two.
+func unreachable(pkt []byte, from, to netip.Addr) (refusal, bool) {
+	m, err := ip6pkt.ParseICMPv6(pkt)
+	if err != nil || len(m.Body) < icmpErrorHeader+ip6pkt.HeaderLen || m.Body[0] != typeUnreachable {
+		return refusal{}, false
+	}
+	q := m.Body[icmpErrorHeader:]
+	if netip.AddrFrom16([16]byte(q[8:24])) != from || netip.AddrFrom16([16]byte(q[24:40])) != to {
+		return refusal{}, false
+	}
+	return refusal{m.Src, m.Body[1]}, true
+}
+
+// advice is what to do about it. That it came shows that packets find back to this end's prefix.
+func (f refusal) advice(r *run, to netip.Addr) []string {
+	switch f.code {
+	case codeSource, codeProhibited:
+		return []string{fmt.Sprintf("have %s let out at the hub: its firewall, or one behind it, refuses packets from there", r.source)}
+	case codeAddress, codePort:
+		return []string{fmt.Sprintf("check that %s is there and serves: the way to it and back is in order", to)}
+	}
+	return []string{fmt.Sprintf("check the hub's own way to the IPv6 Internet: it knows none to %s", to)}
 }

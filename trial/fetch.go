@@ -86,6 +86,7 @@ func (t Target) host() string {
 const (
 	maxBody   = 1 << 20
 	maxHeader = 64 << 10
+	maxStatus = 60 // of the status line, for people
 )
 
 // fetch gets one page by HTTP over IPv6, from an address out of the prefix.
@@ -111,7 +112,7 @@ func (r *run) fetch(ctx context.Context) outcome {
 	var p page
 	ended := make(chan struct{})
 	go func() { defer close(ended); p = get(ctx, host, addrs, r.Target) }()
-	refused := ""
+	var refused *refusal
 	_ = r.await(context.WithoutCancel(ctx), wait{ // get ends with ctx, at the latest
 		until: r.patience().Add(time.Hour),
 		wake:  ended,
@@ -125,8 +126,8 @@ func (r *run) fetch(ctx context.Context) outcome {
 		},
 		packet: func(_ time.Time, pkt []byte) {
 			for _, a := range addrs {
-				if who := unreachable(pkt, r.source, a); who != "" {
-					refused = who
+				if f, ok := unreachable(pkt, r.source, a); ok {
+					refused = &f
 				}
 			}
 			host.Deliver(pkt)
@@ -137,12 +138,12 @@ func (r *run) fetch(ctx context.Context) outcome {
 	return o
 }
 
-func (r *run) fetched(p page, refused string) outcome {
+func (r *run) fetched(p page, refused *refusal) outcome {
 	switch {
-	case p.err != nil && refused != "":
-		return failed(fmt.Sprintf("%s: %s", r.Target.text, refused), r.routeAdvice()...)
 	case p.err != nil && errors.Is(p.err, context.Canceled):
 		return failed("interrupted")
+	case p.err != nil && refused != nil && !p.connected:
+		return failed(fmt.Sprintf("%s: %s", r.Target.text, refused), refused.advice(r, p.from)...)
 	case p.err != nil && p.status != "":
 		return failed(fmt.Sprintf("%s: the connection broke off after %d octets: %v", r.Target.text, p.octets, p.err), "large packets may get lost: see the step mtu")
 	case p.err != nil && p.connected:
@@ -246,7 +247,7 @@ func (p *page) read(conn io.Reader) {
 		p.err = err
 		return
 	}
-	p.status, p.code = printable(status), code
+	p.status, p.code = status[:min(len(status), maxStatus)], code
 	if p.octets, p.err = io.Copy(io.Discard, br); p.err == nil && p.octets < min(length, maxBody) {
 		p.err = fmt.Errorf("%d were announced: %w", length, io.ErrUnexpectedEOF)
 	}
@@ -269,14 +270,4 @@ func contentLength(br *bufio.Reader) (length int64, err error) {
 			}
 		}
 	}
-}
-
-// printable is what a server says, fit for a terminal.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
-			return '?'
-		}
-		return c
-	}, s[:min(len(s), 60)])
 }

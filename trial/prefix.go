@@ -3,7 +3,6 @@
 package trial
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -50,7 +49,7 @@ func (r *run) prefix(ctx context.Context) outcome {
 	if as := r.Config.Interface.Addresses; len(as) > 0 { // the next steps need not do without
 		r.setSource(as[0].Addr())
 	}
-	err := r.ask4prefix(ctx)
+	err := r.solicit(ctx)
 	st := r.client.Status()
 	if ps := st.Lease.Prefixes(); err == nil && len(ps) > 0 {
 		return r.delegated(ps)
@@ -68,49 +67,50 @@ func (r *run) prefix(ctx context.Context) outcome {
 	return r.noDHCPv6(ctx, st.Sent)
 }
 
-func (r *run) ask4prefix(ctx context.Context) error {
+// solicit runs the client until it has a prefix, or until no server has given one in time.
+func (r *run) solicit(ctx context.Context) error {
 	r.client = client.New(r.clientConfig(), r.Rand)
-	until := r.patience()
-	send := r.dhcpSender()
-	step := func(now time.Time, ev client.Event) { send(r.client.Step(now, ev)) }
-	step(time.Now(), client.LinkUp{})
-	w := wait{
-		until: until,
-		done: func() bool {
-			s := r.client.Status()
-			return s.State == client.Bound && len(s.Lease.Prefixes()) > 0
-		},
-		packet: func(now time.Time, pkt []byte) {
-			if u, err := ip6pkt.ParseUDP(pkt); err == nil && u.Dst.Port() == dhcpv6.ClientPort {
-				step(now, client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
-			}
-		},
-		tick: func(now time.Time) time.Time {
-			if at := r.client.Status().NextAt; !at.IsZero() && !at.After(now) {
-				step(now, client.Tick{})
-			}
-			return r.client.Status().NextAt
-		},
-	}
-	refused := time.Time{}
-	plain := w.done
+	r.stepClient(time.Now(), client.LinkUp{})
+	var refused time.Time
+	w := r.dhcp(r.Timeout)
 	w.done = func() bool {
 		s := r.client.Status()
 		if refused.IsZero() && s.Received > 0 && s.LastError != "" {
 			refused = time.Now()
 		}
-		return plain() || !refused.IsZero() && time.Since(refused) >= afterRefusal
+		return s.State == client.Bound && len(s.Lease.Prefixes()) > 0 || !refused.IsZero() && time.Since(refused) >= afterRefusal
 	}
 	return r.await(ctx, w)
 }
 
-// dhcpSender sends what a step of the client gives.
-func (r *run) dhcpSender() func(client.Actions) {
-	return func(a client.Actions) {
-		for _, m := range a.Send {
-			// A full queue is a lost packet, which the client sends again.
-			_ = r.tunnel.Send(ip6pkt.UDP(r.own, client.AllServers, dhcpv6.ClientPort, dhcpv6.ServerPort, dhcpHopLimit, m))
-		}
+// stepClient sends what a step of the client gives, and keeps how it has left.
+func (r *run) stepClient(now time.Time, ev client.Event) {
+	a := r.client.Step(now, ev)
+	for _, m := range a.Send {
+		// A full queue is a lost packet, which the client sends again.
+		_ = r.tunnel.Send(ip6pkt.UDP(r.own, client.AllServers, dhcpv6.ClientPort, dhcpv6.ServerPort, dhcpHopLimit, m))
+	}
+	if a.Left != nil {
+		r.left = a.Left
+	}
+	r.clientWake = a.Wake
+}
+
+// dhcp is a wait in which the client runs; done is still to be said.
+func (r *run) dhcp(patience time.Duration) wait {
+	return wait{
+		until: time.Now().Add(patience),
+		packet: func(now time.Time, pkt []byte) {
+			if u, err := ip6pkt.ParseUDP(pkt); err == nil && u.Dst.Port() == dhcpv6.ClientPort {
+				r.stepClient(now, client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
+			}
+		},
+		tick: func(now time.Time) time.Time {
+			if !r.clientWake.IsZero() && !r.clientWake.After(now) {
+				r.stepClient(now, client.Tick{})
+			}
+			return r.clientWake
+		},
 	}
 }
 
@@ -189,12 +189,13 @@ func (r *run) setSource(a netip.Addr) { r.source, r.report.Source = a, a.String(
 func (r *run) noDHCPv6(ctx context.Context, sent uint64) outcome {
 	closed := false
 	echo := r.ask(r.own, r.hub, echoHeader)
-	solicit := ip6pkt.UDP(r.own, r.hub, dhcpv6.ClientPort, dhcpv6.ServerPort, dhcpHopLimit, informationRequest())
-	_ = r.tunnel.Send(solicit) // lost is as good as unanswered
+	// To the hub alone, and it changes nothing there: of a multicast no host says that its port is closed.
+	question := dhcpv6.Message{Type: dhcpv6.InformationRequest, XID: 1}.Append(nil)
+	_ = r.tunnel.Send(ip6pkt.UDP(r.own, r.hub, dhcpv6.ClientPort, dhcpv6.ServerPort, dhcpHopLimit, question)) // lost is as good as unanswered
 	err := r.await(ctx, wait{
 		until:  time.Now().Add(2 * time.Second),
 		done:   func() bool { return closed },
-		packet: func(_ time.Time, pkt []byte) { closed = closed || portClosed(pkt, r.hub, dhcpv6.ServerPort) },
+		packet: func(_ time.Time, pkt []byte) { closed = closed || portClosed(pkt, r.own, r.hub, dhcpv6.ServerPort) },
 	})
 	if errors.Is(err, context.Canceled) {
 		return failed("interrupted")
@@ -214,22 +215,15 @@ func (r *run) noDHCPv6(ctx context.Context, sent uint64) outcome {
 		fmt.Sprintf("give the hub's tunnel interface the address %s/64, or write its own as LinkLocal into [Peer]", r.hub), static)
 }
 
-// informationRequest is a question that changes nothing at a server (RFC 9915 section 18.2.6).
-func informationRequest() []byte {
-	const typeInformationRequest, optElapsedTime = 11, 8
-	return []byte{typeInformationRequest, 0, 0, 1, 0, optElapsedTime, 0, 2, 0, 0}
-}
-
-// portClosed says whether pkt is a Destination Unreachable with code 4 about a datagram of ours (RFC 4443 section 3.1).
-func portClosed(pkt []byte, from netip.Addr, port uint16) bool {
-	const unreachable, codePort, errorHeader = 1, 4, 8
-	m, err := ip6pkt.ParseICMPv6(pkt)
-	if err != nil || m.Src != from || len(m.Body) < errorHeader+ip6pkt.HeaderLen+4 || m.Body[0] != unreachable || m.Body[1] != codePort {
+// portClosed says whether pkt is the word of a host that nobody listens at a port of it to which we sent.
+func portClosed(pkt []byte, own, host netip.Addr, port uint16) bool {
+	f, ok := unreachable(pkt, own, host)
+	if !ok || f.from != host || f.code != codePort {
 		return false
 	}
-	quoted := m.Body[errorHeader:]
-	dst := from.As16()
-	return quoted[6] == ip6pkt.ProtoUDP && bytes.Equal(quoted[24:40], dst[:]) && binary.BigEndian.Uint16(quoted[ip6pkt.HeaderLen+2:]) == port
+	m, _ := ip6pkt.ParseICMPv6(pkt) // unreachable has parsed it
+	quoted := m.Body[icmpErrorHeader:]
+	return len(quoted) >= ip6pkt.HeaderLen+4 && quoted[6] == ip6pkt.ProtoUDP && binary.BigEndian.Uint16(quoted[ip6pkt.HeaderLen+2:]) == port
 }
 
 // giveBack releases the lease, also when the trial was interrupted. What a box of this machine has is left alone.
@@ -245,33 +239,12 @@ func (r *run) giveBack(ctx context.Context) {
 			return
 		}
 	}
-	var left *client.Left
-	send := r.dhcpSender()
-	step := func(now time.Time, ev client.Event) {
-		a := r.client.Step(now, ev)
-		send(a)
-		if a.Left != nil {
-			left = a.Left
-		}
-	}
-	step(time.Now(), client.Leave{})
-	_ = r.await(context.WithoutCancel(ctx), wait{ // what became of it is in left
-		until: time.Now().Add(returning),
-		done:  func() bool { return left != nil },
-		packet: func(now time.Time, pkt []byte) {
-			if u, err := ip6pkt.ParseUDP(pkt); err == nil && u.Dst.Port() == dhcpv6.ClientPort {
-				step(now, client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
-			}
-		},
-		tick: func(now time.Time) time.Time {
-			if at := r.client.Status().NextAt; !at.IsZero() && !at.After(now) {
-				step(now, client.Tick{})
-			}
-			return r.client.Status().NextAt
-		},
-	})
-	if left != nil {
-		released, r.report.Release = left.Released, left.How
+	r.stepClient(time.Now(), client.Leave{})
+	w := r.dhcp(returning)
+	w.done = func() bool { return r.left != nil }
+	_ = r.await(context.WithoutCancel(ctx), w) // what became of it is in left
+	if r.left != nil {
+		released, r.report.Release = r.left.Released, r.left.How
 		return
 	}
 	r.report.Release = "the server does not confirm that it has the prefix back: it keeps it until the valid lifetime is over"

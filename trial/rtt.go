@@ -99,7 +99,7 @@ func (r *run) insideRTT(ctx context.Context) (parts, notes []string) {
 			}
 		}
 		if len(times) == 0 {
-			notes = append(notes, fmt.Sprintf("%s (%s) answers no echo requests through the tunnel", to, who))
+			notes = append(notes, who+" answers no echo requests through the tunnel")
 			return
 		}
 		r.addRTT(to.String(), "ICMPv6 echo through the tunnel", least(times), len(times))

@@ -31,10 +31,12 @@ type run struct {
 	echoes    echoes
 	outerMTU  int
 
-	client  *client.Client // nil: no lease
-	servers []netip.Addr   // DNS that came with the prefix
-	source  netip.Addr     // global address to use; invalid: none
-	answers []netip.Addr   // of the target's name
+	client     *client.Client // nil: nothing was asked for
+	clientWake time.Time
+	left       *client.Left // how giving the lease back has ended
+	servers    []netip.Addr // DNS that came with the prefix
+	source     netip.Addr   // global address to use; invalid: none
+	answers    []netip.Addr // of the target's name
 }
 
 func (r *run) needsEndpoint() string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // String is the step for people: a line, notes, and what to do as a numbered list.
@@ -16,17 +17,28 @@ func (s Step) String() string {
 		state = "FAILED"
 	}
 	took := time.Duration(s.TookS * float64(time.Second)).Round(time.Millisecond)
-	fmt.Fprintf(&b, "%d. %-9s  %-9s %8s  %s\n", s.N, s.Name, state, took, s.Text)
+	line := func(format string, args ...any) {
+		b.WriteString(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ") + "\n")
+	}
+	line("%d. %-9s  %-9s %8s  %s", s.N, s.Name, state, took, s.Text)
 	for _, n := range s.Notes {
-		fmt.Fprintf(&b, "      note: %s\n", n)
+		line("      note: %s", n)
 	}
 	for i, a := range s.Advice {
 		if i == 0 {
-			b.WriteString("      what to do:\n")
+			line("      what to do:")
 		}
-		fmt.Fprintf(&b, "      %d) %s\n", i+1, a)
+		line("      %d) %s", i+1, a)
 	}
-	return b.String()
+	return strings.Map(printable, b.String())
+}
+
+// printable keeps what servers say from playing with the terminal.
+func printable(c rune) rune {
+	if c != '\n' && !unicode.IsPrint(c) {
+		return '?'
+	}
+	return c
 }
 
 // Bad are the names of the steps that failed, or could not be tried because others did.

@@ -68,6 +68,9 @@ func (r *run) choose(host string, port uint16, addrs []netip.Addr) outcome {
 				continue
 			}
 			if _, err := r.Outside.MTU(ep); err != nil {
+				if errors.Is(err, syscall.EPERM) {
+					return r.cannotOpen(err)
+				}
 				why = err
 				continue
 			}
@@ -90,6 +93,7 @@ func (r *run) choose(host string, port uint16, addrs []netip.Addr) outcome {
 
 // shake brings the tunnel up with the first endpoint that answers. Several share the patience.
 func (r *run) shake(ctx context.Context) outcome {
+	var tried []string // what became of the other addresses
 	var last outcome
 	each := max(r.Timeout/time.Duration(len(r.endpoints)), min(r.Timeout, gauge.Between))
 	for _, ep := range r.endpoints {
@@ -100,21 +104,55 @@ func (r *run) shake(ctx context.Context) outcome {
 		if err := r.open(ep); err != nil {
 			return r.cannotOpen(err)
 		}
-		r.tunnel.Initiate()
-		r.knockAt = time.Now().Add(gauge.Between)
-		err := r.await(ctx, wait{until: time.Now().Add(each), done: func() bool { return len(r.shook) > 0 }})
-		if err == nil {
+		if r.firstHandshake(ctx, each) {
 			r.endpoint, r.report.Endpoint = ep, ep.String()
-			return passed(fmt.Sprintf("%s answers as %s, %s after the initiation", ep, r.report.Hub, short(r.shook[0])))
+			o := passed(fmt.Sprintf("%s answers as %s, %s after the initiation", ep, r.report.Hub, short(r.shook[0])))
+			o.notes = tried
+			return o
 		}
-		last = r.silent(ctx, ep)
 		if ctx.Err() != nil {
+			last = failed("interrupted")
 			break
 		}
+		last = r.silent(ctx, ep)
+		last.notes = slices.Clone(tried)
+		tried = append(tried, last.text)
 	}
 	r.close()
 	r.tunnel = nil
 	return last
+}
+
+const (
+	signsEvery = 100 * time.Millisecond // the signs are looked at
+	// lastWord is how long after a sign that all is lost a handshake is still waited for: anybody can forge one.
+	lastWord = time.Second
+)
+
+// firstHandshake waits for it, but not much longer than it takes to see why none will come.
+func (r *run) firstHandshake(ctx context.Context, patience time.Duration) bool {
+	r.tunnel.Initiate()
+	r.knockAt = time.Now().Add(gauge.Between)
+	var lost time.Time
+	_ = r.await(ctx, wait{ // what came of it is in shook
+		until: time.Now().Add(patience),
+		done: func() bool {
+			return len(r.shook) > 0 || !lost.IsZero() && time.Since(lost) >= lastWord
+		},
+		tick: func(now time.Time) time.Time {
+			if lost.IsZero() && decided(r.tunnel.Signs()) {
+				lost = now
+			}
+			return now.Add(signsEvery)
+		},
+	})
+	return len(r.shook) > 0
+}
+
+// decided says whether the wire has shown why there is no handshake.
+func decided(s gauge.Signs) bool {
+	return s.Responses > 0 || s.SendError != nil && s.Initiations == 0 ||
+		slices.ContainsFunc(s.Faults, func(f gauge.Fault) bool { return f.From.IsValid() && f.MTU == 0 })
 }
 
 func (r *run) open(ep netip.AddrPort) error {
@@ -192,7 +230,7 @@ func (r *run) silent(ctx context.Context, ep netip.AddrPort) outcome {
 	case reach.ClosedPort != nil:
 		return failed(fmt.Sprintf("no answer from %s, and for another port %s: UDP is blocked on the way", ep, reach.ClosedPort), blocked)
 	case reach.TCP:
-		return failed(fmt.Sprintf("no answer from %s to any UDP, but the host answers TCP%s: UDP is blocked on the way, or at the host", ep, echo),
+		return failed(fmt.Sprintf("no answer from %s to any UDP, but the host answers TCP%s: most likely UDP is blocked on the way, or at the host; else the keys do not fit", ep, echo),
 			append([]string{blocked, other}, keys...)...)
 	case reach.Echo > 0:
 		return failed(fmt.Sprintf("no answer from %s to any UDP, but the host answers ICMP echo in %s: UDP is blocked, or the keys do not fit", ep, short(reach.Echo)),
