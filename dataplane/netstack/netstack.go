@@ -95,6 +95,8 @@ type Plane struct {
 	events *mailbox
 	view   atomic.Pointer[view]
 	drops  drops
+	// batches are kept for reuse: each goroutine that writes to the device has one.
+	batches sync.Pool
 
 	newsMu sync.Mutex
 	news   []func() // what callbacks have left to be done
@@ -136,6 +138,7 @@ func Open(o Options) (*Plane, error) {
 		o: o, log: o.Log, random: random{from: o.Random}, ports: map[string]*port{}, nextNIC: tunnelNIC + 1,
 		tunnelAddrs: addresses{}, tried: map[string]string{}, told: map[string]dataplane.Link{},
 	}
+	p.batches.New = func() any { return newBatch() }
 	p.fwd = forward.New(forward.Options{Seed: [2]uint64{p.uint64(), p.uint64()}})
 	if p.o.OpenLAN == nil {
 		return nil, errors.New("userspace data plane: no links are given")

@@ -68,10 +68,13 @@ type waiting struct {
 	off offload.Info
 }
 
-// fastLink takes many segments at once. Parts are in the order of the octets, and stay the caller's.
+// fastLink is a Link that leaves to others what a network card can do.
 type fastLink interface {
-	sendParts(off offload.Info, parts [][]byte) error
+	// send sends a frame of an Ethernet header and parts of a packet, which stay the caller's.
+	send(off offload.Info, head []byte, parts [][]byte)
+	// run begins to call deliver for each frame, which may be changed.
 	run(deliver func(frame []byte, off offload.Info))
+	udp() bool // it takes super-packets of UDP, too
 }
 
 // openPort attaches the link. Plane.mu is held.
@@ -206,7 +209,7 @@ func (r *port) resolve(now time.Time, to netip.Addr, pkt []byte, off offload.Inf
 func (r *port) transmit(to neigh.MAC, pkt []byte, off offload.Info) {
 	if r.fast != nil {
 		head := r.header(to)
-		_ = r.fast.sendParts(off, [][]byte{head[:], pkt}) // lost, as on any link
+		r.fast.send(off, head[:], [][]byte{pkt})
 		return
 	}
 	frame := make([]byte, 0, etherHeader+len(pkt))

@@ -35,6 +35,9 @@ func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info
 		} else {
 			out.send(now, v.NextHop, v.Packet, off)
 		}
+		if v.Redirect != nil && from.port != nil {
+			from.port.transmit(v.MAC, v.Redirect, offload.Info{})
+		}
 	case forward.Answer:
 		p.answer(now, from, v)
 	}
@@ -46,8 +49,8 @@ func (p *Plane) answer(now time.Time, from origin, v forward.Verdict) {
 	switch out := p.view.Load().ports[v.Out]; {
 	case out == nil:
 		p.tunnel.send(v.Packet, offload.Info{}, false)
-	case out == from.port && from.mac != neigh.MAC{}:
-		out.transmit(from.mac, v.Packet, offload.Info{})
+	case v.MAC != [6]byte{}:
+		out.transmit(v.MAC, v.Packet, offload.Info{})
 	default:
 		out.send(now, v.NextHop, v.Packet, offload.Info{})
 	}
@@ -126,14 +129,3 @@ func (p *Plane) neighborNews(now time.Time, r *port, n neigh.News) {
 		p.fwd.Neighbor(now, forward.Index(r.nic), n.Addr, n.MAC)
 	}
 }
-
-// batch are the packets of one Write, which may leave together.
-type batch struct{}
-
-func (p *Plane) newBatch() *batch { return nil }
-
-func (b *batch) add(now time.Time, out *port, hop netip.Addr, pkt []byte) {
-	out.send(now, hop, pkt, offload.Info{})
-}
-
-func (p *Plane) finish(time.Time, *batch) {}

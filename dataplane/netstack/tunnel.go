@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// tunnelQueue packets wait for wireguard-go at most; a super-packet is one.
-	tunnelQueue = 256
+	// tunnelQueue packets wait for wireguard-go at most, and tunnelOctets in them: a super-packet is one.
+	tunnelQueue  = 512
+	tunnelOctets = 2 << 20
 	// tunnelWait is how long a LAN's reader waits for room: what comes meanwhile waits in the kernel's queue of the tap.
 	tunnelWait = 10 * time.Millisecond
 	// firstMTU is before Apply has said another.
@@ -35,6 +36,8 @@ type tunnel struct {
 	output atomic.Pointer[func(pkt []byte)]
 
 	q      chan queued
+	octets atomic.Int64  // in q
+	room   chan struct{} // there is some again
 	wake   chan struct{}
 	closed chan struct{}
 	events chan wgtun.Event
@@ -57,7 +60,7 @@ type queued struct {
 
 func newTunnel(p *Plane) *tunnel {
 	t := &tunnel{
-		p: p, ep: &nic{}, q: make(chan queued, tunnelQueue), wake: make(chan struct{}, 1), closed: make(chan struct{}),
+		p: p, ep: &nic{}, q: make(chan queued, tunnelQueue), room: make(chan struct{}, 1), wake: make(chan struct{}, 1), closed: make(chan struct{}),
 		events: make(chan wgtun.Event, 2), buf: newPool(),
 	}
 	t.ep.out = t.emitted
@@ -110,23 +113,45 @@ func (t *tunnel) send(pkt []byte, off offload.Info, patient bool) {
 		return // nobody reads
 	}
 	item := t.buf.keep(pkt, off)
-	select {
-	case t.q <- item:
+	if t.put(item) || patient && t.await(item) {
 		return
-	default:
-	}
-	if patient {
-		late := time.NewTimer(tunnelWait)
-		defer late.Stop()
-		select {
-		case t.q <- item:
-			return
-		case <-t.closed:
-		case <-late.C:
-		}
 	}
 	t.p.drops.tunnel.Add(1)
 	t.buf.free(item)
+}
+
+// put queues a packet if there is room.
+func (t *tunnel) put(item queued) bool {
+	n := int64(len(item.pkt))
+	if t.octets.Add(n) > tunnelOctets {
+		t.octets.Add(-n)
+		return false
+	}
+	select {
+	case t.q <- item:
+		return true
+	default:
+		t.octets.Add(-n)
+		return false
+	}
+}
+
+// await waits a moment for room.
+func (t *tunnel) await(item queued) bool {
+	late := time.NewTimer(tunnelWait)
+	defer late.Stop()
+	for {
+		select {
+		case <-t.room:
+			if t.put(item) {
+				return true
+			}
+		case <-t.closed:
+			return false
+		case <-late.C:
+			return false
+		}
+	}
 }
 
 func (t *tunnel) close() {
@@ -218,6 +243,11 @@ func (d device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 }
 
 func (t *tunnel) begin(item queued) {
+	t.octets.Add(-int64(len(item.pkt)))
+	select {
+	case t.room <- struct{}{}:
+	default:
+	}
 	t.cut = item
 	t.seg = offload.Cut(item.pkt, item.off)
 }
@@ -247,12 +277,13 @@ func (d device) Write(bufs [][]byte, offset int) (int, error) {
 		return 0, os.ErrClosed
 	default:
 	}
-	b := p.newBatch()
+	b := p.batches.Get().(*batch)
 	now := p.o.Now()
 	for _, buf := range bufs {
 		p.fromTunnel(now, buf[offset:], b)
 	}
-	p.finish(now, b)
+	b.flush()
+	p.batches.Put(b)
 	return len(bufs), nil
 }
 
