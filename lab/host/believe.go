@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -43,13 +42,13 @@ func (h *Host) carrier(up bool) {
 func (h *Host) forgetNeighbors() {
 	_ = h.stack.ClearNeighbors(nic6, ipv6.ProtocolNumber) // fails only without the NIC
 	if h.link4 != nil {
-		_ = h.stack.ClearNeighbors(nic4, arp.ProtocolNumber) // as above
+		_ = h.stack.ClearNeighbors(nic4, ipv4.ProtocolNumber) // as above
 	}
 }
 
 // step lets the model decide, and makes gVisor follow.
 func (h *Host) step(ev hostmodel.Event) {
-	if h.suspended || !h.cfg.Autoconf {
+	if h.suspended || h.closed || !h.cfg.Autoconf {
 		return
 	}
 	now := h.e.Now()

@@ -12,6 +12,7 @@ import (
 	"oasis6/internal/lifetime"
 	"oasis6/lab/engine"
 	"oasis6/lab/host/inet6"
+	"oasis6/lab/nat"
 	"oasis6/lab/wire"
 	"oasis6/ra"
 )
@@ -31,22 +32,23 @@ func mac(n byte) [6]byte { return [6]byte{0x00, 0x00, 0x5e, 0x00, 0x53, n} }
 // world is two hosts on a switch – router – web and DNS server.
 type world struct {
 	*testing.T
-	e      *engine.Engine
-	lan    [3]*wire.Wire // to host a, to host b, to the router
-	far    *wire.Wire    // router to server
-	a, b   *Host
-	server *Host
-	router *inet6.Router
-	frames int
-	hash   [32]byte
+	e         *engine.Engine
+	lan       [3]*wire.Wire // to host a, to host b, to the router
+	far       *wire.Wire    // router to server
+	a, b      *Host
+	server    *Host
+	router    *inet6.Router
+	lanSwitch *wire.Switch
+	frames    int
+	hash      [32]byte
 }
 
 func newWorld(t *testing.T, seed uint64, c Config) *world {
 	w := &world{T: t, e: engine.New(engine.Config{Start: t0, Seed: seed})}
-	s := wire.NewSwitch(w.e)
+	w.lanSwitch = wire.NewSwitch(w.e)
 	for i, node := range []string{"a", "b", "router"} {
 		w.lan[i] = w.wire("lan-"+node, node, "switch", byte(2*i+1))
-		s.Plug(w.lan[i].Port(1))
+		w.lanSwitch.Plug(w.lan[i].Port(1))
 	}
 	w.far = w.wire("far", "router", "server", 0x21)
 	var err error
@@ -107,7 +109,7 @@ func (w *world) run(d time.Duration) {
 // until runs until done says so.
 func (w *world) until(what string, done func() bool) {
 	w.Helper()
-	ok, err := w.e.RunUntil(w.Context(), 5*time.Minute, done)
+	ok, err := w.e.RunUntil(w.Context(), 15*time.Minute, done)
 	if err != nil || !ok {
 		w.Fatalf("%s: never, %v", what, err)
 	}
@@ -159,4 +161,35 @@ func (w *world) resolve(h *Host, name string) Answer {
 	h.Resolve(name, func(a Answer) { got = &a })
 	w.until("resolve "+name, func() bool { return got != nil })
 	return *got
+}
+
+// newWorld4 is newWorld whose hosts have IPv4, too: by a translator and that of its provider to server4.
+func newWorld4(t *testing.T, seed uint64) *world {
+	w := newWorld(t, seed, Config{IPv4: netip.MustParsePrefix("192.168.1.10/24"), Gateway4: netip.MustParseAddr("192.168.1.1"),
+		DNS: []netip.Addr{netip.MustParseAddr("198.51.100.53")}})
+	w.b.Close() // it has the same IPv4 address
+	home, carrier, far := w.wire("home", "nat", "switch", 0x31), w.wire("carrier", "nat", "cgn", 0x33), w.wire("inet", "cgn", "server4", 0x35)
+	w.lanSwitch.Plug(home.Port(1))
+	for _, c := range []nat.NodeConfig{
+		{Name: "nat", NAT: &nat.Config{}, Ports: []nat.PortConfig{
+			{Wire: home.Port(0), Address: netip.MustParsePrefix("192.168.1.1/24"), Inside: true},
+			{Wire: carrier.Port(0), Address: netip.MustParsePrefix("100.64.0.9/24")}},
+			Routes: []nat.Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("100.64.0.1")}}},
+		{Name: "cgn", NAT: &nat.Config{RandomPorts: true, Mapping: nat.AddressAndPortDependent, Filtering: nat.AddressAndPortDependent},
+			Ports: []nat.PortConfig{
+				{Wire: carrier.Port(1), Address: netip.MustParsePrefix("100.64.0.1/24"), Inside: true},
+				{Wire: far.Port(0), Address: netip.MustParsePrefix("198.51.100.2/24")}}},
+	} {
+		if _, err := nat.NewNode(w.e, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := w.host(Config{Name: "server4", Port: far.Port(1), IPv4: netip.MustParsePrefix("198.51.100.53/24"), Gateway4: netip.MustParseAddr("198.51.100.2")})
+	zone := Zone{"both.example.net": {netip.MustParseAddr("198.51.100.53"), netip.MustParseAddr(webAddr)}}
+	for _, err := range []error{s.ServeDNS(zone), s.ServeWeb(nil)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
 }

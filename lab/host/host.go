@@ -37,7 +37,7 @@ import (
 // Config of a host.
 type Config struct {
 	Name string
-	Port *wire.Port
+	Port wire.End
 
 	// Autoconf: by Router Advertisements. Model says what kind of host it is then; its MAC and RealDAD are set by New,
 	// Optimistic is not possible here.
@@ -57,7 +57,7 @@ type Config struct {
 
 // Decision is what a host does with a frame.
 type Decision struct {
-	Port  *wire.Port
+	Port  wire.End
 	Frame []byte
 	Text  string
 	RFC   string
@@ -95,6 +95,7 @@ type Host struct {
 	rand      *rand.Rand
 	watchers  map[flow]func(ICMPError)
 	suspended bool
+	closed    bool
 	slept     time.Time
 	muted     atomic.Bool   // suspended or closed: nothing is sent
 	ids       atomic.Uint32 // of IPv4 packets
@@ -189,6 +190,10 @@ func (h *Host) Name() string { return h.cfg.Name }
 
 // Close takes the host off its wire. Programs that run on it are not told.
 func (h *Host) Close() {
+	if h.closed {
+		return
+	}
+	h.closed = true
 	_ = h.cfg.Port.Close() // never fails
 	h.muted.Store(true)
 	if h.timer != nil {
@@ -205,7 +210,8 @@ func (h *Host) Suspend() {
 	}
 }
 
-// Resume wakes the host: what came to its end meanwhile is gone. A host sees its carrier again then.
+// Resume wakes the host: what came to its end meanwhile is gone. Like Linux where the carrier stayed, it does not solicit;
+// what it has missed it learns from the next advertisement.
 func (h *Host) Resume() {
 	if !h.suspended {
 		return

@@ -18,6 +18,8 @@ const (
 	echoPort = 7
 	// patience is how long a server waits for a client.
 	patience = 30 * time.Second
+	// longest is how long it sends to one.
+	longest = 10 * time.Minute
 	// maxOctets bounds what /octets/N gives.
 	maxOctets = 64 << 20
 	zoneTTL   = 60
@@ -80,6 +82,7 @@ func serveHTTP(s *stream, from netip.AddrPort, handler func(Request) (int, []byt
 			return
 		}
 		answered = true
+		s.timer.Reset(longest)
 		status, body := 400, []byte("not a request\n")
 		if f := strings.Fields(string(head)); len(f) >= 3 && f[0] == "GET" {
 			status, body = handler(Request{Path: f[1], From: from})

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync/atomic"
 
@@ -90,6 +91,9 @@ func (h *Host) open(t tcpip.TransportProtocolNumber, dst netip.Addr, port uint16
 
 // bind makes a socket with that local address; an unspecified one is all of its family.
 func (h *Host) bind(t tcpip.TransportProtocolNumber, local netip.AddrPort) (*socket, error) {
+	if h.closed {
+		return nil, fmt.Errorf("host %s: %w", h.cfg.Name, net.ErrClosed)
+	}
 	s := &socket{h: h, queue: &waiter.Queue{}}
 	ep, err := h.stack.NewEndpoint(t, protocolOf(local.Addr()), s.queue)
 	if err != nil {
@@ -140,6 +144,12 @@ func (h *Host) listenUDP(local netip.AddrPort, f func(b []byte, from netip.AddrP
 		}
 	})
 	return d, nil
+}
+
+// sendTo sends a datagram, which may get lost.
+func (d *datagrams) sendTo(to netip.AddrPort, b []byte) {
+	a := full(to)
+	_, _ = d.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{To: &a}) // no route, or no room: lost, too
 }
 
 // stream is a TCP connection.

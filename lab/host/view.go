@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 
 	"oasis6/internal/lifetime"
@@ -150,7 +150,7 @@ func (h *Host) addresses(now time.Time) (out []Address) {
 }
 
 func (h *Host) neighbors() (out []Neighbor) {
-	for nic, proto := range map[tcpip.NICID]tcpip.NetworkProtocolNumber{nic6: ipv6.ProtocolNumber, nic4: arp.ProtocolNumber} {
+	for nic, proto := range map[tcpip.NICID]tcpip.NetworkProtocolNumber{nic6: ipv6.ProtocolNumber, nic4: ipv4.ProtocolNumber} {
 		entries, err := h.stack.Neighbors(nic, proto)
 		if err != nil {
 			continue // no NIC of this family

@@ -28,6 +28,19 @@ func (r *Router) Advertise(i int, cfg ra.Config, content ra.Content) {
 	p.ra.step(ra.SetContent{Content: content})
 }
 
+// Silence ends what Advertise began, with a last advertisement of router lifetime 0 if stop is final.
+func (r *Router) Silence(i int, stop ra.Stop) {
+	p := r.ports[i]
+	if p.ra == nil {
+		return
+	}
+	p.ra.step(stop)
+	if p.ra.timer != nil {
+		p.ra.timer.Stop()
+	}
+	p.ra = nil
+}
+
 // carrier is for a cable that was plugged in or pulled.
 func (a *advertiser) carrier(up bool) {
 	if !up {

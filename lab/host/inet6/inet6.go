@@ -22,7 +22,7 @@ import (
 
 // PortConfig is one end of a wire.
 type PortConfig struct {
-	Wire      *wire.Port
+	Wire      wire.End
 	Addresses []netip.Prefix // ours, with the length of the subnet; the link-local address is made of the MAC
 }
 
@@ -44,7 +44,7 @@ type Config struct {
 
 // Decision is what the router does with a frame that arrived.
 type Decision struct {
-	Port  *wire.Port
+	Port  wire.End
 	Frame []byte
 	Text  string
 	RFC   string
