@@ -15,6 +15,7 @@ const (
 	dhcpHeader  = 4
 	relayHeader = 34 // RFC 9915 section 9
 	maxRelays   = 8  // messages inside relay messages that are shown: HOP_COUNT_LIMIT (RFC 9915 section 7.6)
+	maxNesting  = 24 // options inside options that are shown; eight relays with an IA_PD in the last need it
 )
 
 // messagePurpose is what a message is for (RFC 9915 section 7.3).

@@ -15,6 +15,10 @@ import (
 
 // optionFields adds the value of an option that begins at offset base of the message.
 func (d *dhcpWalk) optionFields(o *reader, c dhcpv6.OptionCode, base int) {
+	if o.depth > maxNesting {
+		o.add("Octets", plural(len(o.b), "octet"), "", "too deep to be shown")
+		return
+	}
 	switch c {
 	case dhcpv6.OptionClientID, dhcpv6.OptionServerID:
 		duidFields(o)

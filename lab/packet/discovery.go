@@ -24,38 +24,41 @@ func bodyLen(t uint8) int {
 }
 
 func cutDiscovery(c *chain, p *part, b []byte) step {
-	t := c.parts[c.n-2].head[0] // icmp6 leads here, and nothing else
-	p.name = icmpTypeName(t)
-	p.rfc = fmt.Sprintf("RFC 4861 section 4.%d", t-typeRS+1)
-	switch t {
-	case typeRS:
-		p.purpose = "A host asks which routers there are, so as not to wait for the next advertisement."
-	case typeRA:
-		p.purpose = "A router says that it is there, which prefixes hosts may form addresses from, and for how long."
-	case typeNS:
-		p.purpose = "Asks for the MAC of an address, whether a neighbour still lives, or whether an address is free."
-	case typeNA:
-		p.purpose = "Tells the MAC of an address, asked for or not."
-	case typeRedirect:
-		p.purpose = "A router tells a host of a better first hop on the same link."
-	}
-	s := step{header: max(len(b), bodyLen(t))}
+	p.typ, p.code = c.icmpType()
+	s := step{header: max(len(b), bodyLen(p.typ))}
 	if s.header == len(b) {
-		s.broken = optionTrouble(p.name, b, bodyLen(t))
+		s.broken = optionTrouble(p.typ, b, bodyLen(p.typ))
 	}
 	return s
 }
 
+func discoveryFace(p *part) face {
+	f := face{name: icmpTypeName(p.typ), rfc: fmt.Sprintf("RFC 4861 section 4.%d", p.typ-typeRS+1)}
+	switch p.typ {
+	case typeRS:
+		f.purpose = "A host asks which routers there are, so as not to wait for the next advertisement."
+	case typeRA:
+		f.purpose = "A router says that it is there, which prefixes hosts may form addresses from, and for how long."
+	case typeNS:
+		f.purpose = "Asks for the MAC of an address, whether a neighbour still lives, or whether an address is free."
+	case typeNA:
+		f.purpose = "Tells the MAC of an address, asked for or not."
+	case typeRedirect:
+		f.purpose = "A router tells a host of a better first hop on the same link."
+	}
+	return f
+}
+
 // optionTrouble says why the options, from offset at on, cannot be told apart; empty if they can.
-func optionTrouble(name string, b []byte, at int) string {
+func optionTrouble(t uint8, b []byte, at int) string {
 	for at < len(b) {
 		switch {
 		case len(b)-at < 2:
-			return fmt.Sprintf("%s: half an option at octet %d", name, at)
+			return fmt.Sprintf("%s: half an option at octet %d", icmpTypeName(t), at)
 		case b[at+1] == 0:
-			return fmt.Sprintf("%s: option of length zero at octet %d", name, at)
+			return fmt.Sprintf("%s: option of length zero at octet %d", icmpTypeName(t), at)
 		case int(b[at+1])*8 > len(b)-at:
-			return fmt.Sprintf("%s: option %d at octet %d goes past the end", name, b[at], at)
+			return fmt.Sprintf("%s: option %d at octet %d goes past the end", icmpTypeName(t), b[at], at)
 		}
 		at += int(b[at+1]) * 8
 	}
@@ -63,16 +66,16 @@ func optionTrouble(name string, b []byte, at int) string {
 }
 
 func discoveryFields(o *reader, p *part) {
-	switch p.name {
-	case icmpTypeName(typeRS):
+	switch p.typ {
+	case typeRS:
 		o.take(4)
-	case icmpTypeName(typeRA):
+	case typeRA:
 		advertFields(o)
-	case icmpTypeName(typeNS):
+	case typeNS:
 		o.take(4)
 		a := o.addr()
 		o.add("Target address", a.String(), "", whoAsks(p.src)+about(a))
-	case icmpTypeName(typeNA):
+	case typeNA:
 		f := o.u8()
 		o.add("R flag", yes(f&0x80), "", choose(f&0x80, "the sender is a router", "the sender is no router"))
 		o.add("S flag", yes(f&0x40), "", choose(f&0x40, "answers a solicitation: proves that the way in both directions works", "nobody asked, or the asker had no address"))
@@ -80,7 +83,7 @@ func discoveryFields(o *reader, p *part) {
 		o.take(3)
 		a := o.addr()
 		o.add("Target address", a.String(), "", about(a))
-	case icmpTypeName(typeRedirect):
+	case typeRedirect:
 		o.take(4)
 		a := o.addr()
 		o.add("Target address", a.String(), "", "the better first hop: a router, or the destination itself if it is on this link")
@@ -143,29 +146,30 @@ func preference(bits uint8) string {
 }
 
 func discoveryShort(p *part) string {
+	name := icmpTypeName(p.typ)
 	if p.cut {
-		return p.name + " cut short"
+		return name + " cut short"
 	}
 	b := p.head
-	switch p.name {
-	case icmpTypeName(typeRA):
+	switch p.typ {
+	case typeRA:
 		return advertShort(b)
-	case icmpTypeName(typeNS):
+	case typeNS:
 		a := netip.AddrFrom16([16]byte(b[4:20]))
 		if p.src.IsValid() && p.src.IsUnspecified() {
-			return fmt.Sprintf("%s: is %s taken? (duplicate address detection)", p.name, a)
+			return fmt.Sprintf("%s: is %s taken? (duplicate address detection)", name, a)
 		}
-		return fmt.Sprintf("%s: who has %s?", p.name, a)
-	case icmpTypeName(typeNA):
-		s := fmt.Sprintf("%s: %s", p.name, netip.AddrFrom16([16]byte(b[4:20])))
+		return fmt.Sprintf("%s: who has %s?", name, a)
+	case typeNA:
+		s := fmt.Sprintf("%s: %s", name, netip.AddrFrom16([16]byte(b[4:20])))
 		if m := linkLayerOption(b[20:], optTargetLinkLayer); m != "" {
 			s += " is at " + m
 		}
 		return s + " [" + flags(uint(b[0]), []flag{{0x80, "R"}, {0x40, "S"}, {0x20, "O"}}) + "]"
-	case icmpTypeName(typeRedirect):
-		return fmt.Sprintf("%s: to %s better by %s", p.name, netip.AddrFrom16([16]byte(b[20:36])), netip.AddrFrom16([16]byte(b[4:20])))
+	case typeRedirect:
+		return fmt.Sprintf("%s: to %s better by %s", name, netip.AddrFrom16([16]byte(b[20:36])), netip.AddrFrom16([16]byte(b[4:20])))
 	}
-	return p.name
+	return name
 }
 
 // advertShort is what of an RA fits a line.

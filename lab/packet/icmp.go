@@ -111,8 +111,11 @@ func cutICMPv6(_ *chain, p *part, b []byte) step {
 	case t >= typeRS && t <= typeRedirect:
 		s.next = discovery
 	}
+	if p.quoted && s.next == icmpBody && b[0] >= typeEchoRequest {
+		return s // which ping it was
+	}
 	// A piece of a fragmented message would be taken for a broken one; ND may not come in fragments at all (RFC 6980).
-	if s.next = p.carried(s.next); p.partial {
+	if p.partial {
 		s.next = data
 	}
 	return s
@@ -144,44 +147,52 @@ func icmpv6Short(p *part) string {
 
 // cutICMPBody cuts what follows in pings and errors.
 func cutICMPBody(c *chain, p *part, b []byte) step {
-	before := c.parts[c.n-2].head // icmp6, the only layer that leads here
-	t := before[0]
-	p.name = icmpTypeName(t)
-	if d := icmpCode(t, before[1]); d != "" {
-		p.detail = ": " + d
-	}
-	switch t {
-	case typeEchoRequest, typeEchoReply:
-		p.rfc = fmt.Sprintf("RFC 4443 section 4.%d", t-typeEchoRequest+1)
-		p.purpose = "Asks whether the other end is there."
-		if t == typeEchoReply {
-			p.purpose = "Answers a ping with the same octets."
-		}
+	p.typ, p.code = c.icmpType()
+	switch {
+	case p.typ >= typeEchoRequest:
 		return step{header: max(len(b), 4)}
-	}
-	p.rfc = fmt.Sprintf("RFC 4443 section 3.%d", t)
-	p.purpose = "Tells the sender of a packet why it did not arrive, and returns the packet's beginning."
-	if len(b) <= errorHeader {
+	case len(b) <= errorHeader:
 		return step{header: errorHeader, next: none}
 	}
 	return step{header: errorHeader, next: c.quote(ip6)}
 }
 
+// icmpType is type and code of the ICMPv6 header that the newest part stands behind: nothing else leads to the layers
+// that ask for it.
+func (c *chain) icmpType() (t, code uint8) {
+	b := c.parts[c.n-2].head
+	return b[0], b[1]
+}
+
+func icmpBodyFace(p *part) face {
+	f := face{name: icmpTypeName(p.typ)}
+	switch {
+	case p.typ == typeEchoRequest:
+		f.rfc, f.purpose = "RFC 4443 section 4.1", "Asks whether the other end is there."
+	case p.typ == typeEchoReply:
+		f.rfc, f.purpose = "RFC 4443 section 4.2", "Answers a ping with the same octets."
+	default:
+		f.rfc = fmt.Sprintf("RFC 4443 section 3.%d", p.typ)
+		f.purpose = "Tells the sender of a packet why it did not arrive, and returns the packet's beginning."
+	}
+	return f
+}
+
 func icmpBodyFields(o *reader, p *part) {
-	switch p.name {
-	case icmpTypeName(typeEchoRequest), icmpTypeName(typeEchoReply):
+	switch p.typ {
+	case typeEchoRequest, typeEchoReply:
 		o.add("Identifier", fmt.Sprintf("0x%04x", o.u16()), "", "which of several pings this is")
 		o.add("Sequence number", fmt.Sprint(o.u16()), "", "goes up by one each time")
 		n := o.left()
 		o.add("Data", plural(n, "octet"), "", printableNote(o.rest()))
-	case icmpTypeName(typeTooBig):
+	case typeTooBig:
 		mtu := o.u32()
 		note := "the largest packet that goes through the link ahead; the sender makes its packets smaller from now on (RFC 8201)"
 		if mtu < 1280 {
 			note = "less than 1280, which every IPv6 link takes: a sender need not go below 1280 (RFC 8201 section 4)"
 		}
 		o.add("MTU", fmt.Sprint(mtu), "", note)
-	case icmpTypeName(typeParameter):
+	case typeParameter:
 		o.add("Pointer", fmt.Sprint(o.u32()), "", "the octet of the packet below that is wrong")
 	default:
 		o.add("Unused", fmt.Sprint(o.u32()), "", "")
@@ -190,18 +201,22 @@ func icmpBodyFields(o *reader, p *part) {
 
 // icmpBodyShort begins with the name, for it is the line of the whole packet.
 func icmpBodyShort(p *part) string {
+	s := icmpTypeName(p.typ)
 	if p.cut {
-		return p.name + " cut short"
+		return s + " cut short"
 	}
-	switch p.name {
-	case icmpTypeName(typeEchoRequest), icmpTypeName(typeEchoReply):
-		return fmt.Sprintf("%s 0x%04x, number %d, %s", p.name, be16(p.head), be16(p.head[2:]), plural(len(p.head)-4, "octet"))
-	case icmpTypeName(typeTooBig):
-		return fmt.Sprintf("%s: at most %d octets", p.name, be32(p.head)) + quotedShort(p)
-	case icmpTypeName(typeParameter):
-		return fmt.Sprintf("%s%s at octet %d", p.name, p.detail, be32(p.head)) + quotedShort(p)
+	if what := icmpCode(p.typ, p.code); what != "" {
+		s += ": " + what
 	}
-	return p.name + p.detail + quotedShort(p)
+	switch p.typ {
+	case typeEchoRequest, typeEchoReply:
+		return fmt.Sprintf("%s 0x%04x, number %d, %s", s, be16(p.head), be16(p.head[2:]), plural(len(p.head)-4, "octet"))
+	case typeTooBig:
+		s += fmt.Sprintf(": at most %d octets", be32(p.head))
+	case typeParameter:
+		s += fmt.Sprintf(" at octet %d", be32(p.head))
+	}
+	return s + quotedShort(p)
 }
 
 // quotedShort says in short which packet an error is about.

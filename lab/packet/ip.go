@@ -87,7 +87,7 @@ func upper(n uint8) layerID {
 	return data
 }
 
-func cutIPv4(c *chain, _ *part, b []byte) step {
+func cutIPv4(c *chain, p *part, b []byte) step {
 	s := step{header: ipv4Header, next: data}
 	if len(b) < ipv4Header {
 		return s
@@ -100,7 +100,7 @@ func cutIPv4(c *chain, _ *part, b []byte) step {
 	switch {
 	case s.end < s.header:
 		s.end, s.broken = s.header, fmt.Sprintf("IPv4: total length %d is less than the header", s.end)
-	case s.end > len(b):
+	case s.end > len(b) && !p.quoted: // an error quotes the beginning only
 		s.broken = fmt.Sprintf("IPv4: total length %d, only %d octets are here", s.end, len(b))
 	}
 	c.now.src, c.now.dst = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
@@ -145,7 +145,7 @@ func ipv4Short(p *part) string {
 	return fmt.Sprintf("%s → %s", netip.AddrFrom4([4]byte(p.head[12:16])), netip.AddrFrom4([4]byte(p.head[16:20])))
 }
 
-func cutIPv6(c *chain, _ *part, b []byte) step {
+func cutIPv6(c *chain, p *part, b []byte) step {
 	s := step{header: ipv6Header, next: data}
 	if len(b) < ipv6Header {
 		return s
@@ -156,7 +156,7 @@ func cutIPv6(c *chain, _ *part, b []byte) step {
 	}
 	n := int(be16(b[4:]))
 	s.end = ipv6Header + n
-	if s.end > len(b) {
+	if s.end > len(b) && !p.quoted { // an error quotes the beginning only
 		s.broken = fmt.Sprintf("IPv6: payload length %d, only %d octets follow", n, len(b)-ipv6Header)
 	}
 	c.now.src, c.now.dst = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))

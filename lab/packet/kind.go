@@ -116,9 +116,10 @@ func (c *chain) kind() Kind {
 }
 
 func icmpKind(b []byte) Kind {
-	switch t := b[0]; {
-	case len(b) < icmpHeader:
+	if len(b) < icmpHeader {
 		return Other
+	}
+	switch t := b[0]; {
 	case t < 128:
 		return ICMPError
 	case t == typeEchoRequest, t == typeEchoReply:

@@ -15,24 +15,29 @@ const (
 )
 
 func cutListener(c *chain, p *part, b []byte) step {
-	t := c.parts[c.n-2].head[0] // icmp6 leads here, and nothing else
-	p.name = icmpTypeName(t)
+	p.typ, p.code = c.icmpType()
 	least := mldv1Body
-	switch {
-	case t == typeMLDv2Report:
-		p.rfc, least = "RFC 9777 section 5.2", mldv2Body
-		p.purpose = "Tells routers and switches which groups the sender wants to hear: for ND it is the solicited-node group of each address."
-	case t == typeMLDQuery && len(b) >= mldv2Query:
-		p.rfc = "RFC 9777 section 5.1"
-		p.purpose = "A router asks who wants to hear which groups."
-	default:
-		p.rfc = "RFC 2710 section 3"
+	if p.typ == typeMLDv2Report {
+		least = mldv2Body
 	}
 	return step{header: max(len(b), least)}
 }
 
+func listenerFace(p *part) face {
+	f := face{name: icmpTypeName(p.typ), rfc: "RFC 2710 section 3"}
+	switch {
+	case p.typ == typeMLDv2Report:
+		f.rfc = "RFC 9777 section 5.2"
+		f.purpose = "Tells routers and switches which groups the sender wants to hear: for ND it is the solicited-node group of each address."
+	case p.typ == typeMLDQuery && len(p.head) >= mldv2Query:
+		f.rfc = "RFC 9777 section 5.1"
+		f.purpose = "A router asks who wants to hear which groups."
+	}
+	return f
+}
+
 func listenerFields(o *reader, p *part) {
-	if p.name == icmpTypeName(typeMLDv2Report) {
+	if p.typ == typeMLDv2Report {
 		o.take(2)
 		n := int(o.u16())
 		o.add("Records", fmt.Sprint(n), "", "")
@@ -104,18 +109,19 @@ func mldRecord(o *reader) bool {
 }
 
 func listenerShort(p *part) string {
+	s := icmpTypeName(p.typ)
 	if p.cut {
-		return p.name + " cut short"
+		return s + " cut short"
 	}
-	if p.name != icmpTypeName(typeMLDv2Report) {
+	if p.typ != typeMLDv2Report {
 		g := netip.AddrFrom16([16]byte(p.head[4:20]))
 		if g.IsUnspecified() {
-			return p.name + ": who hears anything?"
+			return s + ": who hears anything?"
 		}
-		return fmt.Sprintf("%s: %s", p.name, g)
+		return s + ": " + g.String()
 	}
 	n := int(be16(p.head[2:]))
-	s := fmt.Sprintf("%s: ", p.name)
+	s += ": "
 	in := reader{b: p.head[mldv2Body:]}
 	for i := range n {
 		t, aux := in.u8(), int(in.u8())

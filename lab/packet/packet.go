@@ -10,10 +10,7 @@
 // nodes or the clock. Start at Explain.
 package packet
 
-import (
-	"cmp"
-	"strings"
-)
+import "strings"
 
 // Opener opens a WireGuard transport message: datagram is the whole UDP payload, inner the packet in
 // it with or without padding, empty for a keepalive. Only the two ends can open one for real; the
@@ -85,15 +82,15 @@ func explain(b []byte, first layerID, open Opener) Onion {
 // layer explains the i-th part.
 func (c *chain) layer(i int) Layer {
 	p := &c.parts[i]
-	v := p.id.view()
+	v, f := p.id.view(), p.face()
 	out := reader{b: p.head, fields: []Field{}}
 	v.fields(&out, p)
 	out.short = out.short || p.cut
 	out.end()
 	if out.broken && c.broken == "" && !p.quoted {
-		c.broken = v.name + ": a part is cut short"
+		c.broken = f.name + ": a part is cut short"
 	}
-	l := Layer{Name: cmp.Or(p.name, v.name), RFC: cmp.Or(p.rfc, v.rfc), For: cmp.Or(p.purpose, v.purpose), Fields: out.fields,
+	l := Layer{Name: f.name, RFC: f.rfc, For: f.purpose, Fields: out.fields,
 		Octets: [2]int{p.off, p.off + len(p.head)}, Buffer: p.buf}
 	// The line of a packet begins with the name, that of a layer stands behind it.
 	l.Short = strings.TrimLeft(strings.TrimPrefix(v.short(p), l.Name), ": ")

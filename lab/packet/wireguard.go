@@ -40,20 +40,26 @@ func isWireGuard(b []byte) bool {
 }
 
 func cutWireGuard(_ *chain, p *part, b []byte) step {
-	if p.name = wgName(b[0]); wireguardKind(b) == Keepalive {
-		p.name = "WireGuard Keepalive"
-	}
-	switch b[0] {
-	case wgInitiation:
-		p.rfc, p.purpose = "WireGuard paper section 5.4.2", "The first message of a handshake: proves who asks, to the one who is asked and to nobody else."
-	case wgResponse:
-		p.rfc, p.purpose = "WireGuard paper section 5.4.3", "Answers the handshake: both ends now have keys that nobody else can have."
-	case wgCookie:
-		p.rfc, p.purpose = "WireGuard paper section 5.4.7", "An end under load asks for proof that the address of the sender is true."
-	case wgTransport:
-		p.rfc, p.purpose = "WireGuard paper section 5.4.6", "Carries one packet, encrypted; the way sees its size and nothing else."
-	}
+	p.typ = b[0]
 	return step{header: len(b)}
+}
+
+func wireguardFace(p *part) face {
+	f := face{name: wgName(p.typ)}
+	switch p.typ {
+	case wgInitiation:
+		f.rfc, f.purpose = "WireGuard paper section 5.4.2", "The first message of a handshake: proves who asks, to the one who is asked and to nobody else."
+	case wgResponse:
+		f.rfc, f.purpose = "WireGuard paper section 5.4.3", "Answers the handshake: both ends now have keys that nobody else can have."
+	case wgCookie:
+		f.rfc, f.purpose = "WireGuard paper section 5.4.7", "An end under load asks for proof that the address of the sender is true."
+	case wgTransport:
+		f.rfc, f.purpose = "WireGuard paper section 5.4.6", "Carries one packet, encrypted; the way sees its size and nothing else."
+		if wireguardKind(p.head) == Keepalive {
+			f.name, f.purpose = "WireGuard Keepalive", "Carries nothing: it keeps the NATs on the way from forgetting, and shows that the sender lives."
+		}
+	}
+	return f
 }
 
 func wgName(t uint8) string {
@@ -106,17 +112,17 @@ func wireguardFields(o *reader, _ *part) {
 }
 
 func wireguardShort(p *part) string {
-	b := p.head
+	b, name := p.head, wireguardFace(p).name
 	at := func(i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
 	switch b[0] {
 	case wgInitiation:
-		return fmt.Sprintf("%s from 0x%08x", p.name, at(4))
+		return fmt.Sprintf("%s from 0x%08x", name, at(4))
 	case wgResponse:
-		return fmt.Sprintf("%s from 0x%08x to 0x%08x", p.name, at(4), at(8))
+		return fmt.Sprintf("%s from 0x%08x to 0x%08x", name, at(4), at(8))
 	case wgCookie:
-		return fmt.Sprintf("%s to 0x%08x", p.name, at(4))
+		return fmt.Sprintf("%s to 0x%08x", name, at(4))
 	}
-	s := fmt.Sprintf("%s %d to 0x%08x", p.name, binary.LittleEndian.Uint64(b[8:]), at(4))
+	s := fmt.Sprintf("%s %d to 0x%08x", name, binary.LittleEndian.Uint64(b[8:]), at(4))
 	if len(b) > wgHeader+wgTag {
 		s += fmt.Sprintf(", %d octets", len(b)-wgHeader-wgTag)
 	}

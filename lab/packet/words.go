@@ -39,7 +39,14 @@ func (o *reader) take(n int) []byte {
 	return o.b[o.at-n : o.at]
 }
 
-func (o *reader) left() int        { return len(o.b) - o.at }
+// left is how many octets there are to read: none once some were missing, so that loops over them end.
+func (o *reader) left() int {
+	if o.short {
+		return 0
+	}
+	return len(o.b) - o.at
+}
+
 func (o *reader) rest() []byte     { return o.take(o.left()) }
 func (o *reader) u8() uint8        { return o.take(1)[0] }
 func (o *reader) u16() uint16      { return be16(o.take(2)) }
