@@ -68,7 +68,7 @@ func (b *box) start() error {
 	e := b.w.Engine
 	log := b.w.logger(b.name)
 	p := &process{commands: make(chan control.Command, 4), done: make(chan struct{})}
-	links := gates{}
+	links := &gates{e: e}
 	p.plane, err = netstack.Open(netstack.Options{
 		Log: log, Clock: e.Clock(), Now: e.Now, Random: e.Source(name), Tunnel: cfg.Interface.Name, Identity: []byte(b.name),
 		OpenLAN: func(iface string) (netstack.Link, error) {
@@ -156,25 +156,3 @@ func (b *box) status() (status.Snapshot, bool) {
 
 // statusPatience is real time. A loop answers at once, but not one that has ended.
 const statusPatience = 2 * time.Second
-
-// gates stand between a node and its wires, so that they can be shut for good.
-type gates map[wire.End]*gate
-
-// gate passes frames until it is shut.
-type gate struct {
-	wire.End
-	closed bool // only the engine's goroutine, by which all frames go
-}
-
-func (g gates) open(end wire.End) *gate {
-	x := &gate{End: end}
-	g[end] = x
-	return x
-}
-
-func (g gates) shut() {
-	for _, x := range g {
-		x.closed = true
-		x.Attach(nil, nil)
-	}
-}

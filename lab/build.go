@@ -49,7 +49,12 @@ func (w *World) build() error {
 	wire.NewSwitch(w.Engine, lan...)
 	b := &box{w: w, name: nodeR1, key: w.newKey(nodeR1), files: newMemoryFiles()}
 	w.boxes = append(w.boxes, b)
-	return errors.Join(w.buildIPv4(), w.buildIPv6(), w.buildHosts(), w.buildBox(b, "lan-r1", r1LAN4), w.hub.start(), b.start())
+	// One after the other: they have goroutines that would race.
+	w.Engine.Post(func() { w.check(w.hub.start()) })
+	for _, b := range w.boxes {
+		w.Engine.Post(func() { w.check(b.start()) })
+	}
+	return errors.Join(w.buildIPv4(), w.buildIPv6(), w.buildHosts(), w.buildBox(b, "lan-r1", r1LAN4))
 }
 
 // buildBox gives a box its LAN, shared with its IPv4 half.

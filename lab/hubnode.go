@@ -80,7 +80,7 @@ func (h *hubNode) start() error {
 			if name != uplink {
 				return nil, fmt.Errorf("%s has no interface %s", nodeR2, name)
 			}
-			return h.up, nil
+			return (&gates{e: e}).open(h.up), nil
 		},
 		Given: netstack.Given{
 			Addresses: []dataplane.Address{{Iface: uplink, Prefix: netip.MustParsePrefix(r2Net6)}},

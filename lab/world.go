@@ -129,6 +129,13 @@ func (w *World) when(done <-chan struct{}, f func()) {
 	}()
 }
 
+// check says in the timeline that something went wrong which should not.
+func (w *World) check(err error) {
+	if err != nil {
+		w.say(slog.LevelError, "", err.Error(), "")
+	}
+}
+
 // Run lets the world go on until ctx ends.
 func (w *World) Run(ctx context.Context) { w.Engine.Run(ctx) }
 

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"oasis6/lab/packet"
+)
+
+// fingerprint is a hash of all that was seen on the wires, decoded, and of the timeline.
+func fingerprint(w *World, f func()) string {
+	sum := sha256.New()
+	w.rec.listen(func(r *record) {
+		fmt.Fprintf(sum, "%d %s %s %s %s %s %s\n", r.At.Sub(start), r.Wire, r.From, packet.Summary(r.Frame, w.opener), r.Dropped, hex.EncodeToString(r.Frame), r.decision)
+	})
+	f()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.entries {
+		fmt.Fprintf(sum, "%d %s %s %s\n", e.At.Sub(start), e.Level, e.Node, e.Text)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// seeds is how many each scenario runs with: more than a few are the lab-seeds target's.
+func seeds() int {
+	if n, err := strconv.Atoi(os.Getenv("OASIS6_SEEDS")); err == nil {
+		return n
+	}
+	return 3
+}
+
+// Each scenario passes with every seed, and the same seed gives the same, to the last octet.
+func TestScenariosDependOnTheSeedAlone(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			seen := map[string]bool{}
+			begin := time.Now()
+			for seed := range uint64(seeds()) {
+				var prints [2]string
+				for i := range prints {
+					w, err := New(Options{Scenario: s.name, Seed: seed, Start: start})
+					if err != nil {
+						t.Fatal(err)
+					}
+					prints[i] = fingerprint(w, func() {
+						ok, err := w.Engine.RunUntil(t.Context(), 20*time.Minute, w.script.over)
+						if results, passed := w.script.all(); !ok || err != nil || !passed {
+							t.Errorf("seed %d: %v, %v, %+v", seed, ok, err, results)
+						}
+					})
+					w.Close()
+				}
+				if prints[0] != prints[1] {
+					t.Errorf("seed %d gives two worlds", seed)
+				}
+				seen[prints[0]] = true
+			}
+			if len(seen) != seeds() {
+				t.Errorf("%d seeds give %d worlds", seeds(), len(seen))
+			}
+			t.Logf("%d runs in %v", 2*seeds(), time.Since(begin).Round(time.Millisecond))
+		})
+	}
+}
