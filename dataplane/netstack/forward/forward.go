@@ -247,7 +247,7 @@ func (c *crossing) forward() Verdict {
 		return c.unreachable(codeNoRoute, UnreachableRoute)
 	case c.data[offHopLimit] <= 1:
 		return c.report(problem{kind: typeTimeExceeded}, HopLimitExceeded)
-	case c.src.linkLocal():
+	case c.src.linkLocal() && r.out != c.in: // "to other links", RFC 4291 section 2.5.6
 		return c.unreachable(codeBeyondScope, BeyondScope)
 	case c.segment > r.out.mtu:
 		return c.report(problem{kind: typeTooBig, param: uint32(r.out.mtu)}, TooBig)

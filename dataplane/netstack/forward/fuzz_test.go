@@ -47,7 +47,7 @@ func FuzzPacket(f *testing.F) {
 				if want[offHopLimit] == 0 || !bytes.Equal(v.Packet, want[:len(v.Packet)]) || names[v.Out] == "" || !v.NextHop.IsValid() {
 					t.Errorf("forwarded % x, want % x", v.Packet, want)
 				}
-				if v.Redirect != nil && len(v.Redirect) > minMTU {
+				if len(v.Redirect) > minMTU {
 					t.Errorf("redirect of %d octets", len(v.Redirect))
 				}
 			case Answer:

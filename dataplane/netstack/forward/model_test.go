@@ -35,20 +35,17 @@ type event struct {
 
 // judged is a packet in the model's words.
 type judged struct {
-	in, out     string
-	mac         [6]byte
-	src, dst    netip.Addr
-	proto       uint8
-	kind        uint8
-	flags       uint8
-	later       bool
-	first       bool
-	ports       [2]uint16
-	hop         byte
-	size        int
-	story       string // of the flow, as the outbound direction has it
-	toInside    string
-	established bool
+	in, out  string
+	mac      [6]byte
+	src, dst netip.Addr
+	proto    uint8
+	kind     uint8
+	flags    uint8
+	later    bool
+	first    bool
+	ports    [2]uint16
+	hop      byte
+	size     int
 }
 
 func in6(list []netip.Prefix, a netip.Addr) bool {
@@ -104,7 +101,7 @@ func (m *model) packet(p judged) (reason Reason, local bool, out string, hop net
 		return UnreachableRoute, false, "", hop
 	case p.hop < 2:
 		return HopLimitExceeded, false, "", hop
-	case p.src.IsLinkLocalUnicast():
+	case p.src.IsLinkLocalUnicast() && r.Iface != p.in:
 		return BeyondScope, false, "", hop
 	case p.size > linksByName[r.Iface].MTU:
 		return TooBig, false, "", hop
