@@ -210,7 +210,7 @@ func (r *run) silent(ctx context.Context, ep netip.AddrPort) outcome {
 	case s.Cookies > 0:
 		return failed(ep.String()+" is under load: it knows the key that this file names, but asks for patience (a cookie reply)", "try again later")
 	case s.SendError != nil && s.Initiations == 0:
-		return failed(fmt.Sprintf("datagrams to %s do not leave: %v", ep, s.SendError),
+		return failed(fmt.Sprintf("datagrams to %s do not leave: %v", ep, cause(s.SendError)),
 			"look for a firewall on this machine, and at its route: ip route get "+ep.Addr().String())
 	}
 	if o, ok := r.rejected(ep, s.Faults); ok {
@@ -238,6 +238,15 @@ func (r *run) silent(ctx context.Context, ep netip.AddrPort) outcome {
 	}
 	return failed(fmt.Sprintf("no answer from %s: nothing comes back from that host, neither to WireGuard nor to other UDP, TCP or echo: UDP is blocked, the host is down, or the keys do not fit and a firewall hides the rest", ep),
 		append([]string{"check Endpoint", other, "try another network: this one may block UDP"}, append(keys, clock)...)...)
+}
+
+// cause is the kernel's word without the names of calls and sockets around it.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }
 
 // rejected tells the hub's own word from one of somebody on the way.

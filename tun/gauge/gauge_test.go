@@ -22,6 +22,7 @@ import (
 	"oasis6/tun"
 )
 
+// loopback is where the hub is, unless a test says otherwise.
 var loopback = netip.MustParseAddr("127.0.0.1")
 
 // sizes is a conn.Bind that notes how long the transport messages are that come in.
@@ -123,9 +124,20 @@ func receive[T any](t *testing.T, c <-chan T, what string) (v T) {
 	return v
 }
 
-func TestHandshake(t *testing.T) {
+// bothFamilies runs a test against the hub at either loopback address.
+func bothFamilies(t *testing.T, f func(t *testing.T, at netip.Addr)) {
+	t.Helper()
+	for _, at := range []netip.Addr{loopback, netip.IPv6Loopback()} {
+		t.Run(at.String(), func(t *testing.T) { f(t, at) })
+	}
+}
+
+func TestHandshake(t *testing.T) { bothFamilies(t, handshake) }
+
+func handshake(t *testing.T, at netip.Addr) {
 	key := wgkey.GeneratePrivate()
 	h := startHub(t, key.Public(), "")
+	h.at = netip.AddrPortFrom(at, h.at.Port())
 	e := open(t, config(key, h))
 	e.Initiate()
 	if rtt := receive(t, e.Handshakes(), "handshake"); rtt <= 0 || rtt > 5*time.Second {
@@ -172,16 +184,19 @@ func TestResponseThatIsNotBelieved(t *testing.T) {
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestNobodyListens(t *testing.T) { bothFamilies(t, nobodyListens) }
+
+func nobodyListens(t *testing.T, at netip.Addr) {
 	key := wgkey.GeneratePrivate()
 	h := startHub(t, key.Public(), "")
+	h.at = netip.AddrPortFrom(at, h.at.Port())
 	h.close()
 	e := open(t, config(key, h))
 	e.Initiate()
 	for end := time.Now().Add(5 * time.Second); len(e.Signs().Faults) == 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	want := Fault{From: loopback, What: "port unreachable", Refused: true}
+	want := Fault{From: at, What: "port unreachable", Refused: true}
 	if s := e.Signs(); len(s.Faults) != 1 || s.Faults[0] != want {
 		t.Errorf("faults %v, want %v", s.Faults, want)
 	}
@@ -221,11 +236,13 @@ func TestSetMTUAfterClose(t *testing.T) {
 	}
 }
 
-func TestPathOnLoopback(t *testing.T) {
+func TestPathOnLoopback(t *testing.T) { bothFamilies(t, pathOnLoopback) }
+
+func pathOnLoopback(t *testing.T, at netip.Addr) {
 	ctx := t.Context()
-	r := Path{}.Reach(ctx, netip.AddrPortFrom(loopback, 9))
-	if r.ClosedPort == nil || !r.ClosedPort.Refused || r.ClosedPort.From != loopback {
-		t.Errorf("closed port: %v, want port unreachable from %s", r.ClosedPort, loopback)
+	r := Path{}.Reach(ctx, netip.AddrPortFrom(at, 9))
+	if r.ClosedPort == nil || !r.ClosedPort.Refused || r.ClosedPort.From != at {
+		t.Errorf("closed port: %v, want port unreachable from %s", r.ClosedPort, at)
 	}
 	if !r.TCP {
 		t.Error("a refused connection is an answer")
@@ -233,7 +250,7 @@ func TestPathOnLoopback(t *testing.T) {
 	if r.EchoError == nil && r.Echo <= 0 || r.EchoError != nil && !errors.Is(r.EchoError, ErrNoEcho) {
 		t.Errorf("echo %v, %v, want a time, or ErrNoEcho", r.Echo, r.EchoError)
 	}
-	mtu, err := Path{}.MTU(netip.AddrPortFrom(loopback, 9))
+	mtu, err := Path{}.MTU(netip.AddrPortFrom(at, 9))
 	if err != nil || mtu < 1280 {
 		t.Errorf("mtu %d, %v", mtu, err)
 	}
