@@ -232,25 +232,18 @@ func TestSameSeedSameCourse(t *testing.T) {
 	}
 }
 
-// Loops call from goroutines of their own while the engine runs.
+// Loops call from goroutines of their own while the engine runs. They end by themselves: virtual time does not go on before
+// all is at rest.
 func TestLoopsCallAtAnyTime(t *testing.T) {
 	s := up(t)
-	stop := make(chan struct{})
 	var running sync.WaitGroup
 	loop := func(f func()) {
-		running.Add(1)
-		go func() {
-			defer running.Done()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					f()
-					time.Sleep(100 * time.Microsecond)
-				}
+		running.Go(func() {
+			for range 200 {
+				f()
+				time.Sleep(50 * time.Microsecond)
 			}
-		}()
+		})
 	}
 	loop(func() {
 		drain(s.box.Events())
@@ -272,7 +265,6 @@ func TestLoopsCallAtAnyTime(t *testing.T) {
 	for range 50 {
 		s.run(10 * time.Millisecond)
 	}
-	close(stop)
 	running.Wait()
 	s.run(time.Second)
 	if !has(s.hubGot, "there") {
