@@ -31,6 +31,9 @@ tcpdump         tcpdump
 curl            curl
 sysctl          procps
 shellcheck      shellcheck
+chromium        chromium
+/usr/share/fonts/opentype/inter/Inter-Regular.otf fonts-inter
+/usr/share/fonts/truetype/jetbrains-mono/JetBrainsMono-Regular.ttf fonts-jetbrains-mono
 '
 
 # A plain user's PATH lacks these on Debian.

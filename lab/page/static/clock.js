@@ -4,7 +4,7 @@
 
 import { $, glyph, say } from "./dom.js";
 import { on, post, emit } from "./feed.js";
-import { clockText, countdown, seconds } from "./format.js";
+import { briefly, clockText, countdown, seconds } from "./format.js";
 
 const speeds = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
@@ -61,7 +61,7 @@ function tick() {
   const t = now();
   $("now").textContent = clockText(t);
   for (const el of document.querySelectorAll("[data-until]")) {
-    const text = countdown(Number(el.dataset.until) - t);
+    const text = (el.dataset.brief ? briefly : countdown)(Number(el.dataset.until) - t);
     if (el.textContent !== text) el.textContent = text;
   }
   for (const el of document.querySelectorAll("[data-ago]")) {

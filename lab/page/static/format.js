@@ -28,7 +28,13 @@ export function clockText(t, digits = 1) {
   return (days ? days + " d " : "") + text + rest;
 }
 
-// ago and left: 27 s, 44 min 12 s, 1 h 29 min, 2 d 3 h.
+// briefClock is clockText for lists: without hours while there are none.
+export function briefClock(t, digits = 1) {
+  const text = clockText(t, digits);
+  return text.startsWith("00:") ? text.slice(3) : text;
+}
+
+// duration: 27 s, 44 min 12 s, 1 h 29 min, 2 d 3 h.
 export function duration(t) {
   if (t === undefined || t === Infinity) return "no end";
   if (t < 0) t = 0;
@@ -44,6 +50,12 @@ export function duration(t) {
 
 // countdown is a duration of whole seconds, which does not flicker.
 export const countdown = (t) => (t === undefined ? "no end" : t <= 0 ? "0 s" : t < 60 ? Math.ceil(t) + " s" : duration(Math.ceil(t)));
+
+// briefly is a countdown for a narrow place: 27 s, 5 min, 2 h.
+export function briefly(t) {
+  if (t < 100) return Math.max(0, Math.ceil(t)) + " s";
+  return t < 6000 ? Math.round(t / 60) + " min" : Math.round(t / 3600) + " h";
+}
 
 export function octets(n) {
   for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
@@ -72,8 +84,9 @@ export function prefixParts(prefix, parent) {
   const text = (from, to) => {
     let out = "";
     for (let i = from; i < to; i++) {
+      const group = groups[Math.floor(i / 4)];
       if (i % 4 === 0 && i > 0) out += ":";
-      out += groups[Math.floor(i / 4)][i % 4];
+      if (i % 4 === 3 || /[^0]/.test(group.slice(0, i % 4 + 1))) out += group[i % 4]; // no zeros in front
     }
     return out;
   };
@@ -89,11 +102,14 @@ export function scope(addr) {
   return /^f[cd]/i.test(addr) ? 2 : 1;
 }
 
-// shortAddr leaves out the front of a long address.
+const rank = (a) => ["preferred", "tentative", "deprecated", "duplicate"].indexOf(a.state);
+
+// byUse sorts a node's addresses: the one it would use towards the Internet first.
+export const byUse = (list) => [...(list ?? [])].sort((a, b) => scope(a.addr) - scope(b.addr) || rank(a) - rank(b));
+
+// shortAddr is a long address by what tells it from others: the /64 and the end.
 export function shortAddr(addr) {
-  if (addr.length <= 16) return addr;
-  const groups = addr.split(":");
-  let out = groups.pop();
-  while (groups.length && (groups.at(-1) + ":" + out).length <= 14) out = groups.pop() + ":" + out;
-  return "…" + out.replace(/^:+/, ":");
+  if (addr.length <= 16 || !addr.includes(":")) return addr;
+  const groups = words(addr).map((w) => w.replace(/^0+(?=.)/, ""));
+  return "…:" + groups[3] + ":…:" + groups[7];
 }

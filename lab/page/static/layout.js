@@ -5,7 +5,7 @@
 // layout gives places of nodes, grounds of sites, lines of wires and of pipes. em is one rem in pixels.
 export function layout(world, width, em) {
   const tall = width < 40 * em; // a phone: from the LAN at the top down to the Internet
-  const margin = tall ? { x: 3.2 * em, top: 3.4 * em, bottom: 5 * em } : { x: 4.2 * em, top: 3.6 * em, bottom: 5.4 * em };
+  const margin = tall ? { x: 3.2 * em, top: 3.4 * em, bottom: 5 * em } : { x: 4.2 * em, top: 3.6 * em, bottom: 6.6 * em };
   const height = tall ? Math.max(42 * em, world.nodes.length * 3.8 * em) : Math.max(25 * em, Math.min(width * 0.52, 38 * em));
   const range = (values) => [Math.min(...values), Math.max(...values)];
   const [x0, x1] = range(world.nodes.map((n) => n.x));

@@ -4,11 +4,11 @@
 
 import { $, s, roving } from "./dom.js";
 import { app, emit, name, on } from "./feed.js";
-import { countdown, scope, seconds, shortAddr } from "./format.js";
+import { byUse, scope, seconds, shortAddr } from "./format.js";
 import { layout, pointOn, svgPath } from "./layout.js";
 import * as dots from "./dots.js";
 
-const maxMappings = 3; // lines of a NAT's table on the map; the panel has all
+const maxMappings = 2; // lines of a NAT's table on the map; the panel has all
 
 let plan;
 let drawn; // elements by id
@@ -23,6 +23,10 @@ export function start() {
   });
   new ResizeObserver(draw).observe($("map"));
   on("size", draw);
+  on("stepped", () => {
+    // Who steps through a walk looks at panel and map, if both fit beside each other.
+    if (getComputedStyle($("inspector").parentElement).position === "sticky") scrollTo({ top: 0 });
+  });
   draw();
 }
 
@@ -59,11 +63,14 @@ function drawGround(g) {
 function drawPipe(t) {
   const line = plan.pipes.get(t.id);
   const d = svgPath(line);
+  const p = pointOn(line.slice(-2), 0.5); // beside its end at the hub
+  const since = s("tspan", { class: "quietline", x: p.x + 1.4 * em(), dy: "1.3em" });
+  const state = s("tspan", { x: p.x + 1.4 * em() });
   const el = s("g", { class: "pipe" },
     s("path", { class: "wall", d }),
     s("path", { class: "bore", d }),
-    s("path", { class: "flow", d }));
-  drawn.pipes.set(t.id, { el });
+    plan.tall ? null : s("text", { class: "pipename", y: p.y - 0.3 * em() }, state, since));
+  drawn.pipes.set(t.id, { el, state, since, name: t.name });
   return el;
 }
 
@@ -71,10 +78,10 @@ function drawWire(w) {
   const [a, b] = plan.wires.get(w.id);
   const mid = pointOn([a, b], 0.5);
   const line = s("line", { class: "line", x1: a.x, y1: a.y, x2: b.x, y2: b.y });
-  const note = s("g", { class: "wirenote", transform: `translate(${mid.x.toFixed(1)} ${mid.y.toFixed(1)})` });
+  const note = s("g", { class: "wirenote" });
   const hit = s("line", { class: "hit", x1: a.x, y1: a.y, x2: b.x, y2: b.y, onclick: () => emit("wire", w.id) }, s("title", null, w.name + ": show its packets"));
   const el = s("g", { class: "wire k-" + w.kind }, line, hit, note);
-  drawn.wires.set(w.id, { el, note, line, text: undefined });
+  drawn.wires.set(w.id, { el, note, mid, text: undefined });
   return el;
 }
 
@@ -83,8 +90,8 @@ function drawNode(n) {
   const p = plan.nodes.get(n.id);
   const half = (n.kind === "switch" ? 1.1 : 1.45) * r;
   const sub = s("text", { class: "sub", y: half + 2.15 * r });
-  const pips = s("g", { class: "pips", transform: `translate(0 ${-half - 0.5 * r})` });
-  const table = s("g", { class: "table", transform: `translate(0 ${half + (plan.tall ? 1.7 : 2) * r})` });
+  const pips = s("g", { class: "pips", transform: `translate(${half} ${-half})` });
+  const table = s("g", { class: "table" });
   const size = 1.7 * r * (n.kind === "switch" ? 0.8 : 1);
   const el = s("g", { class: "node n-" + n.kind, transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`, role: "button", tabindex: "-1", "data-node": n.id, "aria-label": n.name,
     onclick: () => open(n.id), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); open(n.id); } } },
@@ -119,7 +126,16 @@ function update(state) {
   if (!drawn) return;
   for (const [id, d] of drawn.nodes) updateNode(id, d, state.nodes[id] ?? { up: true });
   for (const [id, d] of drawn.wires) updateWire(d, state.wires[id] ?? { up: true });
-  for (const [id, d] of drawn.pipes) d.el.setAttribute("class", "pipe s-" + (state.tunnels[id]?.state ?? "down"));
+  for (const [id, d] of drawn.pipes) updatePipe(d, state.tunnels[id] ?? { state: "down" });
+}
+
+function updatePipe(d, st) {
+  d.el.setAttribute("class", "pipe s-" + st.state);
+  d.state.textContent = d.name + ": " + st.state;
+  const at = seconds(st.handshake_at);
+  if (String(at) === d.since.dataset.at) return;
+  d.since.dataset.at = at;
+  d.since.replaceChildren(...(at === undefined ? ["no handshake yet"] : ["handshake ", s("tspan", { data: { ago: at } }), " ago"]));
 }
 
 function updateNode(id, d, st) {
@@ -129,35 +145,38 @@ function updateNode(id, d, st) {
   if (key === d.last) return;
   d.last = key;
   const global = (st.addresses ?? []).filter((a) => scope(a.addr) === 1);
-  const best = [...(st.addresses ?? [])].sort((a, b) => scope(a.addr) - scope(b.addr) || rank(a) - rank(b))[0];
+  const best = byUse(st.addresses)[0];
   const nat = st.nat ?? [];
   d.sub.textContent = best && scope(best.addr) < 4 && !(nat.length && plan.tall) ? shortAddr(best.addr) : "";
   const gap = 0.75 * em();
   d.pips.replaceChildren(...(app.nodes.get(id).kind === "host" ? global : []).slice(0, 8).map((a, i, all) =>
-    s("circle", { class: "pip a-" + a.state, cx: (i - (all.length - 1) / 2) * gap, r: 0.26 * em() }, s("title", null, a.addr + ", " + a.state))));
-  drawTable(d, nat);
+    s("circle", { class: "pip a-" + a.state, cx: (i + 1 - all.length) * gap, r: 0.34 * em() }, s("title", null, a.addr + ", " + a.state))));
+  drawTable(id, d, nat);
   const said = [name(id), st.up ? "" : "down", global.map((a) => a.addr + " " + a.state).join(", "), nat.length ? nat.length + " mappings" : ""];
   d.el.setAttribute("aria-label", said.filter(Boolean).join(", "));
 }
 
-const rank = (a) => ["preferred", "deprecated", "tentative", "duplicate"].indexOf(a.state);
-
 // port is what a NAT changes that fits beside a map: the last part of an address with port.
 const port = (text) => text.slice(text.lastIndexOf(":"));
 
-function drawTable(d, nat) {
+// drawTable puts the table of a NAT under it; of the next NAT above it, for want of room; on a phone beside it.
+function drawTable(id, d, nat) {
   const r = em();
   const high = 1.35 * r;
-  const w = 8.4 * r;
+  const w = 9.6 * r;
   const lines = nat.slice(0, maxMappings);
-  const top = d.sub.textContent ? 0.75 * r : 0;
+  const nth = app.world.nodes.filter((n) => n.kind === "nat").findIndex((n) => n.id === id);
+  const side = plan.nodes.get(id).x > plan.width / 2 ? -1 : 1;
+  const top = plan.tall || nth % 2 === 0 ? 0 : -(lines.length * high);
+  const place = plan.tall ? [side * (w / 2 + 2.2 * r), -high] : [0, nth % 2 ? -2.1 * r : 3.2 * r];
+  d.table.setAttribute("transform", `translate(${place.join(" ")})`);
   d.table.replaceChildren(...lines.map((m, i) => s("g", { transform: `translate(${-w / 2} ${top + i * high})` },
     s("rect", { class: "cell", width: w, height: high - 2, rx: 3 }),
     s("text", { class: "ports", x: 0.4 * r, y: 0.92 * r }, port(m.inside) + " → " + port(m.outside)),
-    s("text", { class: "left", x: w - 0.4 * r, y: 0.92 * r, data: m.expires_at ? { until: seconds(m.expires_at) } : {} }, m.expires_at ? countdown(0) : ""),
+    s("text", { class: "left", x: w - 0.4 * r, y: 0.92 * r, data: m.expires_at ? { until: seconds(m.expires_at), brief: "yes" } : {} }),
     s("title", null, `${m.proto} ${m.inside} → ${m.outside}` + (m.remote ? ` to ${m.remote}` : "")))));
   if (nat.length > lines.length) {
-    d.table.append(s("text", { class: "more", y: top + lines.length * high + 0.75 * r }, "+" + (nat.length - lines.length) + " more"));
+    d.table.append(s("text", { class: "more", y: top < 0 ? top - 0.4 * r : top + lines.length * high + 0.75 * r }, "+" + (nat.length - lines.length) + " more"));
   }
 }
 
@@ -170,6 +189,9 @@ function updateWire(d, st) {
   d.note.replaceChildren();
   if (!text) return;
   const w = (text.length * 0.46 + 0.9) * em();
+  const side = d.mid.x > plan.width / 2 ? -1 : 1;
+  const x = d.mid.x + (plan.tall ? side * (w / 2 + 0.9 * em()) : 0); // on a phone wires are short, and run down
+  d.note.setAttribute("transform", `translate(${x.toFixed(1)} ${d.mid.y.toFixed(1)})`);
   d.note.append(s("rect", { x: -w / 2, y: -0.65 * em(), width: w, height: 1.3 * em(), rx: 0.65 * em() }), s("text", { y: 0.27 * em() }, text));
 }
 

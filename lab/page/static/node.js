@@ -4,7 +4,7 @@
 
 import { glyph, h } from "./dom.js";
 import { app } from "./feed.js";
-import { octets, seconds } from "./format.js";
+import { byUse, octets, seconds } from "./format.js";
 
 const kinds = { host: "Host", router: "Router", nat: "NAT", hub: "Hub", internet: "Internet", server: "Server", switch: "Switch", site: "Site" };
 
@@ -40,7 +40,7 @@ function* sections(st, tunnels) {
   const badges = [...(st.up ? [] : ["down"]), ...(st.badges ?? [])];
   if (badges.length) yield h("p", { class: "badges" }, badges.map((b) => h("span", { class: "chip" + (b === "down" ? " bad" : "") }, b)));
   for (const [t, x] of tunnels) yield tunnel(t, x);
-  if (st.addresses?.length) yield section("Addresses", st.addresses.map(address));
+  if (st.addresses?.length) yield section("Addresses", byUse(st.addresses).map(address));
   if (st.routes?.length) yield section("Routes", st.routes.map(route));
   if (st.dns?.length) yield section("Name servers", st.dns.map(dns));
   if (st.nat) yield section("Mappings", st.nat.length ? st.nat.map(mapping) : [h("li", { class: "quiet" }, "None: nothing from outside comes in.")]);

@@ -4,7 +4,7 @@
 
 import { $, h, inRow, mark, roving } from "./dom.js";
 import { app, emit, name, on, wireName } from "./feed.js";
-import { clockText, seconds } from "./format.js";
+import { briefClock, seconds } from "./format.js";
 import { families, family } from "./kinds.js";
 
 const maxRows = 400;
@@ -61,7 +61,7 @@ const wanted = (p) => !hide.has(family(p.kind).id) && (!$("packetwire").value ||
 
 function row(p) {
   return h("li", { class: "row" + (p.dropped ? " dropped" : ""), role: "option", id: "p" + p.id, "aria-selected": "false", data: { id: p.id } },
-    h("span", { class: "at num" }, clockText(seconds(p.at), 3)),
+    h("span", { class: "at num" }, briefClock(seconds(p.at), 3)),
     mark(family(p.kind).id),
     h("span", { class: "sum" }, p.summary, p.dropped ? h("b", { class: "drop" }, " dropped") : null),
     h("span", { class: "way", title: wireName(p.wire) }, name(p.from) + " → " + name(p.to)),
@@ -79,6 +79,7 @@ function append() {
   list.append(...rows);
   while (list.childElementCount > maxRows) list.firstElementChild.remove();
   if (follows) list.scrollTop = list.scrollHeight;
+  if (document.activeElement === list && !current()) choose(list.lastElementChild);
   note();
 }
 
@@ -106,7 +107,10 @@ function choose(row) {
   active = row.dataset.id;
   row.setAttribute("aria-selected", "true");
   $("packetlist").setAttribute("aria-activedescendant", row.id);
-  row.scrollIntoView({ block: "nearest" });
+  const list = $("packetlist"); // scrollIntoView would move the page, too
+  const top = row.offsetTop - list.offsetTop;
+  if (top < list.scrollTop) list.scrollTop = top;
+  else if (top + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = top + row.offsetHeight - list.clientHeight;
 }
 
 function keys(e) {

@@ -17,6 +17,7 @@ export function walkView(walk, id) {
     if (n < 0 || n >= walk.hops.length) return;
     place = n;
     show();
+    emit("stepped");
   };
   const back = h("button", { type: "button", class: "round", title: "Hop before (←)", onclick: () => go(place - 1) }, h("span", { "aria-hidden": "true" }, "←"), h("span", { class: "sr" }, "Hop before"));
   const on = h("button", { type: "button", class: "round", title: "Next hop (→)", onclick: () => go(place + 1) }, h("span", { "aria-hidden": "true" }, "→"), h("span", { class: "sr" }, "Next hop"));
@@ -49,15 +50,15 @@ function* hopView(walk, place) {
   const t = seconds(hop.at);
   const since = t - seconds(walk.hops[0].at);
   yield h("p", { class: "under" }, h("span", { class: "num" }, clockText(t, 6)), place ? h("span", null, duration(since) + " after the first hop") : null);
-  yield sizes(hop.layers);
-  yield onion(hop, place ? walk.hops[place - 1] : undefined);
-  if (hop.broken) yield h("p", { class: "broken" }, hop.broken);
   if (hop.decision?.text) {
     yield h("div", { class: "decision" + (hop.dropped ? " dropped" : "") },
       h("h3", null, name(hop.decision.node || hop.to), hop.dropped ? " drops it" : " decides"),
       h("p", null, hop.decision.text),
       hop.decision.rfc ? h("p", { class: "rfc" }, hop.decision.rfc) : null);
   }
+  yield sizes(hop.layers);
+  yield onion(hop, place ? walk.hops[place - 1] : undefined);
+  if (hop.broken) yield h("p", { class: "broken" }, hop.broken);
 }
 
 const hue = (layer) => {
