@@ -79,83 +79,92 @@ func TestRFC6092_REC14_FlowsOfUDP(t *testing.T) {
 	w.lasts(5*time.Minute, a)
 }
 
+// hostTCP and farTCP are segments of one connection that the host began.
+func hostTCP(flags uint8) []byte { return tcp(lanHost, farHost, flags) }
+func farTCP(flags uint8) []byte  { return back(hostTCP(flags)) }
+
+func (w *world) connect() {
+	w.t.Helper()
+	w.sends(hostTCP(tcpSYN), out)
+	w.answers(farTCP(tcpSYN|tcpACK), in)
+	w.sends(hostTCP(tcpACK), out)
+}
+
 // "the value of the 'established flow idle-timeout' MUST NOT be less than two hours four minutes [...]. The value of the
 // 'transitory flow idle-timeout' MUST NOT be less than four minutes." (RFC 6092 REC-35)
 func TestRFC6092_REC35_FlowsOfTCP(t *testing.T) {
 	const data = tcpACK
-	host := func(flags uint8) []byte { return tcp(lanHost, farHost, flags) }
-	far := func(flags uint8) []byte { return back(tcp(lanHost, farHost, flags)) }
-	open := func(w *world) {
-		w.sends(host(tcpSYN), out)
-		w.answers(far(tcpSYN|tcpACK), in)
-		w.sends(host(tcpACK), out)
-	}
 	t.Run("established", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		w.answers(far(tcpSYN), no)
-		w.answers(far(data), no)
-		open(w)
-		w.after(2*time.Hour).answers(far(data), in)
-		w.answers(far(tcpSYN), no) // the outside does not begin anew
-		w.lasts(2*time.Hour+4*time.Minute, far(data))
-		w.answers(far(data), no)
+		w.answers(farTCP(tcpSYN), no)
+		w.answers(farTCP(data), no)
+		w.connect()
+		w.after(2*time.Hour).answers(farTCP(data), in)
+		w.answers(farTCP(tcpSYN), no) // the outside does not begin anew
+		w.lasts(2*time.Hour+4*time.Minute, farTCP(data))
+		w.answers(farTCP(data), no)
 	})
 	t.Run("half open", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		w.sends(host(tcpSYN), out)
-		w.lasts(5*time.Minute, far(data))
-		w.sends(host(tcpSYN), out)
-		w.answers(far(tcpSYN|tcpACK), in)
-		w.lasts(5*time.Minute, far(data))
+		w.sends(hostTCP(tcpSYN), out)
+		w.lasts(5*time.Minute, farTCP(data))
+		w.sends(hostTCP(tcpSYN), out)
+		w.answers(farTCP(tcpSYN|tcpACK), in)
+		w.lasts(5*time.Minute, farTCP(data))
 	})
 	t.Run("closed", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		open(w)
-		w.sends(host(tcpFIN|tcpACK), out)
-		w.after(time.Hour).answers(far(data), in) // half closed is as good as established
-		w.answers(far(tcpFIN|tcpACK), in)
-		w.sends(host(tcpACK), out)
-		w.after(3*time.Minute).answers(far(tcpFIN|tcpACK), in) // it did not get the last one
-		w.lasts(time.Minute, far(data))                        // and does not keep it open
-		w.answers(far(data), no)
+		w.connect()
+		w.sends(hostTCP(tcpFIN|tcpACK), out)
+		w.after(time.Hour).answers(farTCP(data), in) // half closed is as good as established
+		w.answers(farTCP(tcpFIN|tcpACK), in)
+		w.sends(hostTCP(tcpACK), out)
+		w.after(3*time.Minute).answers(farTCP(tcpFIN|tcpACK), in) // it did not get the last one
+		w.lasts(time.Minute, farTCP(data))                        // and does not keep it open
+		w.answers(farTCP(data), no)
 	})
+}
+
+// A reset shortens the life of a flow, and no more: who sends it may not be who is meant.
+func TestRFC6092_REC35_ResetsOfTCP(t *testing.T) {
+	const data = tcpACK
 	t.Run("reset", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		open(w)
-		w.answers(far(tcpRST), in)
-		w.lasts(4*time.Minute, far(data))
-		open(w)
-		w.sends(host(tcpRST), out)
-		w.lasts(4*time.Minute, far(data))
+		w.connect()
+		w.answers(farTCP(tcpRST), in)
+		w.lasts(4*time.Minute, farTCP(data))
+		w.connect()
+		w.sends(hostTCP(tcpRST), out)
+		w.lasts(4*time.Minute, farTCP(data))
 	})
 	t.Run("a forged reset", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		open(w)
-		w.answers(far(tcpRST), in)
-		w.after(time.Minute).sends(host(data), out) // the host has not believed it
-		w.after(time.Hour).answers(far(data), in)
-		w.lasts(2*time.Hour+4*time.Minute, far(data))
+		w.connect()
+		w.answers(farTCP(tcpRST), in)
+		w.after(time.Minute).sends(hostTCP(data), out) // the host has not believed it
+		w.after(time.Hour).answers(farTCP(data), in)
+		w.lasts(2*time.Hour+4*time.Minute, farTCP(data))
 	})
 	t.Run("the same ports again", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		open(w)
-		w.answers(far(tcpRST), in)
-		open(w)
-		w.lasts(2*time.Hour+4*time.Minute, far(data))
+		w.connect()
+		w.answers(farTCP(tcpRST), in)
+		w.connect()
+		w.lasts(2*time.Hour+4*time.Minute, farTCP(data))
 	})
 	t.Run("an older connection at the other end", func(t *testing.T) {
 		w := newWorld(t, aSite())
-		w.sends(host(tcpSYN), out)
-		w.answers(far(tcpACK), in) // RFC 9293 section 3.5.1, figure 9
-		w.sends(host(tcpRST), out)
-		w.sends(host(tcpSYN), out)
-		w.answers(far(tcpSYN|tcpACK), in)
+		w.sends(hostTCP(tcpSYN), out)
+		w.answers(farTCP(tcpACK), in) // RFC 9293 section 3.5.1, figure 9
+		w.sends(hostTCP(tcpRST), out)
+		w.sends(hostTCP(tcpSYN), out)
+		w.answers(farTCP(tcpSYN|tcpACK), in)
 	})
 	t.Run("no beginning", func(t *testing.T) {
 		w := newWorld(t, aSite())
 		for _, flags := range []uint8{tcpRST, tcpFIN | tcpACK, tcpSYN | tcpACK, 0, tcpRST | tcpACK} {
-			w.sends(host(flags), out)
-			w.answers(far(data), no)
+			w.sends(hostTCP(flags), out)
+			w.answers(farTCP(data), no)
 		}
 	})
 }
@@ -163,16 +172,14 @@ func TestRFC6092_REC35_FlowsOfTCP(t *testing.T) {
 // "both the normal TCP 3-way handshake mode of operation and the simultaneous-open mode of operation MUST be supported."
 // (RFC 6092 REC-31)
 func TestRFC6092_REC31_SimultaneousOpen(t *testing.T) {
-	host := func(flags uint8) []byte { return tcp(lanHost, farHost, flags) }
-	far := func(flags uint8) []byte { return back(tcp(lanHost, farHost, flags)) }
 	w := newWorld(t, aSite())
-	w.answers(far(tcpSYN), no)
-	w.sends(host(tcpSYN), out)
-	w.answers(far(tcpSYN), in)
-	w.sends(host(tcpSYN|tcpACK), out)
-	w.answers(far(tcpSYN|tcpACK), in)
-	w.sends(host(tcpACK), out)
-	w.lasts(2*time.Hour+4*time.Minute, far(tcpACK))
+	w.answers(farTCP(tcpSYN), no)
+	w.sends(hostTCP(tcpSYN), out)
+	w.answers(farTCP(tcpSYN), in)
+	w.sends(hostTCP(tcpSYN|tcpACK), out)
+	w.answers(farTCP(tcpSYN|tcpACK), in)
+	w.sends(hostTCP(tcpACK), out)
+	w.lasts(2*time.Hour+4*time.Minute, farTCP(tcpACK))
 }
 
 // The box has started anew: what hosts go on with is let back in.
