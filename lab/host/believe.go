@@ -36,6 +36,7 @@ func (h *Host) carrier(up bool) {
 		h.step(hostmodel.LinkUp{})
 		return
 	}
+	h.redirects = nil
 	h.step(hostmodel.LinkDown{})
 }
 
@@ -162,7 +163,8 @@ func (h *Host) route() {
 func (h *Host) routes() []hostmodel.Route {
 	var out []hostmodel.Route
 	if h.cfg.Autoconf {
-		out = h.model.Table(h.e.Now())
+		now := h.e.Now()
+		out = append(h.model.Table(now), h.better(now)...)
 	}
 	for _, p := range h.cfg.IPv6 {
 		out = append(out, hostmodel.Route{Prefix: p.Masked()})

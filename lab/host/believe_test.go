@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"oasis6/internal/hostmodel"
+	"oasis6/internal/ip6pkt"
 	"oasis6/lab/host/inet6"
 	"oasis6/lab/host/trouble"
 	"oasis6/lab/wire"
@@ -227,6 +228,64 @@ func TestRogueRouter(t *testing.T) {
 	w.run(time.Second)
 	if p := w.fetch(w.a, "http://["+webAddr+"]/", FetchOptions{}); p.Err != nil {
 		t.Error(p.Err)
+	}
+}
+
+// Another router of the LAN is nearer to a place: its own says so, and from then on packets go there directly.
+func TestRedirect(t *testing.T) {
+	w := newWorld(t, 1, Config{})
+	w.advertise(w.content(lanA))
+	w.until("an address", func() bool { return in(w.a, lanA, Preferred) != nil })
+	free := w.wire("lan-other", "other", "switch", 0x31)
+	w.lanSwitch.Plug(free.Port(1))
+	var came []netip.Addr
+	free.Tap(func(p *wire.Passage) {
+		if p.From == "switch" && [6]byte(p.Frame) == mac(0x31) && p.Frame[54] == 128 {
+			came = append(came, netip.AddrFrom16([16]byte(p.Frame[38:])))
+		}
+	})
+	if _, err := inet6.New(w.e, inet6.Config{Name: "other", Ports: []inet6.PortConfig{{Wire: free.Port(0)}}}); err != nil {
+		t.Fatal(err)
+	}
+	web, other := netip.MustParseAddr(webAddr), inet6.LinkLocal(mac(0x31))
+	own := in(w.a, lanA, Preferred).Prefix.Addr()
+	redirect := func(from netip.Addr, hops uint8, target, dst netip.Addr) {
+		body := append(append(make([]byte, 8), target.AsSlice()...), dst.AsSlice()...)
+		body[0] = 137
+		m := mac(1)
+		f := append(append(append([]byte(nil), m[:]...), 0, 0, 0x5e, 0, 0x53, 5, 0x86, 0xdd), ip6pkt.ICMPv6(from, own, hops, body)...)
+		if err := w.lan[2].Port(0).Send(f); err != nil {
+			t.Error(err)
+		}
+		w.run(time.Second)
+	}
+	router := inet6.LinkLocal(mac(5))
+	redirect(other, 255, other, web) // not the way there
+	redirect(router, 254, other, web)
+	redirect(router, 255, netip.MustParseAddr("2001:db8:a::7"), web) // a router has a link-local address
+	redirect(router, 255, other, netip.MustParseAddr("ff02::1"))
+	if p := w.ping(w.a, web, PingOptions{}); p.Err != nil || len(came) > 0 {
+		t.Errorf("%+v; %v went by the other", p, came)
+	}
+	redirect(router, 255, other, web)
+	w.ping(w.a, web, PingOptions{})
+	if len(came) != 1 || came[0] != web {
+		t.Errorf("%v went by the other", came)
+	}
+	for i := range 2 * maxRedirects {
+		a := web.As16()
+		a[14] = byte(i + 1)
+		redirect(router, 255, other, netip.AddrFrom16(a))
+	}
+	if len(w.a.redirects) != maxRedirects {
+		t.Errorf("%d are remembered", len(w.a.redirects))
+	}
+	c := w.content(lanA)
+	c.DefaultRouter = false
+	w.advertise(c)
+	w.run(10 * time.Second)
+	if p := w.ping(w.a, web, PingOptions{}); p.Err == nil || !strings.Contains(p.Err.Error(), "no route") {
+		t.Errorf("%+v without a router", p)
 	}
 }
 

@@ -91,6 +91,7 @@ type Host struct {
 	holders   map[netip.Addr][6]byte  // of duplicates that were found, the other's MAC
 	routers   map[netip.Addr][6]byte  // MACs of routers whose advertisements were heard
 	table     []tcpip.Route
+	redirects []redirected
 	mtu       int // of the port when the host was made: what happens to the wire later, nobody tells it
 	rand      *rand.Rand
 	watchers  map[flow]func(ICMPError)

@@ -75,7 +75,7 @@ func TestSameSeedSameFrames(t *testing.T) {
 	if other, _ := run(2); other == first {
 		t.Error("another seed, same frames")
 	}
-	t.Logf("%d frames", n)
+	t.Logf("%d frames, %x", n, first[:4])
 }
 
 // A dozen stacks are a lab; what they leave behind is nothing.

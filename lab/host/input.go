@@ -53,6 +53,10 @@ func (h *Host) receive6(frame []byte) (text, rfc string) {
 			return "not heard: configured by hand", "RFC 4861 section 6.3.4"
 		}
 		return h.advertised(m, [6]byte(frame[6:]))
+	case header.ICMPv6RedirectMsg:
+		if h.cfg.Autoconf {
+			return h.redirect(m)
+		}
 	case header.ICMPv6DstUnreachable, header.ICMPv6PacketTooBig, header.ICMPv6TimeExceeded, header.ICMPv6ParamProblem:
 		e := ICMPError{From: m.Src, Type: m.Body[0], Code: m.Body[1], six: true}
 		if kind == header.ICMPv6PacketTooBig {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/lab/engine"
 	"oasis6/lab/wire"
 )
 
@@ -182,5 +183,31 @@ func TestFetchByIPv4ThroughTwoTranslators(t *testing.T) {
 	p = w.fetch(w.a, "http://both.example.net/", FetchOptions{})
 	if p.Err != nil || len(p.Attempts) != 2 || !errors.Is(p.Attempts[0].Err, ErrTimeout) || !strings.Contains(string(p.Body), "by IPv4") {
 		t.Errorf("%s %+v", p.Body, p)
+	}
+}
+
+// In real time gVisor's goroutines and ours run beside each other: the race detector looks on.
+func TestInRealTime(t *testing.T) {
+	e := engine.New(engine.Config{Start: t0, Seed: 1, Real: true})
+	x := wire.New(e, wire.Config{ID: "x"}, [2]string{"a", "b"}, [2][6]byte{mac(1), mac(2)})
+	var hosts [2]*Host
+	for i, a := range []string{"2001:db8::1/64", "2001:db8::2/64"} {
+		var err error
+		hosts[i], err = New(e, Config{Name: a, Port: x.Port(i), IPv6: []netip.Prefix{netip.MustParsePrefix(a)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hosts[i].Close()
+	}
+	if err := hosts[1].ServeWeb(nil); err != nil {
+		t.Fatal(err)
+	}
+	var got *Page
+	e.Post(func() {
+		hosts[0].Fetch("http://[2001:db8::2]/octets/3000000", FetchOptions{}, func(p Page) { got = &p })
+	})
+	ok, err := e.RunUntil(t.Context(), 20*time.Second, func() bool { return got != nil })
+	if !ok || err != nil || got.Err != nil || got.Octets != 3_000_000 {
+		t.Errorf("%v, %v, %+v", ok, err, got)
 	}
 }
