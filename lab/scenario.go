@@ -102,5 +102,12 @@ func findScenario(name string) (*scenario, error) {
 func scenarios() []scenario {
 	return []scenario{
 		{scenarioDefault, "IPv4 stays on the NATs, IPv6 goes through the tunnel", nil, splitTunnel},
+		{"renumber", "the provider gives another prefix while hosts work", nil, renumbering},
+		{"nat-rebind", "a NAT on the way forgets its table", nil, natRebind},
+		{"tunnel-down", "the tunnel dies, and comes back", nil, tunnelDown},
+		{"rogue-ra", "somebody else advertises on the LAN", nil, rogueRouter},
+		{"duplicate-address", "two nodes want one address", nil, duplicateAddress},
+		{"mtu", "the path carries less than before", nil, pathShrinks},
+		{"neighbour-scan", "somebody scans the LAN from the Internet", nil, neighbourScan},
 	}
 }

@@ -62,6 +62,9 @@ type World struct {
 	rogue  *inet6.Router
 	clone  *trouble.Claimant
 
+	scanning *host.Scan // nil: none is under way
+	mtuPing  *tries
+
 	ways []func() // look at the paths of the boxes again
 
 	rec    *recorder
@@ -149,8 +152,6 @@ func (w *World) opener(datagram []byte) ([]byte, bool) { return device.Inner(dat
 
 // say writes a line of the timeline.
 func (w *World) say(level slog.Level, node, text, rfc string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	word := "info"
 	switch {
 	case level >= slog.LevelError:
@@ -158,6 +159,13 @@ func (w *World) say(level slog.Level, node, text, rfc string) {
 	case level >= slog.LevelWarn:
 		word = "warn"
 	}
+	w.sayAs(word, node, text, rfc)
+}
+
+// sayAs is say with the word for the level.
+func (w *World) sayAs(word, node, text, rfc string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.entries = append(w.entries, page.Entry{ID: uint64(len(w.entries) + 1), At: w.Engine.Now(), Level: word, Node: node, Text: text, RFC: rfc})
 	if w.told != nil {
 		w.told()
