@@ -35,9 +35,11 @@ type Engine struct {
 	seq      uint64
 	now      time.Time     // virtual: instant of the last event
 	woken    chan struct{} // something changed while Run waits
+	calls    []*Timer      // of Call: they come before the queue
 	flushers []func() bool
 	pace     pace
 	steps    int // events that Run may take while it is paused
+	seek     seek
 	rest     rest
 }
 
@@ -179,18 +181,14 @@ func (e *Engine) wake() {
 // may still run. It is for what comes from outside; an event that calls it waits for itself.
 func (e *Engine) Call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
-	t := e.AfterFunc(0, func() { f(); close(done) })
 	e.mu.Lock()
-	if e.pace.paused {
-		e.steps++ // it is somebody's wish, and takes no time
-	}
+	e.calls = append(e.calls, &Timer{e: e, f: func() { f(); close(done) }, at: e.nowLocked(), index: -1})
 	e.mu.Unlock()
 	e.wake()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		t.Stop()
 		return ctx.Err()
 	}
 }
@@ -203,10 +201,15 @@ func (e *Engine) OnRest(f func() bool) {
 	e.flushers = append(e.flushers, f)
 }
 
-// pop takes the first event if it is due by until, and moves virtual time to it.
+// pop takes a call if there is one, else the first event if it is due by until, and moves virtual time to it.
 func (e *Engine) pop(until time.Time) *Timer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.calls) > 0 {
+		t := e.calls[0]
+		e.calls = e.calls[1:]
+		return t
+	}
 	if len(e.queue) == 0 || e.queue[0].at.After(until) {
 		return nil
 	}

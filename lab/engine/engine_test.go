@@ -214,3 +214,58 @@ func BenchmarkEvent(b *testing.B) {
 	e.AfterFunc(0, f)
 	_, _ = e.RunUntil(context.Background(), time.Duration(b.N)*time.Second, func() bool { return n >= b.N }) // no error without an end of the context
 }
+
+// A call is no event: it neither waits behind what is due at the same instant, nor makes that happen.
+func TestCallsWhilePausedMakeNothingHappen(t *testing.T) {
+	e := New(Config{Start: start})
+	ran := 0
+	for range 3 {
+		e.Post(func() { ran++ })
+	}
+	e.Pause()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { e.Run(ctx) })
+	defer func() { cancel(); running.Wait() }()
+	for range 5 {
+		seen := -1
+		if err := e.Call(t.Context(), func() { seen = ran }); err != nil || seen != 0 {
+			t.Fatalf("a call: %v; %d events have run, want none", err, seen)
+		}
+	}
+}
+
+func TestStepUntilEndsWithWhatWasLookedFor(t *testing.T) {
+	e := New(Config{Start: start})
+	ran := 0
+	for i := range 10 {
+		e.AfterFunc(time.Duration(i)*time.Second, func() { ran++ })
+	}
+	e.Pause()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { e.Run(ctx) })
+	defer func() { cancel(); running.Wait() }()
+	for _, c := range []struct {
+		limit time.Duration
+		until int
+		want  int
+	}{{time.Minute, 4, 4}, {time.Minute, 6, 6}, {2 * time.Second, 10, 8}} {
+		ended := make(chan bool)
+		e.StepUntil(c.limit, func() bool {
+			over := ran >= c.until || !e.Now().Before(start.Add(5*time.Second).Add(c.limit))
+			if over {
+				close(ended)
+			}
+			return over
+		})
+		<-ended
+		seen := 0
+		if err := e.Call(t.Context(), func() { seen = ran }); err != nil || seen != c.want {
+			t.Errorf("until %d events or %v: %v, %d have run, want %d", c.until, c.limit, err, seen, c.want)
+		}
+	}
+	if _, paused := e.Pace(); !paused {
+		t.Error("it is not paused any more")
+	}
+}

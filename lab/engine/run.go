@@ -64,9 +64,7 @@ func (e *Engine) Run(ctx context.Context) {
 		}
 		e.step(t)
 		if single {
-			e.mu.Lock()
-			e.anchor()
-			e.mu.Unlock()
+			e.stepped()
 		}
 	}
 }
@@ -78,11 +76,14 @@ func (e *Engine) due() (until time.Time, single bool) {
 	switch {
 	case e.cfg.Real:
 		return e.nowLocked(), false
-	case e.pace.paused && e.steps == 0:
+	case len(e.calls) > 0: // they take no time, and are no steps
+		return time.Time{}, false
+	case e.pace.paused && e.steps == 0 && e.seek.found == nil:
 		return time.Time{}, false
 	case e.pace.paused:
-		e.steps--
+		e.steps = max(0, e.steps-1)
 		if len(e.queue) == 0 {
+			e.seek = seek{}
 			return time.Time{}, false
 		}
 		return e.queue[0].at, true
@@ -105,7 +106,7 @@ func (e *Engine) await(ctx context.Context, end time.Time) {
 	if !end.IsZero() {
 		wait = min(wait, end.Sub(e.nowLocked()))
 	}
-	if e.steps > 0 {
+	if e.steps > 0 || len(e.calls) > 0 || e.seek.found != nil {
 		wait = 0
 	}
 	e.mu.Unlock()
@@ -125,7 +126,7 @@ func (e *Engine) await(ctx context.Context, end time.Time) {
 func (e *Engine) Pause() { e.change(func(p *pace) { p.paused = !e.cfg.Real }) }
 
 // Play ends a Pause.
-func (e *Engine) Play() { e.change(func(p *pace) { p.paused = false }) }
+func (e *Engine) Play() { e.change(func(p *pace) { p.paused, e.seek = false, seek{} }) }
 
 // SetSpeed lets Run's virtual time pass so many times as fast as real time, within MinSpeed and MaxSpeed.
 func (e *Engine) SetSpeed(s float64) {
@@ -163,4 +164,34 @@ func (e *Engine) Step() {
 	}
 	e.mu.Unlock()
 	e.wake()
+}
+
+// seek is a search for the next event that shows something.
+type seek struct {
+	found func() bool
+	end   time.Time
+}
+
+// StepUntil runs events while paused until found says so, which is asked after each of them on the engine's goroutine, or
+// until limit has passed. It does not wait for it.
+func (e *Engine) StepUntil(limit time.Duration, found func() bool) {
+	e.mu.Lock()
+	if e.pace.paused {
+		e.seek = seek{found, e.now.Add(limit)}
+	}
+	e.mu.Unlock()
+	e.wake()
+}
+
+// stepped is for a single event that has run.
+func (e *Engine) stepped() {
+	e.mu.Lock()
+	s := e.seek
+	e.anchor()
+	e.mu.Unlock()
+	if s.found != nil && (s.found() || !e.Now().Before(s.end)) {
+		e.mu.Lock()
+		e.seek = seek{}
+		e.mu.Unlock()
+	}
 }
