@@ -3,16 +3,44 @@
 package page
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
-func TestPageShowsTheWorld(t *testing.T) {
-	b := live(t, 1440, 900)
+// All look at the same Chromium, each through a tab of its own and at a world of its own.
+func TestPage(t *testing.T) {
+	chrome := startChromium(t)
+	for _, c := range []struct {
+		name          string
+		width, height int64
+		test          func(*browser)
+	}{
+		{"PageShowsTheWorld", 1440, 900, testPageShowsTheWorld},
+		{"RenumberIsSeen", 1440, 900, testRenumberIsSeen},
+		{"ActionAsksForItsTarget", 1440, 900, testActionAsksForItsTarget},
+		{"PacketWalkOpens", 1440, 900, testPacketWalkOpens},
+		{"FilterHidesAKind", 1440, 900, testFilterHidesAKind},
+		{"LessonIsPassed", 1440, 900, testLessonIsPassed},
+		{"TimeIsCommanded", 1440, 900, testTimeIsCommanded},
+		{"KeyboardReachesAll", 1440, 900, testKeyboardReachesAll},
+		{"Phone", 360, 740, testPhone},
+		{"DarkLargeAndStill", 1440, 900, testDarkLargeAndStill},
+		{"NoWidthScrollsSideways", 320, 640, testNoWidthScrollsSideways},
+		{"CapturesAreOffered", 1440, 900, testCapturesAreOffered},
+		{"PageComesBack", 1440, 900, testPageComesBack},
+		{"TextsOfTimesAndAddresses", 800, 600, testTextsOfTimesAndAddresses},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(chrome.open(t, c.width, c.height)) })
+	}
+}
+
+func testPageShowsTheWorld(b *browser) {
 	for _, n := range b.src.World().Nodes {
 		b.wait(`document.querySelector('.node[data-node="` + n.ID + `"]')?.getBoundingClientRect().width > 20`)
 	}
@@ -24,19 +52,18 @@ func TestPageShowsTheWorld(t *testing.T) {
 	b.wait(`document.querySelectorAll('#timeline li').length >= 4`)
 	b.wait(`document.querySelector('.dot')`)
 	if got := eval[string](b, `document.querySelector("#prefixes .tree .tree .tree .own").textContent`); got != "08" {
-		t.Errorf("what 2001:db8:ebbd:9908::/64 adds to its /56 is shown as %q, want 08", got)
+		b.t.Errorf("what 2001:db8:ebbd:9908::/64 adds to its /56 is shown as %q, want 08", got)
 	}
 	if got := eval[string](b, `document.title`); got != "oasis6 demo: Split tunnel" {
-		t.Errorf("title %q", got)
+		b.t.Errorf("title %q", got)
 	}
 	if got := eval[string](b, `document.getElementById("seed").textContent`); got != "seed 9223372036854775814" {
-		t.Errorf("%q: a seed beyond 2^53 has lost digits", got)
+		b.t.Errorf("%q: a seed beyond 2^53 has lost digits", got)
 	}
 	b.shot("light")
 }
 
-func TestRenumberIsSeen(t *testing.T) {
-	b := live(t, 1440, 900)
+func testRenumberIsSeen(b *browser) {
 	b.click(`.node[data-node="h1"]`)
 	b.wait(`document.querySelector("#h-inspector").textContent === "h1"`)
 	b.wait(`document.querySelectorAll("#inspectorbody .address").length === 3`)
@@ -50,15 +77,14 @@ func TestRenumberIsSeen(t *testing.T) {
 	b.shot("renumbered")
 }
 
-func TestActionAsksForItsTarget(t *testing.T) {
-	b := live(t, 1440, 900)
+func testActionAsksForItsTarget(b *browser) {
 	b.press("c")
 	b.wait(`document.querySelector("#ask[open]")`)
 	b.press(kb.ArrowDown, kb.Enter)
-	b.wait(`document.querySelector(".wire.down .wirenote text")?.textContent === "unplugged"`)
+	b.wait(`document.querySelector(".wirenote.bad text")?.textContent === "unplugged"`)
 	b.wait(`document.querySelector('[data-action="unplug"]').getAttribute("aria-pressed") === "true"`)
 	if want := "[{unplug wan }]"; b.did() != want {
-		t.Errorf("the world was told %s, want %s", b.did(), want)
+		b.t.Errorf("the world was told %s, want %s", b.did(), want)
 	}
 	b.wait(`document.querySelector(".pipe.s-connecting")`)
 	b.shot("unplugged")
@@ -67,12 +93,11 @@ func TestActionAsksForItsTarget(t *testing.T) {
 	b.press(kb.Escape)
 	b.wait(`!document.querySelector("#ask[open]")`)
 	if want := "[{unplug wan }]"; b.did() != want {
-		t.Errorf("after a cancelled question the world was told %s, want %s", b.did(), want)
+		b.t.Errorf("after a cancelled question the world was told %s, want %s", b.did(), want)
 	}
 }
 
-func TestPacketWalkOpens(t *testing.T) {
-	b := live(t, 1440, 900)
+func testPacketWalkOpens(b *browser) {
 	b.press(" ", "p") // pause, so that the list stands still
 	b.wait(`document.body.classList.contains("paused")`)
 	b.wait(`document.activeElement.id === "packetlist" && document.querySelector('.row[aria-selected="true"]')`)
@@ -82,25 +107,24 @@ func TestPacketWalkOpens(t *testing.T) {
 	b.wait(`document.querySelector(".where").textContent.includes("hop 1 of 8")`)
 	layers := `[...document.querySelectorAll(".onion .lname")].map((x) => x.textContent).join(" ")`
 	if got := eval[string](b, layers); !strings.HasPrefix(got, "Ethernet IPv6 ICMPv6") {
-		t.Errorf("the first hop's layers are %q", got)
+		b.t.Errorf("the first hop's layers are %q", got)
 	}
 	b.press(kb.ArrowRight, kb.ArrowRight)
 	b.wait(`document.querySelector(".where").textContent.includes("hop 3 of 8")`)
 	if got := eval[string](b, layers); !strings.HasPrefix(got, "Ethernet IPv4 UDP WireGuard Data IPv6 ICMPv6") {
-		t.Errorf("the third hop's layers are %q", got)
+		b.t.Errorf("the third hop's layers are %q", got)
 	}
 	b.press(kb.ArrowRight)
 	b.wait(`[...document.querySelectorAll(".field.changed")].some((x) => x.textContent.includes("192.0.2.66") && x.textContent.includes("198.51.100.2"))`)
 	b.wait(`document.querySelector(".decision").textContent.includes("203.0.113.2:61234") && document.querySelector(".decision .rfc").textContent === "RFC 4787 section 4.1"`)
-	b.wait(`document.querySelectorAll(".wire.shown").length === 1`)
+	b.wait(`document.querySelectorAll(".wire.shown").length === 1 && document.querySelector(".spot .mark.f-wg")`)
 	b.wait(`scrollY === 0`) // stepping has brought the map into sight
 	b.shot("walk")
 	b.press(kb.Escape)
 	b.wait(`document.querySelector("#h-inspector").textContent === "Look closer" && document.activeElement.id === "packetlist"`)
 }
 
-func TestFilterHidesAKind(t *testing.T) {
-	b := live(t, 1440, 900)
+func testFilterHidesAKind(b *browser) {
 	rows := `document.querySelectorAll("#packetlist .row .f-wg").length`
 	b.wait(rows + ` > 3`)
 	b.click(`[data-family="wg"]`)
@@ -109,8 +133,7 @@ func TestFilterHidesAKind(t *testing.T) {
 	b.wait(`[...document.querySelectorAll("#packetlist .way")].every((x) => x.title === "h1's cable")`)
 }
 
-func TestLessonIsPassed(t *testing.T) {
-	b := live(t, 1440, 900)
+func testLessonIsPassed(b *browser) {
 	b.wait(`document.querySelector("#score").textContent === "1 of 7 passed"`)
 	b.click(`[data-lesson="renumbering"] summary`)
 	b.click(`[data-lesson="renumbering"] button`)
@@ -121,14 +144,13 @@ func TestLessonIsPassed(t *testing.T) {
 	b.wait(`document.querySelector("#live").textContent === "Lesson passed: When the prefix changes"`)
 }
 
-func TestTimeIsCommanded(t *testing.T) {
-	b := live(t, 1440, 900)
+func testTimeIsCommanded(b *browser) {
 	b.press(" ")
 	b.wait(`document.body.classList.contains("paused")`)
 	before := eval[string](b, `document.getElementById("now").textContent`)
 	time.Sleep(300 * time.Millisecond)
 	if after := eval[string](b, `document.getElementById("now").textContent`); after != before {
-		t.Errorf("paused, the clock went from %s to %s", before, after)
+		b.t.Errorf("paused, the clock went from %s to %s", before, after)
 	}
 	b.press(".")
 	b.wait(`document.getElementById("now").textContent !== "` + before + `"`)
@@ -139,8 +161,7 @@ func TestTimeIsCommanded(t *testing.T) {
 }
 
 // The keyboard alone reaches everything: Tab comes by each part, arrows move inside.
-func TestKeyboardReachesAll(t *testing.T) {
-	b := live(t, 1440, 900)
+func testKeyboardReachesAll(b *browser) {
 	seen := map[string]bool{}
 	for range 80 {
 		b.press(kb.Tab)
@@ -157,12 +178,12 @@ func TestKeyboardReachesAll(t *testing.T) {
 			}
 		}
 		if !eval[bool](b, `document.activeElement === document.body || document.activeElement.matches(":focus-visible")`) {
-			t.Errorf("focus is not seen at %s", at)
+			b.t.Errorf("focus is not seen at %s", at)
 		}
 	}
 	for _, want := range []string{"pause", "speed", "size", "theme", "helpbutton", "map", "legend", "actions", "packetlist", "packetwire", "timeline", "lesson", "withkeys", "capture"} {
 		if !seen[want] {
-			t.Errorf("Tab does not come by %s", want)
+			b.t.Errorf("Tab does not come by %s", want)
 		}
 	}
 	b.wait(`document.activeElement.blur() || document.activeElement === document.body`)
@@ -205,25 +226,24 @@ func arrowsReachAll(b *browser) {
 	}
 }
 
-func TestPhone(t *testing.T) {
-	b := live(t, 360, 740)
+func testPhone(b *browser) {
 	b.wait(`document.querySelectorAll("#packetlist .row").length > 5`)
 	b.run(`document.querySelectorAll("#packetlist .row")[2].click()`)
 	b.wait(`document.querySelector(".onion")`)
 	wide := `[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("svg, .sr, .skip")).map((e) => e.tagName + "." + e.className).slice(0, 5).join(" ")`
 	if got := eval[int](b, `document.documentElement.scrollWidth`); got > 360 {
-		t.Errorf("the page is %d wide at 360: %s", got, eval[string](b, wide))
+		b.t.Errorf("the page is %d wide at 360: %s", got, eval[string](b, wide))
 	}
 	for _, n := range b.src.World().Nodes {
 		if !eval[bool](b, `(() => { const r = document.querySelector('.node[data-node="`+n.ID+`"] .box').getBoundingClientRect(); return r.left >= 0 && r.right <= 360 })()`) {
-			t.Errorf("node %s is not within 360 pixels", n.ID)
+			b.t.Errorf("node %s is not within 360 pixels", n.ID)
 		}
 	}
 	b.long("phone")
 }
 
-func TestDarkLargeAndStill(t *testing.T) {
-	b := live(t, 1440, 900, emulation.MediaFeature{Name: "prefers-color-scheme", Value: "dark"}, emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"})
+func testDarkLargeAndStill(b *browser) {
+	b.do(media(emulation.MediaFeature{Name: "prefers-color-scheme", Value: "dark"}, emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}))
 	ground := `getComputedStyle(document.body).backgroundColor`
 	b.wait(ground + ` === "rgb(21, 18, 14)"`)
 	b.wait(`document.querySelector('.dot[visibility="visible"]')`)
@@ -237,9 +257,70 @@ func TestDarkLargeAndStill(t *testing.T) {
 	b.wait(ground + ` === "rgb(246, 240, 230)"`)
 	b.wait(`getComputedStyle(document.documentElement).fontSize === "21px"`)
 	if got := eval[int](b, `document.documentElement.scrollWidth`); got > 1440 {
-		t.Errorf("with large type the page is %d wide at 1440", got)
+		b.t.Errorf("with large type the page is %d wide at 1440", got)
 	}
 	b.shot("large")
 	b.press("t")
 	b.wait(ground + ` === "rgb(21, 18, 14)"`)
+}
+
+func testNoWidthScrollsSideways(b *browser) {
+	for _, width := range []int64{320, 360, 414, 600, 740, 820, 1024, 1201, 1280, 1920} {
+		b.do(chromedp.EmulateViewport(width, 900))
+		b.wait(`document.querySelector(".world")?.getBoundingClientRect().width <= innerWidth`)
+		if got := eval[int64](b, `document.documentElement.scrollWidth`); got > width {
+			b.t.Errorf("the page is %d wide at %d", got, width)
+		}
+		if width == 820 || width == 1920 {
+			b.shot(fmt.Sprintf("width-%d", width))
+		}
+	}
+}
+
+func testCapturesAreOffered(b *browser) {
+	get := `fetch(document.querySelector('#captures a[data-wire="wan"]').href).then((r) => r.text())`
+	if got, want := eval[string](b, get), "pcapng of wan, keys false"; got != want {
+		b.t.Errorf("the link gives %q, want %q", got, want)
+	}
+	b.click("#withkeys")
+	if got, want := eval[string](b, get), "pcapng of wan, keys true"; got != want {
+		b.t.Errorf("with keys the link gives %q, want %q", got, want)
+	}
+	if got, want := eval[int](b, `document.querySelectorAll("#captures a").length`), len(b.src.World().Wires); got != want {
+		b.t.Errorf("%d links, want one per wire: %d", got, want)
+	}
+}
+
+// A demo that is started again on its port is another world: the page notices by itself.
+func testPageComesBack(b *browser) {
+	b.mute() // the browser writes into the console that it cannot connect
+	b.run(`document.body.dataset.old = "yes"`)
+	b.stop()
+	b.wait(`!document.querySelector("#lost").hidden`)
+	b.serve()
+	b.wait(`document.body.dataset.ready === "yes" && !document.body.dataset.old`)
+	b.wait(`document.querySelector("#lost").hidden && document.querySelectorAll("#packetlist .row").length > 5`)
+}
+
+func testTextsOfTimesAndAddresses(b *browser) {
+	for call, want := range map[string]string{
+		`clockText(0)`: "00:00:00.0", `clockText(3661.25)`: "01:01:01.2", `clockText(90061.5, 3)`: "1 d 01:01:01.500", `briefClock(61.5)`: "01:01.5", `briefClock(3661.5)`: "01:01:01.5",
+		`duration(0.0000004)`: "0 µs", `duration(0.0002)`: "200 µs", `duration(0.0044)`: "4.4 ms", `duration(0.25)`: "250 ms", `duration(9.99)`: "10.0 s", `duration(27)`: "27 s", `duration(2652)`: "44 min 12 s", `duration(5399)`: "1 h 29 min", `duration(183600)`: "2 d 3 h", `duration(undefined)`: "no end",
+		`countdown(0.2)`: "1 s", `countdown(-3)`: "0 s", `countdown(59.5)`: "60 s", `briefly(289)`: "5 min", `briefly(99)`: "99 s", `briefly(7200)`: "2 h",
+		`octets(12)`: "12 octets", `octets(1234)`: "1.23 kB", `octets(5e9)`: "5.00 GB",
+		`shortAddr("192.0.2.10")`: "192.0.2.10", `shortAddr("2001:db8:0:6::80")`: "2001:db8:0:6::80", `shortAddr("2001:db8:ebbd:990a:5f2c:19ff:fe00:10")`: "…:990a:…:10", `shortAddr("2001:db8:ebbd:0a::ffff:12")`: "…:a:…:12",
+		`prefixParts("2001:db8:ebbd::/48", undefined).join("|")`:                      "|2001:db8:ebbd|::/48",
+		`prefixParts("2001:db8:ebbd:9900::/56", "2001:db8:ebbd::/48").join("|")`:      "2001:db8:ebbd|:99|00::/56",
+		`prefixParts("2001:db8:ebbd:990a::/64", "2001:db8:ebbd:9900::/56").join("|")`: "2001:db8:ebbd:99|0a|::/64",
+		`prefixParts("2001:db8:ebbd:a::/64", "2001:db8:ebbd::/56").join("|")`:         "2001:db8:ebbd:|a|::/64",
+		`prefixParts("2001:db8:ebbd:9908::/62", "2001:db8:ebbd:9900::/56").join("|")`: "2001:db8:ebbd:99|08|::/62",
+		`prefixParts("192.0.2.0/24", undefined).join("|")`:                            "|192.0.2.0|/24",
+		`seconds("2026-11-23T12:00:01.000200001Z").toFixed(9)`:                        "1.000200001",
+		`String(seconds(""))`: "undefined",
+		`byUse([{addr: "fe80::1"}, {addr: "2001:db8::1", state: "deprecated"}, {addr: "192.0.2.1"}, {addr: "2001:db8::2", state: "preferred"}, {addr: "fd00::1"}]).map((a) => a.addr).join(" ")`: "2001:db8::2 2001:db8::1 fd00::1 192.0.2.1 fe80::1",
+	} {
+		if got := eval[string](b, `import("/static/format.js").then(({briefClock, briefly, byUse, clockText, countdown, duration, octets, prefixParts, seconds, shortAddr}) => `+call+`)`); got != want {
+			b.t.Errorf("%s: %q, want %q", call, got, want)
+		}
+	}
 }

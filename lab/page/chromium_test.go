@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,9 +23,12 @@ import (
 // browser is one tab of a headless Chromium that shows the page over src. What its console says is an
 // error of the test.
 type browser struct {
-	t   *testing.T
-	ctx context.Context
-	src *fake
+	t     *testing.T
+	ctx   context.Context
+	src   *fake
+	addr  string // of the server, once there was one
+	stop  func() // the server
+	muted atomic.Bool
 }
 
 func chromium(t *testing.T) string {
@@ -41,48 +46,75 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// live is a page over a world that runs by the wall clock, having run for some seconds, in a window of
-// the given size in pixels of CSS.
-func live(t *testing.T, width, height int64, features ...emulation.MediaFeature) *browser {
+// chrome is a running Chromium.
+type chrome struct{ ctx context.Context }
+
+func startChromium(t *testing.T) chrome {
 	t.Helper()
-	path := chromium(t)
-	src := newFake()
-	src.advance(9 * time.Second)
-	l, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background()) // outlives t.Context, which ends before Cleanup
-	var running sync.WaitGroup
-	running.Go(func() { src.run(ctx) })
-	running.Go(func() {
-		if err := Serve(ctx, l, src); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() { cancel(); running.Wait() })
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(int(width), int(height)))
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)))
 	if os.Geteuid() == 0 {
 		opts = append(opts, chromedp.NoSandbox) // Chromium refuses its sandbox to root
 	}
-	alloc, stop := chromedp.NewExecAllocator(ctx, opts...)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...) // outlives t.Context, which ends before Cleanup
 	t.Cleanup(stop)
-	tab, closeTab := chromedp.NewContext(alloc)
+	ctx, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatal(err)
+	}
+	return chrome{ctx}
+}
+
+// open is a tab with the page over a world that runs by the wall clock, having run for some seconds,
+// in a window of the given size in pixels of CSS.
+func (c chrome) open(t *testing.T, width, height int64) *browser {
+	t.Helper()
+	b := &browser{t: t, src: newFake(), addr: "127.0.0.1:0"}
+	b.src.advance(9 * time.Second)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { b.src.run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	b.serve()
+	tab, closeTab := chromedp.NewContext(c.ctx)
 	t.Cleanup(closeTab)
-	b := &browser{t, tab, src}
-	// Starts the browser, which lives as long as this context: it must be none with a timeout.
+	b.ctx = tab
+	// Opens the tab, which lives as long as this context: it must be none with a timeout.
 	if err := chromedp.Do(tab, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatal(err)
 	}
 	b.listen()
-	b.do(chromedp.EmulateViewport(width, height), media(features),
-		chromedp.Navigate("http://"+l.Addr().String()+"/"),
+	b.do(chromedp.EmulateViewport(width, height),
+		chromedp.Navigate("http://"+b.addr+"/"),
 		chromedp.WaitReady(chromedp.CSS(`body[data-ready="yes"]`)))
 	b.wait(`!document.getElementById("timecontrols").hidden`) // the first state is there
 	return b
 }
 
-func media(features []emulation.MediaFeature) chromedp.Action[chromedp.Void] {
+// serve starts the server, again on the same port.
+func (b *browser) serve() {
+	b.t.Helper()
+	l, err := Listen(b.addr)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.addr = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := Serve(ctx, l, b.src); err != nil {
+			b.t.Error(err)
+		}
+	})
+	b.stop = func() { cancel(); serving.Wait() }
+	b.t.Cleanup(b.stop)
+}
+
+// mute is for a test in which the console has to complain.
+func (b *browser) mute() { b.muted.Store(true) }
+
+// media is what the system wants: dark colours, no motion.
+func media(features ...emulation.MediaFeature) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		p := emulation.SetEmulatedMediaParams{}
 		for _, f := range features {
@@ -102,8 +134,9 @@ func (b *browser) listen() {
 			if err != nil {
 				return // the tab is closed
 			}
-			switch m.Type {
-			case chromedp.ConsoleError, chromedp.ConsoleWarning, chromedp.ConsoleException:
+			switch {
+			case b.muted.Load():
+			case slices.Contains([]chromedp.ConsoleType{chromedp.ConsoleError, chromedp.ConsoleWarning, chromedp.ConsoleException}, m.Type):
 				b.t.Errorf("the page says: %v (%s line %d)", m, m.URL, m.Line+1)
 			}
 		}
@@ -144,16 +177,19 @@ func (b *browser) run(expr string) {
 	eval[bool](b, "("+expr+", true)")
 }
 
-// wait until a JavaScript expression is true.
+// wait until a JavaScript expression is true. While the page loads it may be an error, too.
 func (b *browser) wait(expr string) {
 	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	defer cancel()
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(30 * time.Millisecond) {
-		if eval[bool](b, "(async () => Boolean("+expr+"))()") {
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("(async () => Boolean("+expr+"))()", chromedp.EvalAwaitPromise))
+		if ok && err == nil {
 			return
 		}
 		if time.Now().After(end) {
 			b.shot("failed-" + strings.ReplaceAll(b.t.Name(), "/", "-"))
-			b.t.Fatalf("not true within 15 s: %s\nfocus: %s", expr, b.focus())
+			b.t.Fatalf("not true within 15 s: %s (%v)\nfocus: %s", expr, err, b.focus())
 		}
 	}
 }

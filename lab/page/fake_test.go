@@ -232,7 +232,7 @@ func (f *fake) hops(frames [][]byte, legs []leg) {
 			flight = 4 * time.Millisecond
 		}
 		p := Packet{ID: f.nextID, Walk: w.ID, At: when(at), Wire: l.wire, From: l.from, To: l.to, Kind: o.Kind, Summary: o.Summary, Length: len(frames[i]), Flight: flight, Dropped: f.down[l.wire]}
-		w.Hops = append(w.Hops, Hop{ID: p.ID, At: p.At, Wire: l.wire, From: l.from, To: l.to, Layers: o.Layers, Broken: o.Broken, Dropped: p.Dropped, Decision: Decision{l.to, l.text, l.rfc}})
+		w.Hops = append(w.Hops, Hop{ID: p.ID, At: p.At, Wire: l.wire, From: l.from, To: l.to, Kind: o.Kind, Layers: o.Layers, Broken: o.Broken, Dropped: p.Dropped, Decision: Decision{l.to, l.text, l.rfc}})
 		if i == 0 {
 			w.Kind, w.Summary = o.Kind, o.Summary
 		}

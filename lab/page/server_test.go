@@ -7,10 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -391,4 +393,63 @@ func TestPageFiles(t *testing.T) {
 			t.Errorf("static/%s: %q is forbidden by the content policy", f.Name(), m)
 		}
 	}
+}
+
+// Texts can be read: 4.5 to 1 at least (WCAG 2.2 section 1.4.3), in both themes, on every ground they stand on. And the dark
+// theme of the system is the one of the switch.
+func TestColoursHaveContrast(t *testing.T) {
+	css, err := embedded.ReadFile("static/base.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(selector string) string {
+		_, rest, _ := strings.Cut(string(css), selector+" {")
+		body, _, ok := strings.Cut(rest, "}")
+		if !ok {
+			t.Fatalf("base.css has no %s", selector)
+		}
+		return strings.Join(strings.Fields(body), " ")
+	}
+	if a, b := block(`[data-theme="dark"]`), block(`:root:not([data-theme])`); a != b {
+		t.Errorf("dark by switch: %s\ndark by system: %s", a, b)
+	}
+	grounds := "card page sunk"
+	for theme, text := range map[string]string{"light": block(`[data-theme="light"]`), "dark": block(`[data-theme="dark"]`)} {
+		colour := map[string]float64{}
+		for _, m := range regexp.MustCompile(`--([a-z0-9-]+): (#[0-9a-f]{6});`).FindAllStringSubmatch(text, -1) {
+			colour[m[1]] = luminance(m[2])
+		}
+		for ink, on := range map[string]string{
+			"ink": grounds + " faint accent-soft oasis-soft bad-soft", "soft": grounds + " faint accent-soft oasis-soft", "pale": grounds, "accent": grounds + " accent-soft", "accent-ink": "accent",
+			"oasis": grounds + " oasis-soft", "good": grounds + " oasis-soft", "warn": grounds + " warn-soft", "bad": grounds + " bad-soft",
+			"f-ra": "card", "f-nd": "card", "f-dhcpv6": "card", "f-wg": "card", "f-echo": "card", "f-error": "card", "f-tcp": "card", "f-dns": "card", "f-other": "card",
+		} {
+			for _, ground := range strings.Fields(on) {
+				a, okA := colour[ink]
+				b, okB := colour[ground]
+				if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); !okA || !okB || ratio < 4.5 {
+					t.Errorf("%s: %s on %s: contrast %.2f, want 4.5", theme, ink, ground, ratio)
+				}
+			}
+		}
+	}
+}
+
+// luminance of a colour #rrggbb (WCAG 2.2, relative luminance).
+func luminance(hex string) float64 {
+	sum := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		n, err := strconv.ParseUint(hex[1+2*i:3+2*i], 16, 8)
+		if err != nil {
+			panic(err)
+		}
+		c := float64(n) / 255
+		if c <= 0.04045 {
+			c /= 12.92
+		} else {
+			c = math.Pow((c+0.055)/1.055, 2.4)
+		}
+		sum += weight * c
+	}
+	return sum
 }

@@ -23,7 +23,8 @@ type Hop struct {
 	Wire     string         `json:"wire"`
 	From     string         `json:"from"`
 	To       string         `json:"to"`
-	Layers   []packet.Layer `json:"layers"` // of packet.Explain
+	Kind     packet.Kind    `json:"kind,omitempty"` // on this wire; none: as the walk's
+	Layers   []packet.Layer `json:"layers"`         // of packet.Explain
 	Broken   string         `json:"broken,omitempty"`
 	Dropped  bool           `json:"dropped,omitempty"`
 	Decision Decision       `json:"decision"`

@@ -33,15 +33,15 @@ export function start() {
   });
 }
 
-// layer puts the dots into a newly drawn map.
-export function layer(svg, newPlan) {
+// layer is the dots' part of a newly drawn map.
+export function layer(newPlan) {
   plan = newPlan;
   group = s("g", { class: "dots" });
-  svg.append(group);
   for (const d of alive.values()) {
     d.line = lineOf(plan, d.packet.wire, d.packet.from);
     if (d.line) group.append(d.el);
   }
+  return group;
 }
 
 function add(p) {

@@ -39,7 +39,7 @@ export function duration(t) {
   if (t === undefined || t === Infinity) return "no end";
   if (t < 0) t = 0;
   if (t < 0.0005) return Math.round(t * 1e6) + " µs";
-  if (t < 1) return (t * 1000).toPrecision(2).replace(/\.0$/, "") + " ms";
+  if (t < 1) return (t < 0.01 ? (t * 1000).toFixed(1).replace(/\.0$/, "") : Math.round(t * 1000)) + " ms";
   if (t < 60) return (t < 10 ? t.toFixed(1) : String(Math.floor(t))) + " s";
   const m = Math.floor(t / 60);
   if (m < 60) return m + " min " + two(Math.floor(t % 60)) + " s";

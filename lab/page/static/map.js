@@ -5,6 +5,7 @@
 import { $, s, roving } from "./dom.js";
 import { app, emit, name, on } from "./feed.js";
 import { byUse, scope, seconds, shortAddr } from "./format.js";
+import { family } from "./kinds.js";
 import { layout, pointOn, svgPath } from "./layout.js";
 import * as dots from "./dots.js";
 
@@ -14,12 +15,14 @@ let plan;
 let drawn; // elements by id
 let rover;
 let shown = ""; // node in the panel
+let shownHop; // hop of the walk in the panel
 
 export function start() {
   on("state", update);
-  on("show", ({ node, wire }) => {
+  on("show", ({ node, hop }) => {
     shown = node ?? "";
-    mark(wire);
+    shownHop = hop;
+    mark();
   });
   new ResizeObserver(draw).observe($("map"));
   on("size", draw);
@@ -43,14 +46,17 @@ function draw() {
     s("g", { class: "grounds" }, plan.grounds.map(drawGround)),
     s("g", { class: "pipes" }, app.world.tunnels.map(drawPipe)),
     s("g", { class: "wires" }, app.world.wires.filter((w) => w.kind !== "tunnel").map(drawWire)),
+    dots.layer(plan), // under the nodes, which a packet enters and leaves
     s("g", { class: "nodes" }, app.world.nodes.map(drawNode)),
+    s("g", null, [...drawn.wires.values()].map((d) => d.note)),
+    drawn.spot = s("g", { class: "spot" }),
   );
-  dots.layer(svg, plan);
   $("map").replaceChildren(svg);
   rover = roving(svg, ".node", nearest);
   rover.refresh();
   if (focused) drawn.nodes.get(focused)?.el.focus({ preventScroll: true });
   if (app.state) update(app.state);
+  mark();
 }
 
 function drawGround(g) {
@@ -63,7 +69,8 @@ function drawGround(g) {
 function drawPipe(t) {
   const line = plan.pipes.get(t.id);
   const d = svgPath(line);
-  const p = pointOn(line.slice(-2), 0.5); // beside its end at the hub
+  const p = pointOn(line.slice(-2), 0.5); // beside its end at the hub, under the ones that end there, too
+  p.y += app.world.tunnels.indexOf(t) * 2.8 * em();
   const since = s("tspan", { class: "quietline", x: p.x + 1.4 * em(), dy: "1.3em" });
   const state = s("tspan", { x: p.x + 1.4 * em() });
   const el = s("g", { class: "pipe" },
@@ -80,8 +87,8 @@ function drawWire(w) {
   const line = s("line", { class: "line", x1: a.x, y1: a.y, x2: b.x, y2: b.y });
   const note = s("g", { class: "wirenote" });
   const hit = s("line", { class: "hit", x1: a.x, y1: a.y, x2: b.x, y2: b.y, onclick: () => emit("wire", w.id) }, s("title", null, w.name + ": show its packets"));
-  const el = s("g", { class: "wire k-" + w.kind }, line, hit, note);
-  drawn.wires.set(w.id, { el, note, mid, text: undefined });
+  const el = s("g", { class: "wire k-" + w.kind }, line, hit);
+  drawn.wires.set(w.id, { el, note, mid, length: Math.hypot(b.x - a.x, b.y - a.y), text: undefined });
   return el;
 }
 
@@ -191,16 +198,29 @@ function updateWire(d, st) {
   const w = (text.length * 0.46 + 0.9) * em();
   const side = d.mid.x > plan.width / 2 ? -1 : 1;
   const x = d.mid.x + (plan.tall ? side * (w / 2 + 0.9 * em()) : 0); // on a phone wires are short, and run down
-  d.note.setAttribute("transform", `translate(${x.toFixed(1)} ${d.mid.y.toFixed(1)})`);
+  const y = d.mid.y - (!plan.tall && d.length < w + 3.4 * em() ? 1.5 * em() : 0); // over a wire that is too short for it
+  d.note.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
+  d.note.setAttribute("class", "wirenote" + (!st.up || st.blocked ? " bad" : ""));
   d.note.append(s("rect", { x: -w / 2, y: -0.65 * em(), width: w, height: 1.3 * em(), rx: 0.65 * em() }), s("text", { y: 0.27 * em() }, text));
 }
 
-// mark shows which node the panel speaks of, and which wire of a packet's way.
-function mark(wire) {
+// mark shows which node the panel speaks of, or where the packet of its walk is, and where it goes.
+function mark() {
   if (!drawn) return;
+  const wire = shownHop?.wire;
   for (const [id, d] of drawn.nodes) d.el.classList.toggle("shown", id === shown);
   for (const [id, d] of drawn.wires) d.el.classList.toggle("shown", id === wire);
   for (const [id, d] of drawn.pipes) d.el.classList.toggle("shown", id === wire);
+  drawn.spot.replaceChildren();
+  const line = shownHop && lineOf(plan, wire, shownHop.from);
+  if (!line) return;
+  const p = pointOn(line, 0.5), ahead = pointOn(line, 0.52);
+  const turn = Math.atan2(ahead.y - p.y, ahead.x - p.x) * 180 / Math.PI;
+  const f = family(shownHop.kind).id;
+  drawn.spot.setAttribute("transform", `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`);
+  drawn.spot.append(
+    s("path", { class: "arrow", d: "M17-7 28 0 17 7z", transform: `rotate(${turn.toFixed(1)})` }),
+    s("circle", { class: "halo", r: 14 }), s("use", { class: "mark f-" + f, href: "#m-" + f }));
 }
 
 // lineOf is the way of a packet on a wire, in its direction.

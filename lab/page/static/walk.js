@@ -30,7 +30,7 @@ export function walkView(walk, id) {
     [...track.children].forEach((x, i) => x.classList.toggle("now", i === place));
     where.replaceChildren(h("strong", null, name(hop.from), " → ", name(hop.to)), h("span", null, `hop ${place + 1} of ${walk.hops.length}, ${wireName(hop.wire)}`));
     body.replaceChildren(...hopView(walk, place));
-    emit("show", { wire: hop.wire });
+    emit("show", { hop: { ...hop, kind: hop.kind || walk.kind } });
   };
   const el = h("div", { class: "walk" },
     h("p", { class: "summary" }, mark(family(walk.kind).id), h("span", null, walk.summary)),
