@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// fragmentKey names a datagram that comes in in pieces: only the first has ports.
+// fragmentKey names a datagram that comes in in pieces: only the first has ports. Deviates from RFC 4787 REQ-14: pieces
+// that come before the first are dropped, as no wire of the lab changes their order.
 type fragmentKey struct {
 	src   netip.Addr
 	proto Proto
