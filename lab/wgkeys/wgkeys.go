@@ -5,8 +5,8 @@
 //
 // A device keeps its ephemeral keys to itself and clears them when a handshake is done, so they are
 // read, under the device's own lock, at the moment at which an initiation leaves. The layout of the
-// pinned version is checked by type and name before anything is read. It must not know captures or
-// wires. Start at New and Recorder.Sent.
+// pinned version is checked by type and name before anything is read. It must not know wires, nor what
+// becomes of the keys. Start at New and Recorder.Sent.
 package wgkeys
 
 import (
@@ -19,19 +19,12 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 
 	"oasis6/internal/wgkey"
+	"oasis6/lab/pcapng"
 )
 
 // maxHandshakes bounds what is remembered: a handshake every two minutes for three hours with one peer, or one with
 // each of a hundred.
 const maxHandshakes = 4096
-
-// Handshake is what opens an initiation and all that is sent under it.
-type Handshake struct {
-	Static    wgkey.Private // of this end
-	Remote    wgkey.Public
-	Ephemeral wgkey.Private
-	Preshared wgkey.Preshared
-}
 
 // Recorder collects the handshakes that one device begins; those that it answers are with the other end's. Its methods may be
 // called from any goroutine.
@@ -42,7 +35,7 @@ type Recorder struct {
 
 	mu    sync.Mutex
 	peers map[wgkey.Public]*device.Peer
-	got   []Handshake // oldest first
+	got   []pcapng.Secrets // oldest first
 }
 
 // New makes a recorder for a device that has the private key static. It fails if wireguard-go is not the version that this
@@ -72,10 +65,10 @@ func (r *Recorder) Know(remotes ...wgkey.Public) {
 }
 
 // Sent is told of each datagram that the device sends, from within conn.Bind.Send: no other moment will do. Datagrams that are no
-// initiations cost nothing.
-func (r *Recorder) Sent(datagram []byte) {
+// initiations cost nothing. It gives the keys of an initiation, if its peer is known.
+func (r *Recorder) Sent(datagram []byte) (k pcapng.Secrets, ok bool) {
 	if len(datagram) != device.MessageInitiationSize || datagram[0] != device.MessageInitiationType {
-		return
+		return k, false
 	}
 	public := wgkey.Public(datagram[8:40]) // the ephemeral one
 	r.mu.Lock()
@@ -90,8 +83,9 @@ func (r *Recorder) Sent(datagram []byte) {
 			r.got = append(r.got[:0], r.got[1:]...)
 		}
 		r.got = append(r.got, h)
-		return
+		return h, true
 	}
+	return k, false
 }
 
 func publicOf(k wgkey.Private) []byte {
@@ -99,11 +93,11 @@ func publicOf(k wgkey.Private) []byte {
 	return p[:]
 }
 
-// Handshakes are those begun so far, oldest first.
-func (r *Recorder) Handshakes() []Handshake {
+// Handshakes are the keys of those begun so far, oldest first.
+func (r *Recorder) Handshakes() []pcapng.Secrets {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Handshake(nil), r.got...)
+	return append([]pcapng.Secrets(nil), r.got...)
 }
 
 // layout is where in a device.Peer its handshake's fields are.
@@ -141,7 +135,7 @@ func errLayout(what string) error {
 }
 
 // read takes the keys under the handshake's own lock. Not ok: this is another peer than it should be.
-func (at layout) read(p *device.Peer, remote wgkey.Public) (h Handshake, ok bool) {
+func (at layout) read(p *device.Peer, remote wgkey.Public) (h pcapng.Secrets, ok bool) {
 	base := unsafe.Pointer(p)
 	mu := (*sync.RWMutex)(unsafe.Add(base, at.mutex))
 	mu.RLock()
@@ -149,7 +143,7 @@ func (at layout) read(p *device.Peer, remote wgkey.Public) (h Handshake, ok bool
 	if *(*device.NoisePublicKey)(unsafe.Add(base, at.static)) != device.NoisePublicKey(remote) {
 		return h, false
 	}
-	return Handshake{
+	return pcapng.Secrets{
 		Remote:    remote,
 		Ephemeral: wgkey.Private(*(*device.NoisePrivateKey)(unsafe.Add(base, at.ephemeral))),
 		Preshared: wgkey.Preshared(*(*device.NoisePresharedKey)(unsafe.Add(base, at.preshared))),

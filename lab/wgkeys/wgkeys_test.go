@@ -23,6 +23,7 @@ import (
 
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/wgkey"
+	"oasis6/lab/noise"
 	"oasis6/lab/pcapng"
 )
 
@@ -46,6 +47,25 @@ func (w *wire) add(from int, datagram []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.frames = append(w.frames, frame)
+}
+
+// Who is told what devices send can open it as it goes.
+func TestReaderFollowsRealDevices(t *testing.T) {
+	t.Parallel()
+	w, tuns, recs := pair(t)
+	p := ip6pkt.EchoRequest(addrs[0], addrs[1], 64, 7, 1)
+	tuns[0].Outbound <- p
+	<-tuns[1].Inbound
+	r := noise.NewReader()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := func(i int) []byte { return w.frames[i][42:] }
+	if !r.Begun(recs[0].Handshakes()[0], d(0)) || !r.Answered(d(1)) {
+		t.Fatal("the handshake is not followed")
+	}
+	if got, ok := r.Open(d(2)); !ok || !bytes.Equal(got[:len(p)], p) {
+		t.Errorf("opened %x, want %x", got, p)
+	}
 }
 
 // bind shows the recorder and the wire what its device sends.
@@ -139,7 +159,7 @@ func withoutKeepalives(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), func(s string) bool { return s == "4|||" })
 }
 
-func capture(t *testing.T, w *wire, keys []Handshake) []byte {
+func capture(t *testing.T, w *wire, keys []pcapng.Secrets) []byte {
 	t.Helper()
 	var f bytes.Buffer
 	p, err := pcapng.NewWriter(&f, "test", "")
@@ -147,11 +167,7 @@ func capture(t *testing.T, w *wire, keys []Handshake) []byte {
 		t.Fatal(err)
 	}
 	i, _ := p.AddInterface(pcapng.Interface{Name: "outer", Link: pcapng.Ethernet})
-	var secrets []pcapng.Secrets
-	for _, h := range keys {
-		secrets = append(secrets, pcapng.Secrets(h))
-	}
-	if err := p.WriteSecrets(secrets); err != nil {
+	if err := p.WriteSecrets(keys); err != nil {
 		t.Fatal(err)
 	}
 	w.mu.Lock()
