@@ -43,7 +43,7 @@ func NewMemory(name string, mtu int) *Memory {
 // without root. The Tunnel is a whole one and closes the Memory; wg cannot see it. DHCPv6 and ND from the peer come as
 // events of the Tunnel, as ever, and all else through the Memory.
 func OpenMemory(cfg Config, log *slog.Logger) (*Tunnel, *Memory, error) {
-	t, err := newTunnel(cfg, log, goLookup, conn.NewStdNetBind(), kernelWay{})
+	t, err := newTunnel(cfg, log, goLookup, conn.NewStdNetBind(), kernelWay())
 	if err != nil {
 		return nil, nil, err
 	}

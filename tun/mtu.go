@@ -13,21 +13,15 @@ import (
 )
 
 // way knows the outer path to an endpoint.
-type way interface {
+type way struct {
 	// mtu is what fits, in octets with the IP header; an error: there is no way out.
-	mtu(ep netip.AddrPort, mark uint32) (int, error)
+	mtu func(ep netip.AddrPort, mark uint32) (int, error)
 	// usable says whether there is a way out that does not lead into the tunnel iface.
-	usable(iface string, mark uint32, ep netip.AddrPort) bool
+	usable func(iface string, mark uint32, ep netip.AddrPort) bool
 }
 
 // kernelWay is the machine's own routing.
-type kernelWay struct{}
-
-func (kernelWay) mtu(ep netip.AddrPort, mark uint32) (int, error) { return pathMTU(ep, mark) }
-
-func (kernelWay) usable(iface string, mark uint32, ep netip.AddrPort) bool {
-	return usable(iface, mark, ep)
-}
+func kernelWay() way { return way{pathMTU, usable} }
 
 // pathMTU asks the kernel what fits on the way to ep: the MTU of the route's interface, or what ICMP
 // has taught since. The error is the kernel's when there is no route.

@@ -76,30 +76,22 @@ func (o Outside) bind() conn.Bind {
 func (o Outside) way() way {
 	switch {
 	case o.PathMTU != nil:
-		return givenWay(o.PathMTU)
+		return way{
+			mtu:    func(ep netip.AddrPort, _ uint32) (int, error) { return o.PathMTU(ep) },
+			usable: func(_ string, _ uint32, ep netip.AddrPort) bool { _, err := o.PathMTU(ep); return err == nil },
+		}
 	case o.Inside != nil:
-		return besideWay(o.Inside)
+		return way{
+			mtu:    pathMTU,
+			usable: func(_ string, mark uint32, ep netip.AddrPort) bool { return outward(ep, mark, o.Inside) },
+		}
 	}
-	return kernelWay{}
+	return kernelWay()
 }
 
-// givenWay is told what fits.
-type givenWay func(ep netip.AddrPort) (int, error)
-
-func (w givenWay) mtu(ep netip.AddrPort, _ uint32) (int, error) { return w(ep) }
-
-func (w givenWay) usable(_ string, _ uint32, ep netip.AddrPort) bool {
-	_, err := w(ep)
-	return err == nil
-}
-
-// besideWay is the machine's own routing where the box is a node of its own on the machine's LANs: the machine may have
-// its IPv6 from the box.
-type besideWay func(iface string) bool
-
-func (besideWay) mtu(ep netip.AddrPort, mark uint32) (int, error) { return pathMTU(ep, mark) }
-
-func (w besideWay) usable(_ string, mark uint32, ep netip.AddrPort) bool {
+// outward says whether the machine's own routing has a way out that is not through the box: where the box is a node of its
+// own on the machine's LANs, the machine may have its IPv6 from the box.
+func outward(ep netip.AddrPort, mark uint32, inside func(iface string) bool) bool {
 	if _, err := pathMTU(ep, mark); err != nil {
 		return false
 	}
@@ -111,5 +103,5 @@ func (w besideWay) usable(_ string, mark uint32, ep netip.AddrPort) bool {
 		return true // pathMTU has found a way
 	}
 	out, err := net.InterfaceByIndex(index)
-	return err != nil || !w(out.Name)
+	return err != nil || !inside(out.Name)
 }

@@ -86,7 +86,7 @@ type truth struct {
 func Open(cfg Config, log *slog.Logger) (*Tunnel, error) { return open(cfg, log, goLookup) }
 
 func open(cfg Config, log *slog.Logger, look lookup) (*Tunnel, error) {
-	t, err := newTunnel(cfg, log, look, conn.NewStdNetBind(), kernelWay{})
+	t, err := newTunnel(cfg, log, look, conn.NewStdNetBind(), kernelWay())
 	if err != nil {
 		return nil, err
 	}
