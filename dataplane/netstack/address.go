@@ -247,6 +247,11 @@ func dupText(a dataplane.Address) string {
 // trouble is what Apply could not do. Plane.mu is held.
 func (p *Plane) trouble() error {
 	var errs []error
+	for _, name := range sortedNames(p.tried) {
+		if err := p.tried[name]; !errors.Is(err, ErrNoInterface) {
+			errs = append(errs, fmt.Errorf("interface %s: %w", name, err))
+		}
+	}
 	for _, a := range p.want.Addresses {
 		if r := p.ports[a.Iface]; r != nil {
 			if x := r.addrs[a.Prefix.Addr()]; x != nil && x.state == taken {

@@ -54,7 +54,7 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	p.settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.trouble()
+	return errors.Join(p.keepMark(), p.trouble())
 }
 
 // Restore is dataplane.Plane's. There is nothing to be put back: the links go when nobody names them.
@@ -67,7 +67,7 @@ func (p *Plane) Restore(context.Context) error {
 	p.want, p.active, p.names = dataplane.Desired{}, false, nil
 	p.mu.Unlock()
 	p.settle()
-	return nil
+	return p.dropMark()
 }
 
 // settle makes all as it is wanted: links, addresses, table. It is called after each change of either side.
@@ -97,10 +97,7 @@ func (p *Plane) openLinks() (gone []*port) {
 		}
 		if err := p.openLink(name); err != nil {
 			missing = true
-			if p.tried[name] != err.Error() {
-				p.log.Debug("no link", "iface", name, "err", err)
-			}
-			p.tried[name] = err.Error()
+			p.tried[name] = err
 			continue
 		}
 		delete(p.tried, name)
@@ -197,7 +194,7 @@ func (p *Plane) linkMoved(r *port) {
 	}
 	if l, ok := r.link.(interface{ Gone() bool }); ok && l.Gone() {
 		delete(p.ports, r.name)
-		go func() { _ = r.close() }() // it waits for the link's reader, which may be who calls
+		p.closing.Go(func() { _ = r.close() }) // it waits for the link's reader, which may be who calls
 		return
 	}
 	was := r.up

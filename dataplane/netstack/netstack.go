@@ -38,12 +38,16 @@ type Options struct {
 	Clock  tcpip.Clock      // of gVisor and of all timers; nil: the machine's
 	Now    func() time.Time // the instant that goes with it; nil: the boot clock
 	Random Random           // nil: crypto/rand
-	// OpenLAN finds the link of an interface of Desired. It is asked again every second while it fails. nil: a tap on
+	// OpenLAN finds the link of an interface of Desired. It is asked again every second while it fails; ErrNoInterface says
+	// that there is none yet. nil: a tap on
 	// the bridge of that name.
 	OpenLAN func(name string) (Link, error)
 	// Identity is what tells this box from all others, its public key for instance: the taps have the same MAC after
 	// every start. Without a tap it is not needed.
 	Identity []byte
+	// RunDir has, between Apply and Restore, a mark for a successor of the same boot, which BootID names; both only without
+	// OpenLAN.
+	RunDir, BootID string
 	// Tunnel is the name of the tunnel's interface, for texts and before Apply has named it.
 	Tunnel string
 	// Given is what the node has beside what Apply wants, as an administrator would configure it: the uplink of a hub.
@@ -77,6 +81,9 @@ type Link interface {
 	Close() error
 }
 
+// ErrNoInterface is no error of Apply: when the interface comes, that is an event.
+var ErrNoInterface = errors.New("no such interface")
+
 // tunnelNIC is the index of the tunnel, in gVisor and in the forwarder. LANs have those that follow.
 const tunnelNIC = 1
 
@@ -97,6 +104,12 @@ type Plane struct {
 	drops  drops
 	// batches are kept for reuse: each goroutine that writes to the device has one.
 	batches sync.Pool
+	bridges *bridges          // nil where links are given
+	owner   *net.UnixListener // keeps another box out of the network namespace
+	mark    string            // file that says that there is something to take over; empty: none
+	took    bool
+	marked  bool
+	closing sync.WaitGroup // of ports whose link has gone
 
 	newsMu sync.Mutex
 	news   []func() // what callbacks have left to be done
@@ -108,8 +121,8 @@ type Plane struct {
 	ports       map[string]*port
 	tunnelAddrs addresses
 	nextNIC     tcpip.NICID
-	retry       tcpip.Timer       // for links that could not be opened
-	tried       map[string]string // why they could not
+	retry       tcpip.Timer      // for links that could not be opened
+	tried       map[string]error // why they could not
 	upkeep      tcpip.Timer
 	told        map[string]dataplane.Link
 	closed      bool
@@ -136,26 +149,36 @@ func Open(o Options) (*Plane, error) {
 	}
 	p := &Plane{
 		o: o, log: o.Log, random: random{from: o.Random}, ports: map[string]*port{}, nextNIC: tunnelNIC + 1,
-		tunnelAddrs: addresses{}, tried: map[string]string{}, told: map[string]dataplane.Link{},
+		tunnelAddrs: addresses{}, tried: map[string]error{}, told: map[string]dataplane.Link{},
 	}
 	p.batches.New = func() any { return newBatch() }
 	p.fwd = forward.New(forward.Options{Seed: [2]uint64{p.uint64(), p.uint64()}})
-	if p.o.OpenLAN == nil {
-		return nil, errors.New("userspace data plane: no links are given")
-	}
-	var err error
-	if p.stack, err = newStack(p); err != nil {
+	p.events = newMailbox()
+	if err := p.open(); err != nil {
+		p.closeMachine()
+		p.events.close()
 		return nil, fmt.Errorf("userspace data plane: %w", err)
+	}
+	p.rebuild()
+	p.upkeep = p.o.Clock.AfterFunc(upkeepEvery, p.lookAfter)
+	return p, nil
+}
+
+func (p *Plane) open() (err error) {
+	if p.o.OpenLAN == nil {
+		if err := p.openMachine(); err != nil {
+			return err
+		}
+	}
+	if p.stack, err = newStack(p); err != nil {
+		return err
 	}
 	p.tunnel = newTunnel(p)
 	if err := p.tunnel.attach(); err != nil {
 		p.stack.Destroy()
-		return nil, fmt.Errorf("userspace data plane: %w", err)
+		return err
 	}
-	p.events = newMailbox()
-	p.rebuild()
-	p.upkeep = p.o.Clock.AfterFunc(upkeepEvery, p.lookAfter)
-	return p, nil
+	return nil
 }
 
 // lookAfter does from time to time what nothing else calls for.
@@ -194,9 +217,11 @@ func (p *Plane) Close() error {
 	for _, name := range sortedNames(ports) {
 		errs = append(errs, ports[name].close())
 	}
+	p.closing.Wait()
 	p.tunnel.close()
 	p.stack.Destroy()
 	p.events.close()
+	p.closeMachine()
 	return errors.Join(errs...)
 }
 

@@ -67,8 +67,8 @@ func (p *Plane) openConn(iface, what string, udp bool) (dataplane.Conn, error) {
 	switch {
 	case p.closed:
 		return nil, fmt.Errorf("%s: %s: %w", iface, what, net.ErrClosed)
-	case p.tried[iface] != "":
-		return nil, fmt.Errorf("%s: %s", iface, p.tried[iface])
+	case p.tried[iface] != nil:
+		return nil, fmt.Errorf("%s: %w", iface, p.tried[iface])
 	case r == nil:
 		return nil, fmt.Errorf("%s: no such interface", iface)
 	case !l.Up:

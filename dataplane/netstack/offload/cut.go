@@ -47,6 +47,9 @@ func checksum(sum uint16, at int) uint16 {
 	return ^sum
 }
 
+// FieldTCP is Info.Field of TCP.
+const FieldTCP = tcpSum
+
 // Segments are what is left of a packet that is being cut.
 type Segments struct {
 	pkt     []byte

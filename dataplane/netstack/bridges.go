@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelLink is an interface of the kernel, as far as we care.
+type kernelLink struct {
+	index, master int
+	name, kind    string
+	mtu           int
+	up, running   bool
+}
+
+// bridges watches the bridges that have a tap of ours, and their ports. Each message of the kernel is no more than a sign
+// to look at all.
+type bridges struct {
+	portUp func(bridge string)
+
+	f  *os.File
+	wg sync.WaitGroup
+
+	mu    sync.Mutex
+	taps  []*tap
+	ports map[string][]int // of each bridge, those with carrier
+}
+
+func openBridges(portUp func(bridge string)) (*bridges, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink events: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.RTNLGRP_LINK - 1)}); err != nil {
+		_ = unix.Close(fd) // nothing was read
+		return nil, fmt.Errorf("netlink events: %w", err)
+	}
+	b := &bridges{portUp: portUp, f: os.NewFile(uintptr(fd), "bridges"), ports: map[string][]int{}}
+	b.wg.Add(1)
+	go b.run()
+	return b, nil
+}
+
+func (b *bridges) run() {
+	defer b.wg.Done()
+	buf := make([]byte, os.Getpagesize())
+	for {
+		// An error other than that of Close is an overrun: something has changed.
+		if _, err := b.f.Read(buf); err != nil && !overrun(err) {
+			return
+		}
+		b.look()
+	}
+}
+
+func overrun(err error) bool {
+	pe, ok := err.(*os.PathError)
+	return ok && (pe.Err == unix.ENOBUFS || pe.Err == unix.EINTR)
+}
+
+func (b *bridges) close() {
+	_ = b.f.Close() // it was only read
+	b.wg.Wait()
+}
+
+// find looks an interface up; of one that is not there the index is 0.
+func (b *bridges) find(name string) (kernelLink, error) {
+	all, err := readLinks()
+	for _, l := range all {
+		if l.name == name {
+			return l, nil
+		}
+	}
+	return kernelLink{}, err
+}
+
+// add begins to tell a tap of its bridge.
+func (b *bridges) add(t *tap) error {
+	b.mu.Lock()
+	b.taps = append(b.taps, t)
+	b.mu.Unlock()
+	b.look()
+	if t.Gone() {
+		b.remove(t)
+		return fmt.Errorf("%s vanished", t.bridge)
+	}
+	return nil
+}
+
+func (b *bridges) remove(t *tap) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.taps = slices.DeleteFunc(b.taps, func(o *tap) bool { return o == t })
+}
+
+// look reads all interfaces and tells who has changed.
+func (b *bridges) look() {
+	all, err := readLinks()
+	if err != nil {
+		return // the next message comes with the next change; none was lost for good
+	}
+	b.mu.Lock()
+	taps := slices.Clone(b.taps)
+	news := map[string]bool{}
+	for _, t := range taps {
+		running := runningPorts(all, t)
+		was, known := b.ports[t.bridge]
+		news[t.bridge] = known && slices.ContainsFunc(running, func(i int) bool { return !slices.Contains(was, i) })
+		b.ports[t.bridge] = running
+	}
+	b.mu.Unlock()
+	for _, t := range taps {
+		t.moved(stateOf(all, t))
+	}
+	for _, t := range taps {
+		if news[t.bridge] {
+			b.portUp(t.bridge)
+		}
+	}
+}
+
+// runningPorts are the ports of a tap's bridge that have carrier, but for the tap.
+func runningPorts(all []kernelLink, t *tap) (out []int) {
+	bridge := byName(all, t.bridge)
+	for _, l := range all {
+		if bridge.index != 0 && l.master == bridge.index && l.name != t.name && l.running {
+			out = append(out, l.index)
+		}
+	}
+	return out
+}
+
+func stateOf(all []kernelLink, t *tap) tapState {
+	bridge, own := byName(all, t.bridge), byName(all, t.name)
+	s := tapState{mtu: bridge.mtu}
+	s.gone = bridge.index == 0 || bridge.kind != "bridge" || own.index == 0 || own.master != bridge.index
+	s.up = !s.gone && bridge.up && own.up && len(runningPorts(all, t)) > 0
+	return s
+}
+
+func byName(all []kernelLink, name string) kernelLink {
+	i := slices.IndexFunc(all, func(l kernelLink) bool { return l.name == name })
+	if i < 0 {
+		return kernelLink{}
+	}
+	return all[i]
+}
+
+// readLinks reads the interfaces of the network namespace.
+func readLinks() ([]kernelLink, error) {
+	rib, err := syscall.NetlinkRIB(syscall.RTM_GETLINK, syscall.AF_UNSPEC)
+	if err != nil {
+		return nil, fmt.Errorf("read interfaces: %w", err)
+	}
+	msgs, err := syscall.ParseNetlinkMessage(rib)
+	if err != nil {
+		return nil, fmt.Errorf("read interfaces: %w", err)
+	}
+	var out []kernelLink
+	for _, m := range msgs {
+		if m.Header.Type != syscall.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
+			continue
+		}
+		flags := binary.NativeEndian.Uint32(m.Data[8:])
+		l := kernelLink{
+			index: int(int32(binary.NativeEndian.Uint32(m.Data[4:]))),
+			up:    flags&unix.IFF_UP != 0, running: flags&unix.IFF_RUNNING != 0 && flags&unix.IFF_UP != 0,
+		}
+		attrs(m.Data[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
+			switch {
+			case typ == unix.IFLA_IFNAME:
+				l.name = ifname(v)
+			case typ == unix.IFLA_MTU && len(v) >= 4:
+				l.mtu = int(int32(binary.NativeEndian.Uint32(v)))
+			case typ == unix.IFLA_MASTER && len(v) >= 4:
+				l.master = int(int32(binary.NativeEndian.Uint32(v)))
+			case typ == unix.IFLA_LINKINFO:
+				attrs(v, func(typ uint16, v []byte) {
+					if typ == unix.IFLA_INFO_KIND {
+						l.kind = ifname(v)
+					}
+				})
+			}
+		})
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// attrs calls f for each attribute; what does not parse ends the message.
+func attrs(b []byte, f func(typ uint16, val []byte)) {
+	for len(b) >= unix.SizeofRtAttr {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return
+		}
+		f(binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[unix.SizeofRtAttr:n])
+		b = b[min((n+3)&^3, len(b)):]
+	}
+}
