@@ -227,7 +227,13 @@ func (c *checker) rdnss(raw *rawLAN, l *LAN) {
 }
 
 func (c *checker) router() {
-	if c.raw.router == nil || !given(c.raw.router.firewall) {
+	if c.raw.router == nil {
+		return
+	}
+	if !onlyKernel {
+		c.dataplane()
+	}
+	if !given(c.raw.router.firewall) {
 		return
 	}
 	switch v := *c.raw.router.firewall; strings.ToLower(v.text) {
@@ -237,6 +243,25 @@ func (c *checker) router() {
 		c.cfg.Router.FirewallOpen = false
 	default:
 		c.bad("Firewall", v, "want closed or open")
+	}
+}
+
+// dataplane reads what forwards.
+func (c *checker) dataplane() {
+	v := c.raw.router.dataplane
+	if !given(v) {
+		return
+	}
+	out := &c.cfg.Router.Dataplane
+	switch strings.ToLower(v.text) {
+	case "auto":
+		*out = DataplaneAuto
+	case "kernel":
+		*out = DataplaneKernel
+	case "userspace":
+		*out = DataplaneUserspace
+	default:
+		c.bad("Dataplane", *v, "want auto, kernel or userspace")
 	}
 }
 

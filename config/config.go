@@ -160,4 +160,26 @@ const CaptivePortalNone = "urn:ietf:params:capport:unrestricted"
 // Router is what concerns the whole box.
 type Router struct {
 	FirewallOpen bool // Firewall = open
+	Dataplane    Dataplane
+}
+
+// Dataplane is what forwards the packets.
+type Dataplane uint8
+
+// Values of Dataplane.
+const (
+	DataplaneAuto      Dataplane = iota // the kernel, unless it has no IPv6
+	DataplaneKernel                     // the Linux kernel
+	DataplaneUserspace                  // this process
+)
+
+// Name is the value in the file.
+func (d Dataplane) Name() string {
+	switch d {
+	case DataplaneKernel:
+		return "kernel"
+	case DataplaneUserspace:
+		return "userspace"
+	}
+	return "auto"
 }

@@ -80,15 +80,18 @@ func effective(c *Config, show func(secret) string) string {
 	for i := range c.LANs {
 		w.lan(&c.LANs[i])
 	}
-	w.router(c.Router.FirewallOpen)
+	w.router(c.Router)
 	return w.String()
 }
 
-func (w *writer) router(open bool) {
+func (w *writer) router(r Router) {
 	w.section("Router")
 	firewall := "closed"
-	if open {
+	if r.FirewallOpen {
 		firewall = "open"
+	}
+	if !onlyKernel {
+		w.set("Dataplane", r.Dataplane.Name(), "")
 	}
 	w.set("Firewall", firewall, "")
 	w.absent(new(rawRouter).keys())

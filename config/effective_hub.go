@@ -25,7 +25,7 @@ func effectiveHub(c *HubConfig, show func(secret) string) string {
 	for i := range c.Sites {
 		w.site(&c.Sites[i])
 	}
-	w.router(c.FirewallOpen)
+	w.router(Router{FirewallOpen: c.FirewallOpen, Dataplane: DataplaneKernel})
 	return w.String()
 }
 

@@ -108,6 +108,9 @@ func parseHub(rep *report, r io.Reader) (*hubChecker, error) {
 	c.sites()
 	c.cfg.Router.FirewallOpen = true
 	c.router()
+	if c.cfg.Router.Dataplane == DataplaneUserspace {
+		c.bad("Dataplane", *c.raw.router.dataplane, "a hub forwards by the kernel: write kernel or auto")
+	}
 	return c, nil
 }
 

@@ -191,7 +191,7 @@ func TestHubRefuses(t *testing.T) {
 		{"store", inHub("Store = etcd://192.0.2.1:2379"), "f:5: Store: not available in this version: leave the line out, or write file"},
 		{"carrier", inHub("CarrierListen = :443\nCarrierCert = a\nCarrierKey = b"), "f:5: CarrierListen: not available in this version\nf:6: CarrierCert: not available in this version\nf:7: CarrierKey: not available in this version"},
 		{"web", inHub("[Router]\nWeb = lan\nDataplane = userspace\nMetrics = [::1]:1"), "f:6: Web: not available in this version: leave the line out, or write off\n" +
-			"f:7: Dataplane: not available in this version: leave the line out, or write kernel or auto\nf:8: Metrics: not available in this version: leave the line out, or write off"},
+			"f:7: Dataplane = \"userspace\": a hub forwards by the kernel: write kernel or auto\nf:8: Metrics: not available in this version: leave the line out, or write off"},
 	} {
 		t.Run(c.name, func(t *testing.T) { hubSays(t, c.text, c.want) })
 	}

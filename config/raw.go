@@ -43,8 +43,8 @@ type (
 		rdnss, dnssl              []value
 	}
 	rawRouter struct {
-		line     int
-		firewall *value
+		line                int
+		firewall, dataplane *value
 	}
 	rawFile struct {
 		last   int // number of the last line, at least 1; 0: nothing has been read
@@ -60,7 +60,7 @@ type (
 )
 
 // key is one row of a section's table: its name, and what becomes of its value. Exactly one of
-// one, list, absent, ignored and refused is set.
+// one, list, absent, ignored and refused is set, but that absent may depend on the build.
 type key struct {
 	name    string
 	one     **value
@@ -140,7 +140,7 @@ func (r *rawLAN) keys() []key {
 
 func (r *rawRouter) keys() []key {
 	return []key{
-		{name: "Dataplane", absent: true, only: []string{"kernel", "auto"}},
+		{name: "Dataplane", one: &r.dataplane, absent: onlyKernel, only: []string{"kernel", "auto"}},
 		{name: "Firewall", one: &r.firewall},
 		{name: "Web", absent: true, only: []string{"off"}},
 		{name: "Metrics", absent: true, only: []string{"off"}},

@@ -24,10 +24,11 @@ type Snapshot struct {
 	LANs     []LAN    `json:"lans"`
 	// Neighbors is the forwarding side's protection against scans (RFC 6583).
 	Neighbors Neighbors `json:"neighbors"`
-	Hub       *Hub      `json:"hub,omitempty"`
-	Sites     []Site    `json:"sites"`    // of a hub: those of its file first, then those that have joined
-	Problems  []string  `json:"problems"` // what is wrong now, in words, with what to do
-	Events    []Event   `json:"events"`
+	Build
+	Hub      *Hub     `json:"hub,omitempty"`
+	Sites    []Site   `json:"sites"`    // of a hub: those of its file first, then those that have joined
+	Problems []string `json:"problems"` // what is wrong now, in words, with what to do
+	Events   []Event  `json:"events"`
 }
 
 // Tunnel is the WireGuard side.

@@ -122,6 +122,7 @@ func full() Snapshot {
 			Hosts: []Host{{MAC: "00:00:5e:00:53:01", Addresses: []string{"2001:db8:ebbd:990a::10", "fe80::10"}, SeenS: 75.5}},
 		}},
 		Neighbors: Neighbors{Known: 12, Dropped: 9913, Entries: 700, Most: 1024},
+		Build:     Build{Dataplane: "userspace"},
 		Hub: &Hub{
 			Pools: []Pool{{Prefix: "2001:db8:ebbd:9900::/56", Leases: 2}}, SitesUp: 1, Leases: 2,
 			Invitations: []Invitation{{Name: "museum", ExpiresS: 86000}}, Received: 17, Sent: 16,

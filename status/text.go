@@ -79,6 +79,9 @@ func (p *printer) tunnel(s Snapshot) {
 		p.field("mtu", fmt.Sprint(t.MTU))
 	}
 	p.field("state", t.State)
+	if hasBuild {
+		p.field("data plane", s.dataplane())
+	}
 	p.field("oasis6", fmt.Sprintf("%s, %s for %s", s.Version, s.Role, duration(s.UptimeS)))
 	for _, x := range t.Peers {
 		p.head("peer: %s", x.PublicKey)

@@ -19,7 +19,7 @@ type controls struct {
 	ready   chan struct{} // closed by open
 	closing chan struct{} // closed by end
 
-	snapshot func(context.Context) (status.Snapshot, error)
+	snapshot snapshotter
 	leave    func() (released bool, how string) // returns when the router has ended
 	problem  string                             // with which the box ended
 
@@ -27,6 +27,9 @@ type controls struct {
 	ended   bool
 	waiting sync.WaitGroup // clients that are to hear how leaving ended
 }
+
+// snapshotter asks a loop how things are.
+type snapshotter func(context.Context) (status.Snapshot, error)
 
 func newControls() *controls {
 	return &controls{ready: make(chan struct{}), closing: make(chan struct{})}
@@ -40,7 +43,7 @@ func (c *controls) methods() control.Methods {
 }
 
 // open is called once the router exists.
-func (c *controls) open(snapshot func(context.Context) (status.Snapshot, error), leave func() (bool, string)) {
+func (c *controls) open(snapshot snapshotter, leave func() (bool, string)) {
 	c.snapshot, c.leave = snapshot, leave
 	close(c.ready)
 }

@@ -12,12 +12,10 @@ import (
 	"time"
 
 	"oasis6/config"
-	"oasis6/dataplane/kernel"
 	"oasis6/internal/bootclock"
 	"oasis6/internal/control"
 	"oasis6/internal/dnsprobe"
 	"oasis6/router"
-	"oasis6/tun"
 )
 
 func runCommand() command {
@@ -65,6 +63,8 @@ type daemon struct {
 	state  string
 	run    string
 	log    *slog.Logger
+
+	userspace bool // the data plane that is in use
 }
 
 // load reads the configuration and logs its notices.
@@ -102,12 +102,12 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan control.Command) (err
 	}()
 
 	bootID := bootclock.BootID()
-	plane, err := kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
+	plane, err := b.openPlane(cfg, bootID)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, plane.Close()) }()
-	tunnel, err := tun.Open(router.TunnelConfig(cfg), b.log)
+	tunnel, err := b.openTunnel(cfg, plane)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan control.Command) (err
 	if err != nil {
 		return err
 	}
-	box.open(r.Snapshot, func() (released bool, how string) {
+	box.open(b.snapshots(r.Snapshot), func() (released bool, how string) {
 		left, err := r.Leave(context.Background()) // it ends with Run, whatever becomes of the client
 		if err != nil {
 			return false, err.Error()

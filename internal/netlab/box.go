@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -25,9 +26,22 @@ Endpoint = %s:%d
 AllowedIPs = ::/0
 PersistentKeepalive = 25
 
-[LAN]
+%s[LAN]
 Interface = br-lan
-`, s.BoxKey.Reveal(), s.world.HubKey.Public(), R2v4, R2Port) + strings.Join(append(extra, ""), "\n")
+`, s.BoxKey.Reveal(), s.world.HubKey.Public(), R2v4, R2Port, s.world.router(&extra)) + strings.Join(append(extra, ""), "\n")
+}
+
+// router is the section that names the data plane, unless the extra lines have one: then it becomes a line there.
+func (w *World) router(extra *[]string) string {
+	const line = "Dataplane = userspace"
+	if !w.Config.Userspace {
+		return ""
+	}
+	if i := slices.Index(*extra, "[Router]"); i >= 0 {
+		*extra = slices.Insert(slices.Clone(*extra), i+1, line)
+		return ""
+	}
+	return "[Router]\n" + line + "\n\n"
 }
 
 // WriteBoxConfig puts a configuration where StartBox looks for it.

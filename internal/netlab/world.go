@@ -59,6 +59,8 @@ type WorldConfig struct {
 	// TwoSites adds another site, World.B, behind a NAT of its own. A foreign R2 delegates nothing to it: it routes
 	// PrefixB there.
 	TwoSites bool
+	// Userspace lets the boxes forward by themselves, without the kernel.
+	Userspace bool
 	// OpenPeer makes what R2 takes from the box ::/0 and fe80::/64, as in the article that showed the way. Without it, R2
 	// takes the box's link-local address and what it routes there.
 	OpenPeer bool

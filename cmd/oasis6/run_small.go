@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+
+//go:build small
+
+package main
+
+import (
+	"oasis6/config"
+	"oasis6/dataplane/kernel"
+	"oasis6/router"
+	"oasis6/tun"
+)
+
+// boxPlane is the data plane of a box: in this build, the kernel.
+type boxPlane = *kernel.Plane
+
+func (b *daemon) openPlane(_ *config.Config, bootID string) (boxPlane, error) {
+	return kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
+}
+
+func (b *daemon) snapshots(of snapshotter) snapshotter { return of }
+
+func (b *daemon) openTunnel(cfg *config.Config, _ boxPlane) (*tun.Tunnel, error) {
+	return tun.Open(router.TunnelConfig(cfg), b.log)
+}

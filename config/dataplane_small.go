@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+
+//go:build small
+
+package config
+
+// onlyKernel: this build has no other data plane.
+const onlyKernel = true
