@@ -136,6 +136,7 @@ func (w *World) shrink(mtu int) {
 
 // goRogue makes the laptop a second router on the LAN, or lets it take that back.
 func (w *World) goRogue(on bool) {
+	w.roguing = on
 	now := w.Engine.Now()
 	until := lifetime.At(now.Add(time.Hour))
 	if !on {

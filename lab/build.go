@@ -47,30 +47,41 @@ func (w *World) build() error {
 		}
 	}
 	wire.NewSwitch(w.Engine, lan...)
-	b := &box{w: w, name: nodeR1, key: w.newKey(nodeR1), files: newMemoryFiles()}
-	w.boxes = append(w.boxes, b)
+	first := site{nodeR1, "lan-r1", r1LAN4, "wan", r1WAN4, nat1In4}
+	second := site{nodeR1B, "lan-b", r1bLAN4, "wan-b", r1bWAN4, natbIn4}
+	errs := []error{w.buildIPv4(), w.buildIPv6(), w.buildHosts()}
+	for _, x := range []site{first, second} {
+		if w.wires[x.wan] != nil {
+			errs = append(errs, w.buildBox(x))
+		}
+	}
 	// One after the other: they have goroutines that would race.
 	w.Engine.Post(func() { w.check(w.hub.start()) })
 	for _, b := range w.boxes {
 		w.Engine.Post(func() { w.check(b.start()) })
 	}
-	return errors.Join(w.buildIPv4(), w.buildIPv6(), w.buildHosts(), w.buildBox(b, "lan-r1", r1LAN4))
+	return errors.Join(errs...)
 }
 
-// buildBox gives a box its LAN, shared with its IPv4 half.
-func (w *World) buildBox(b *box, lan, address string) error {
-	rest, v6 := wire.Split(w.port(lan, b.name))
-	b.lans = map[string]wire.End{"br-lan": v6}
-	var err error
-	b.v4, err = nat.NewNode(w.Engine, nat.NodeConfig{
-		Name: b.name, NAT: &nat.Config{}, Explain: w.rec.explain,
+// site is where a box stands: the wires of its LAN and WAN, its IPv4 addresses on them, and its gateway.
+type site struct{ name, lan, lan4, wan, wan4, gateway4 string }
+
+// buildBox makes a box with its IPv4 half, which shares its LAN.
+func (w *World) buildBox(x site) error {
+	rest, v6 := wire.Split(w.port(x.lan, x.name))
+	v4, err := nat.NewNode(w.Engine, nat.NodeConfig{
+		Name: x.name, NAT: &nat.Config{}, Explain: w.rec.explain,
 		Ports: []nat.PortConfig{
-			{Wire: rest, Address: netip.MustParsePrefix(address), Inside: true},
-			{Wire: w.port("wan", b.name), Address: netip.MustParsePrefix(r1WAN4)},
+			{Wire: rest, Address: netip.MustParsePrefix(x.lan4), Inside: true},
+			{Wire: w.port(x.wan, x.name), Address: netip.MustParsePrefix(x.wan4)},
 		},
-		Routes: []nat.Route{{Dst: everything4, Via: addr4(nat1In4)}},
+		Routes: []nat.Route{{Dst: everything4, Via: addr4(x.gateway4)}},
 	})
-	w.ipv4[b.name] = b.v4
+	w.ipv4[x.name] = v4
+	w.boxes = append(w.boxes, &box{
+		w: w, name: x.name, key: w.newKey(x.name), files: newMemoryFiles(), v4: v4, lans: map[string]wire.End{"br-lan": v6},
+		extra: w.opt.boxExtra(),
+	})
 	return err
 }
 
@@ -101,6 +112,9 @@ func (w *World) buildIPv4() error {
 	node(nodeNAT1, &nat.Config{}, nat2In4, leg{"wan", nat1In4, true}, leg{"nats", nat1Out4, false})
 	node(nodeNAT2, &nat.Config{Filtering: nat.AddressAndPortDependent, RandomPorts: true}, inetNAT4, leg{"nats", nat2In4, true}, leg{"carrier", nat2Out4, false})
 	node(nodeInet, nil, "", leg{"carrier", inetNAT4, false}, leg{"r2-inet", inetR2, false}, leg{"www-inet", inetWWW4, false}, leg{"carrier-b", inetNATB4, false})
+	if w.wires["carrier-b"] != nil {
+		node(nodeNATB, &nat.Config{}, inetNATB4, leg{"wan-b", natbIn4, true}, leg{"carrier-b", natbOut4, false})
+	}
 	w.hub.v4 = node(nodeR2, nil, inetR2, leg{"r2-inet", r2Addr4, false})
 	return errors.Join(errs...)
 }
@@ -158,6 +172,11 @@ func (w *World) buildHosts() error {
 	)
 	if err != nil {
 		return err
+	}
+	if w.wires["lan-b"] != nil {
+		if err := w.lanHost(nodeH1B, "lan-b", h1bAddr4, r1bLAN4); err != nil {
+			return err
+		}
 	}
 	zone := host.Zone{
 		wwwName:  {netip.MustParsePrefix(wwwAddr6).Addr(), addr4(wwwAddr4)},

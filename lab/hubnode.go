@@ -131,6 +131,7 @@ func (h *hubNode) status() (status.Snapshot, bool) {
 
 func (h *hubNode) close() {
 	h.cancel()
+	h.cancel = nil
 	h.w.when(h.done, func() {
 		if err := errors.Join(h.tunnel.Close(), h.plane.Close()); err != nil {
 			h.w.say(slog.LevelWarn, nodeR2, "not wholly closed: "+err.Error(), "")

@@ -146,6 +146,24 @@ func (r *recorder) all(after uint64, keep func(*record) bool) []*record {
 	return out
 }
 
+// latest are the last n records after id, oldest first.
+func (r *recorder) latest(after uint64, n int) []*record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*record
+	for id := max(after, r.last-min(r.last, uint64(n))) + 1; id <= r.last; id++ {
+		out = append(out, r.at(id))
+	}
+	return out
+}
+
+// newest is the id of the last record; 0: there is none.
+func (r *recorder) newest() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
 // explain is a node's account of what it did with a frame.
 func (r *recorder) explain(d nat.Decision) {
 	if len(d.Frame) == 0 {
@@ -156,4 +174,11 @@ func (r *recorder) explain(d nat.Decision) {
 	if rec := r.frames[&d.Frame[0]]; rec != nil {
 		rec.decision, rec.rfc = d.Text, d.RFC
 	}
+}
+
+// said is what the node at the end of a record said of it.
+func (r *recorder) said(rec *record) (text, rfc string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return rec.decision, rec.rfc
 }

@@ -53,6 +53,7 @@ func (r *recorder) opener(rec *record) packet.Opener {
 // decide says what the node at the end of h did with the packet, from what left it afterwards.
 func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision {
 	d := page.Decision{Node: h.To}
+	said, rfc := r.said(h)
 	arrival := h.At.Add(h.Flight)
 	var next []*record
 	for _, x := range hops {
@@ -63,8 +64,8 @@ func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision 
 	switch {
 	case h.Dropped != "":
 		d.Node, d.Text = h.Wire, "Lost on the wire: "+h.Dropped
-	case h.decision != "":
-		d.Text, d.RFC = h.decision, h.rfc
+	case said != "":
+		d.Text, d.RFC = said, rfc
 	case len(next) == 0:
 		d.Text, d.RFC = r.ended(h, arrival)
 	case kind == page.Switch:

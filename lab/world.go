@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"oasis6/internal/wgkey"
@@ -43,6 +44,17 @@ func (o Options) siteLength() int {
 	return 64
 }
 
+// boxExtra are lines for the configuration of the boxes.
+func (o Options) boxExtra() string {
+	switch o.Scenario {
+	case scenarioDownstream:
+		return "Delegate = yes\n"
+	case scenarioTwoSites: // else a box lets nobody from outside begin
+		return "\n[Router]\nFirewall = open\n"
+	}
+	return ""
+}
+
 // World is one. Methods may be called from any goroutine unless they say otherwise; fields are the engine's.
 type World struct {
 	Engine *engine.Engine
@@ -63,16 +75,20 @@ type World struct {
 	clone  *trouble.Claimant
 
 	scanning *host.Scan // nil: none is under way
+	roguing  bool       // the laptop advertises
 	mtuPing  *tries
 
-	ways []func() // look at the paths of the boxes again
+	closing bool
+	running atomic.Int64 // loops that are to end
+	ways    []func()     // look at the paths of the boxes again
 
 	rec    *recorder
 	script *script
 
 	mu      sync.Mutex
-	entries []page.Entry
-	told    func() // there is something new
+	entries []page.Entry // the last of them
+	said    uint64       // how many there were
+	told    func()       // there is something new
 }
 
 // New builds a world. It does nothing before it is run.
@@ -114,6 +130,9 @@ func (w *World) newKey(name string) wgkey.Private {
 
 // poll looks at the steps again and again.
 func (w *World) poll() {
+	if w.closing {
+		return
+	}
 	for _, look := range w.ways {
 		look()
 	}
@@ -123,10 +142,11 @@ func (w *World) poll() {
 
 // when runs f on the engine's goroutine once done is closed.
 func (w *World) when(done <-chan struct{}, f func()) {
+	w.running.Add(1)
 	go func() {
 		select {
 		case <-done:
-			w.Engine.Post(f)
+			w.Engine.Post(func() { f(); w.running.Add(-1) })
 		case <-w.life.Done():
 		}
 	}()
@@ -142,9 +162,34 @@ func (w *World) check(err error) {
 // Run lets the world go on until ctx ends.
 func (w *World) Run(ctx context.Context) { w.Engine.Run(ctx) }
 
+// lastWords is how long box and hub may take to end, in the lab's time.
+const lastWords = 20 * time.Second
+
 // Close ends all that was started. It must not run any more.
 func (w *World) Close() {
+	w.Engine.Play()
+	w.closing = true
+	w.Engine.Post(func() {
+		for _, b := range w.boxes {
+			b.cutPower()
+		}
+		if w.hub != nil && w.hub.cancel != nil {
+			w.hub.close()
+		}
+	})
+	over := func() bool {
+		return w.running.Load() == 0 && !w.pending()
+	}
+	_, _ = w.Engine.RunUntil(context.Background(), lastWords, over) // no error without an end of the context
+	for _, name := range sortedKeys(w.hosts) {
+		w.hosts[name].Close()
+	}
 	w.end()
+}
+
+// pending says whether something has still to be switched off.
+func (w *World) pending() bool {
+	return w.hub != nil && w.hub.cancel != nil || slices.ContainsFunc(w.boxes, (*box).on)
 }
 
 // opener opens what a tunnel carries, for whoever watches.
@@ -162,11 +207,26 @@ func (w *World) say(level slog.Level, node, text, rfc string) {
 	w.sayAs(word, node, text, rfc)
 }
 
+// maxEntries of the timeline are kept at least, and twice as many at most: it runs for a whole lesson.
+const maxEntries = 2000
+
+// entriesAfter are those with higher numbers than after.
+func (w *World) entriesAfter(after uint64) []page.Entry {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := min(w.said-min(w.said, after), uint64(len(w.entries)))
+	return append([]page.Entry(nil), w.entries[uint64(len(w.entries))-n:]...)
+}
+
 // sayAs is say with the word for the level.
 func (w *World) sayAs(word, node, text, rfc string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.entries = append(w.entries, page.Entry{ID: uint64(len(w.entries) + 1), At: w.Engine.Now(), Level: word, Node: node, Text: text, RFC: rfc})
+	w.said++
+	if len(w.entries) == 2*maxEntries {
+		w.entries = append([]page.Entry(nil), w.entries[maxEntries:]...)
+	}
+	w.entries = append(w.entries, page.Entry{ID: w.said, At: w.Engine.Now(), Level: word, Node: node, Text: text, RFC: rfc})
 	if w.told != nil {
 		w.told()
 	}

@@ -67,7 +67,7 @@ func TestProgramsOfTheNodeItself(t *testing.T) {
 }
 
 // RFC 1191 section 3: a node sends no more than the path carries once it was told.
-func TestRFC1191_ProgramsLearnThePath(t *testing.T) {
+func TestProgramsLearnThePath(t *testing.T) {
 	h := newHome(t, Config{})
 	var p program
 	p.listen(t, h.nat, 51820)
