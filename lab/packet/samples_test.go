@@ -264,6 +264,7 @@ func outerSamples(t testing.TB) []sample {
 		{"cookie", tunnel(wg(3, 64)), Handshake, "WireGuard Cookie Reply to 0x12345678"},
 		{"keepalive", tunnel(wg(4, 32)), Keepalive, "WireGuard Keepalive 7593732339331907384 to 0x12345678"},
 		{"transport", tunnel(wg(4, 128)), Data, "WireGuard Data 7593732339331907384 to 0x12345678, 96 octets"},
+		{"full", tunnel(wg(4, 1452)), Data, "WireGuard Data 7593732339331907384 to 0x12345678, 1420 octets"},
 		{"ping4", eth(ipv4(outerA, outerB, 1, ping(8)), hostHW, routerHW), ICMPv4, "ICMP Echo Request 0x0001, number 2"},
 		{"toobig4", eth(ipv4(outerB, outerA, 1, unreachable), routerHW, hostHW), ICMPv4, "ICMP Destination Unreachable: fragmentation needed and DF set"},
 		{"short", []byte{1, 2, 3}, Other, "cut short (Ethernet: cut short after 3 octets)"},

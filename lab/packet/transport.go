@@ -97,7 +97,7 @@ func udpShort(p *part) string {
 }
 
 func tcpFlags() []flag {
-	return []flag{{0x02, "SYN"}, {0x10, "ACK"}, {0x01, "FIN"}, {0x04, "RST"}, {0x08, "PSH"}, {0x20, "URG"}, {0x40, "ECE"}, {0x80, "CWR"}}
+	return []flag{{0x02, "SYN"}, {0x01, "FIN"}, {0x04, "RST"}, {0x08, "PSH"}, {0x10, "ACK"}, {0x20, "URG"}, {0x40, "ECE"}, {0x80, "CWR"}}
 }
 
 func cutTCP(_ *chain, p *part, b []byte) step {

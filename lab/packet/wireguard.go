@@ -34,7 +34,7 @@ func isWireGuard(b []byte) bool {
 	case wgCookie:
 		return len(b) == wgCookieLen
 	case wgTransport:
-		return len(b) >= wgHeader+wgTag && len(b)%16 == 0
+		return len(b) >= wgHeader+wgTag // padded to a multiple of 16, but not beyond the tunnel's MTU
 	}
 	return false
 }
@@ -103,7 +103,7 @@ func wireguardFields(o *reader, _ *part) {
 		o.add("Receiver", le32(), "", "which session of the receiver: finds the key")
 		o.add("Counter", fmt.Sprint(binary.LittleEndian.Uint64(o.take(8))), "", "goes up with each message: the nonce, and no message counts twice")
 		n := o.left()
-		note := "the packet with padding to 16 octets, and 16 octets of proof"
+		note := "the packet, filled up to a multiple of 16 so that its size tells less, and 16 octets of proof"
 		if n == wgTag {
 			note = "nothing but 16 octets of proof: a keepalive, so that the NATs on the way do not forget"
 		}
