@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -330,6 +331,8 @@ func TestListenTakesLoopbackOnly(t *testing.T) {
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {
+	http.DefaultClient.CloseIdleConnections() // those of other tests
+	idle := runtime.NumGoroutine()
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -346,6 +349,13 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("Serve goes on 5 s after its context ended")
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > idle; time.Sleep(10 * time.Millisecond) {
+		http.DefaultClient.CloseIdleConnections() // the client's own
+		if time.Now().After(end) {
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("%d goroutines are left, want %d\n%s", runtime.NumGoroutine(), idle, stacks[:runtime.Stack(stacks, true)])
+		}
 	}
 }
 
