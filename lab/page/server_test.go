@@ -158,6 +158,7 @@ func TestViews(t *testing.T) {
 // sse is an open event stream.
 type sse struct {
 	*bufio.Reader
+	io.Closer
 	id string // of the last event
 }
 
@@ -178,7 +179,7 @@ func open(t *testing.T, url, lastID string) *sse {
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("GET /api/events: %s %s", res.Status, res.Header.Get("Content-Type"))
 	}
-	return &sse{Reader: bufio.NewReader(res.Body)}
+	return &sse{Reader: bufio.NewReader(res.Body), Closer: res.Body}
 }
 
 // next is the next event that is called want, decoded into v.
@@ -340,7 +341,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- Serve(ctx, l, newFake()) }()
-	open(t, "http://"+l.Addr().String(), "").next(t, "hello", &struct{}{}) // a stream is open
+	s := open(t, "http://"+l.Addr().String(), "") // a stream that is open
+	s.next(t, "hello", &struct{}{})
 	cancel()
 	select {
 	case err := <-ended:
@@ -350,6 +352,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("Serve goes on 5 s after its context ended")
 	}
+	_ = s.Close() // it was cut off
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > idle; time.Sleep(10 * time.Millisecond) {
 		http.DefaultClient.CloseIdleConnections() // the client's own
 		if time.Now().After(end) {
