@@ -178,6 +178,14 @@ func (w *World) buildHosts() error {
 			return err
 		}
 	}
+	if w.wires["lan-r3"] != nil {
+		err := errors.Join(w.buildDownstream(), w.addHost(nodeH3, host.Config{
+			Name: nodeH3, Port: w.port("r3-h3", nodeH3), Autoconf: true, Model: hostmodel.Config{TypeC: true},
+		}))
+		if err != nil {
+			return err
+		}
+	}
 	zone := host.Zone{
 		wwwName:  {netip.MustParsePrefix(wwwAddr6).Addr(), addr4(wwwAddr4)},
 		onlyName: {netip.MustParsePrefix(onlyAddr6).Addr()},

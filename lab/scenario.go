@@ -103,6 +103,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{scenarioDefault, "IPv4 stays on the NATs, IPv6 goes through the tunnel", nil, splitTunnel},
 		{scenarioTwoSites, "two sites on one hub, which reach each other only if it allows that", []part{secondSite}, twoSites},
+		{scenarioDownstream, "a router behind the LAN gets a prefix of its own", []part{behindLAN}, routerBehind},
 		{"renumber", "the provider gives another prefix while hosts work", nil, renumbering},
 		{"nat-rebind", "a NAT on the way forgets its table", nil, natRebind},
 		{"tunnel-down", "the tunnel dies, and comes back", nil, tunnelDown},

@@ -53,3 +53,20 @@ func forbidden(name, rfc string, to func(*World) netip.Addr) step {
 			return t.done, t.found
 		}}
 }
+
+// routerBehind: prefixes go on downwards, RFC 9818.
+func routerBehind(*World) []step {
+	return append(beginning(),
+		waitFor("r3, behind the LAN, asks the box for a prefix and gets one", "RFC 9818 section 3", 30*time.Second, func(w *World) (bool, string) {
+			p := w.r3.delegated()
+			return p.IsValid(), fmt.Sprint(p)
+		}),
+		waitFor("h3, behind r3, has an address of it", "RFC 4862 section 5.5", 15*time.Second, func(w *World) (bool, string) {
+			a := w.address(nodeH3)
+			return a.IsValid() && w.r3.delegated().Contains(a), addressText(a)
+		}),
+		fetched("h3 fetches "+wwwName+", through r3, the box and the tunnel", nodeH3, "http://"+wwwName+"/", true,
+			seenFrom(func(w *World) netip.Addr { return w.address(nodeH3) })),
+		pinged("h1 pings h3 on the same site", nodeH1, func(w *World) netip.Addr { return w.address(nodeH3) }, host.PingOptions{}, 10*time.Second),
+	)
+}

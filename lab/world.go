@@ -74,8 +74,9 @@ type World struct {
 	rogue  *inet6.Router
 	clone  *trouble.Claimant
 
-	scanning *host.Scan // nil: none is under way
-	roguing  bool       // the laptop advertises
+	r3       *downstream // nil: not in this world
+	scanning *host.Scan  // nil: none is under way
+	roguing  bool        // the laptop advertises
 	mtuPing  *tries
 
 	closing bool

@@ -51,6 +51,7 @@ func TestScenarios(t *testing.T) {
 func TestScenariosOnWireGuard(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time, and real time waits for nobody
 			finish(t, newTestWorld(t, Options{Scenario: s.name, Seed: 1, Link: WG}))
 		})
 	}
