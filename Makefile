@@ -17,7 +17,7 @@ SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
 .NOTPARALLEL:
-.PHONY: help build deps test lab lab-keep bench-start bench-hub size soak conformance image image-check clean \
+.PHONY: help build deps test lab lab-keep bench bench-start bench-hub size soak conformance image image-check clean \
 	fmt vet staticcheck shellcheck test-386 fuzz cross renumber race
 
 help: ## list the targets
@@ -34,6 +34,9 @@ test: $(TEST_STEPS) ## run every check and test
 
 build: ## the static binary for this machine, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/oasis6 ./cmd/oasis6
+
+bench: deps ## measure TCP through the box, userspace data plane beside the kernel's
+	@$(GO) run ./bench/dataplane
 
 bench-start: deps ## measure start to first RA and first echo reply, beside a hand-made stack
 	@$(GO) run ./bench/start

@@ -167,3 +167,21 @@ func vmRSS(dir string) int64 {
 	}
 	return 0
 }
+
+// CPU is the processor time of the program so far, its own and the kernel's for it.
+func (p *Proc) CPU() time.Duration {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 everywhere
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		return 0 // it has ended meanwhile
+	}
+	// The second field is the name, in parentheses; utime and stime are fields 14 and 15.
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * tick
+}
