@@ -28,7 +28,7 @@ const (
 // The device starts its route listener, which clears a peer's cached source address, only for a
 // *conn.StdNetBind itself; behind this wrapper it does not run. In its place the source is
 // forgotten as soon as a datagram arrives, so none is ever pinned by PKTINFO and the kernel chooses by
-// the routes of the moment: a new address on the WAN is used from the next packet on.
+// the routes of the moment: a new address on the WAN is used from the next packet on. A hub's endpoints keep it: see hubBind.
 type observer struct {
 	conn.Bind
 	initiationsSent, dataSent, keepalivesSent atomic.Uint64

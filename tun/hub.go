@@ -96,7 +96,7 @@ type site struct {
 
 // OpenHub makes the interface and brings WireGuard up, without sites; the link itself stays down.
 func OpenHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
-	h, err := newHub(cfg, log, conn.NewStdNetBind())
+	h, err := newHub(cfg, log, &hubBind{})
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func OpenHub(cfg HubConfig, log *slog.Logger) (*Hub, error) {
 // OpenHubMemory is OpenHub without an interface: what is not for the hub itself comes through the Memory, which the Hub
 // closes. wg cannot see it.
 func OpenHubMemory(cfg HubConfig, log *slog.Logger) (*Hub, *Memory, error) {
-	h, err := newHub(cfg, log, conn.NewStdNetBind())
+	h, err := newHub(cfg, log, &hubBind{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -81,6 +81,33 @@ type hubWorld struct {
 }
 
 func newHubWorld(t *testing.T) *hubWorld {
+	w := newHubWires(t)
+	w.nat.WriteFile("/run/nat.nft", `table ip nat {
+	chain postrouting {
+		type nat hook postrouting priority srcnat
+		oifname "out0" masquerade
+	}
+}
+table inet firewall {
+	chain forward {
+		type filter hook forward priority filter
+		iifname "out0" meta l4proto udp ct state != { established, related } drop
+	}
+}
+`, 0o600)
+	w.nat.Run("nft", "-f", "/run/nat.nft")
+	w.startOurHub("none")
+	return w
+}
+
+// The hub's addresses: the kernel sends from the first of each pair, unless told otherwise.
+const (
+	hubFirst4, hubSecond4 = "192.0.2.2", "192.0.2.3"
+	hubFirst6, hubSecond6 = "2001:db8:0:2::2", "2001:db8:0:2::3"
+)
+
+// newHubWires is the world without a NAT and a firewall, and without programs.
+func newHubWires(t *testing.T) *hubWorld {
 	needTUN(t)
 	l := netlab.New(t)
 	w := &hubWorld{world: &world{T: t, box: l.Node("box"), hub: l.Node("hub")}, nat: l.Node("nat")}
@@ -89,24 +116,20 @@ func newHubWorld(t *testing.T) *hubWorld {
 	w.box.Addr("eth0", "10.0.0.2/24")
 	w.nat.Addr("in0", "10.0.0.1/24")
 	w.nat.Addr("out0", "192.0.2.1/24")
-	w.hub.Addr("eth0", "192.0.2.2/24")
+	w.hub.Addr("eth0", hubFirst4+"/24")
 	w.box.Run("ip", "route", "add", "default", "via", "10.0.0.1")
 	w.nat.Sysctl("net.ipv4.ip_forward", "1")
-	w.nat.WriteFile("/run/nat.nft", `table ip nat {
-	chain postrouting {
-		type nat hook postrouting priority srcnat
-		oifname "out0" masquerade
-	}
-	chain forward {
-		type filter hook forward priority filter
-		iifname "out0" ct state != { established, related } drop
-	}
-}
-`, 0o600)
-	w.nat.Run("nft", "-f", "/run/nat.nft")
+	w.box.Addr("eth0", "2001:db8:0:1::2/64")
+	w.nat.Addr("in0", "2001:db8:0:1::1/64")
+	w.nat.Addr("out0", "2001:db8:0:2::1/64")
+	w.hub.Addr("eth0", hubSecond4+"/24")
+	w.hub.Run("ip", "addr", "add", hubSecond6+"/64", "dev", "eth0", "nodad", "preferred_lft", "0") // not chosen by itself
+	w.hub.Addr("eth0", hubFirst6+"/64")
+	w.box.Run("ip", "-6", "route", "add", "default", "via", "2001:db8:0:1::1")
+	w.hub.Run("ip", "-6", "route", "add", "2001:db8:0:1::/64", "via", "2001:db8:0:2::1")
+	w.hub.Run("ip", "route", "add", "10.0.0.0/24", "via", "192.0.2.1")
+	w.nat.Sysctl("net.ipv6.conf.all.forwarding", "1")
 	w.hubFIFO = w.fifoAt(w.hub.Path("hub-commands"))
-	w.startOurHub("none")
-	w.startBox("192.0.2.2:51820")
 	return w
 }
 
@@ -140,6 +163,7 @@ func number(s string) int {
 // hub's kernel with an address that is another's.
 func TestHubOverTheKernel(t *testing.T) {
 	w := newHubWorld(t)
+	w.startBox(hubFirst4 + ":51820")
 	w.wants("handshake after ")
 	out := w.hub.Run("wg", "show", "hub0")
 	for _, want := range []string{"peer: " + testBox.Public().String(), "peer: " + testKey(2).Public().String(), boxLease.String(), "endpoint: 192.0.2.1:", "listening port: 51820"} {
@@ -158,7 +182,7 @@ func TestHubOverTheKernel(t *testing.T) {
 	for _, a := range []string{boxLease.Addr().Next().String() + "/128", other.String() + "/128", testKey(2).Public().LinkLocal().String() + "/64"} {
 		w.box.Run("ip", "addr", "add", a, "dev", "oasis0", "nodad")
 	}
-	w.box.Run("ip", "-6", "route", "add", "default", "dev", "oasis0")
+	w.box.Run("ip", "-6", "route", "replace", "default", "dev", "oasis0")
 	ping := func(from, to string) { _, _ = w.box.Try("ping", "-c", "1", "-W", "1", "-I", from, to) }
 	before, _ := packetsOf(t, w.hub, "hub0")
 	_, left := packetsOf(t, w.box, "oasis0")
@@ -190,6 +214,7 @@ func TestHubOverTheKernel(t *testing.T) {
 // long before it would itself have noticed.
 func TestHubFindsABoxBehindNAT(t *testing.T) {
 	w := newHubWorld(t)
+	w.startBox(hubFirst4 + ":51820")
 	w.wants("handshake after ")
 	w.answered("before the restart")
 	_, endpoint, _ := strings.Cut(strings.TrimSpace(w.hub.Run("sh", "-c", "wg show hub0 endpoints | grep "+testBox.Public().String())), "\t")
@@ -207,4 +232,32 @@ func TestHubFindsABoxBehindNAT(t *testing.T) {
 		t.Errorf("the handshake was the box's own: %s", s.line)
 	}
 	w.answered("after the restart")
+}
+
+// A NAT, and a firewall that knows flows, let an answer in that comes from the address which was asked, and no other.
+func TestHubAnswersFromTheAddressAsked(t *testing.T) {
+	for _, addr := range []string{hubFirst4, hubSecond4, hubFirst6, hubSecond6} {
+		t.Run(addr, func(t *testing.T) {
+			w := newHubWorld(t)
+			w.startBox(netip.AddrPortFrom(netip.MustParseAddr(addr), 51820).String())
+			w.wants("handshake after ")
+			w.answered("from " + addr)
+		})
+	}
+}
+
+// Once that address is gone, the kernel chooses another.
+func TestHubAnswersAfterItsAddressIsGone(t *testing.T) {
+	for _, addr := range []string{hubSecond4 + "/24", hubSecond6 + "/64"} {
+		t.Run(addr, func(t *testing.T) {
+			w := newHubWires(t)
+			w.startOurHub("none")
+			w.startBox(netip.AddrPortFrom(netip.MustParsePrefix(addr).Addr(), 51820).String())
+			w.wants("handshake after ")
+			w.answered("before")
+			w.hub.Run("ip", "addr", "del", addr, "dev", "eth0")
+			w.tell("answer", "")
+			w.wants("received udp 547 546 answer")
+		})
+	}
 }
