@@ -144,7 +144,7 @@ func neighbourScan(*World) []step {
 				var ping func()
 				ping = func() {
 					asked++
-					w.hosts[nodeH1].Ping(wwwAt, host.PingOptions{}, func(p host.Pong) {
+					w.hosts[nodeH1].Ping(wwwAt, host.PingOptions{Timeout: 5 * time.Second}, func(p host.Pong) {
 						if p.Err == nil {
 							answered++
 						}

@@ -109,7 +109,9 @@ func LinkLocal(m [6]byte) netip.Addr {
 }
 
 // SetAddresses replaces those of a port, but for the link-local one.
-func (r *Router) SetAddresses(i int, addrs []netip.Prefix) { r.ports[i].Addresses = slices.Clone(addrs) }
+func (r *Router) SetAddresses(i int, addrs []netip.Prefix) {
+	r.ports[i].Addresses = slices.Clone(addrs)
+}
 
 // SetRoutes replaces the routes.
 func (r *Router) SetRoutes(routes []Route) { r.cfg.Routes = slices.Clone(routes) }
