@@ -36,8 +36,19 @@ func TestPage(t *testing.T) {
 		{"PageComesBack", 1440, 900, testPageComesBack},
 		{"TextsOfTimesAndAddresses", 800, 600, testTextsOfTimesAndAddresses},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(chrome.open(t, c.width, c.height)) })
+		t.Run(c.name, func(t *testing.T) { c.test(chrome.open(t, newFake(), c.width, c.height)) })
 	}
+}
+
+// A world that can do nothing is shown, too: what is empty in Go is null in JSON.
+func TestBareWorldIsShown(t *testing.T) {
+	src := newFake()
+	src.bare = true
+	b := startChromium(t).open(t, src, 800, 600)
+	b.wait(`document.querySelectorAll(".node").length === 2 && document.querySelector("#lost").hidden && document.querySelectorAll("#packetlist .row").length > 5`)
+	b.click(`.node[data-node="h1"]`)
+	b.wait(`document.querySelector("#h-inspector").textContent === "h1"`)
+	b.wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden`)
 }
 
 func testPageShowsTheWorld(b *browser) {

@@ -67,9 +67,9 @@ func startChromium(t *testing.T) chrome {
 
 // open is a tab with the page over a world that runs by the wall clock, having run for some seconds,
 // in a window of the given size in pixels of CSS.
-func (c chrome) open(t *testing.T, width, height int64) *browser {
+func (c chrome) open(t *testing.T, src *fake, width, height int64) *browser {
 	t.Helper()
-	b := &browser{t: t, src: newFake(), addr: "127.0.0.1:0"}
+	b := &browser{t: t, src: src, addr: "127.0.0.1:0"}
 	b.src.advance(9 * time.Second)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -87,7 +87,7 @@ func (c chrome) open(t *testing.T, width, height int64) *browser {
 	b.do(chromedp.EmulateViewport(width, height),
 		chromedp.Navigate("http://"+b.addr+"/"),
 		chromedp.WaitReady(chromedp.CSS(`body[data-ready="yes"]`)))
-	b.wait(`!document.getElementById("timecontrols").hidden`) // the first state is there
+	b.wait(`document.getElementById("now").textContent > "00:00:05"`) // the first state is there
 	return b
 }
 

@@ -23,6 +23,7 @@ type fake struct {
 	now     time.Duration
 	speed   float64
 	paused  bool
+	bare    bool          // a world with nothing to do or to learn
 	renewed time.Duration // when Renumber was pressed, 0: never
 	down    map[string]bool
 	started map[string]bool

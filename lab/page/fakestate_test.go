@@ -19,6 +19,14 @@ func (f *fake) prefix() string {
 func (f *fake) address() netip.Addr { return ip(f.prefix() + ":5f2c:19ff:fe00:10") }
 
 func (f *fake) World() World {
+	w := f.whole()
+	if f.bare {
+		return World{Title: "Nothing", Start: w.Start, Nodes: w.Nodes[:2]}
+	}
+	return w
+}
+
+func (f *fake) whole() World {
 	return World{
 		Title: "Split tunnel", Link: "sim", Seed: 1<<63 + 6, Start: fakeStart, Scenario: "split-tunnel",
 		Scenarios: []Scenario{{"split-tunnel", "IPv4 stays on its way through two NATs. IPv6 gets a way of its own: through the tunnel to the hub."}, {"renumber", "The prefix changes under way."}},
@@ -67,6 +75,9 @@ func (f *fake) World() World {
 func (f *fake) State() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.bare {
+		return State{Clock: Clock{Now: when(f.now), Speed: 1}}
+	}
 	s := State{
 		Clock: Clock{Now: when(f.now), Speed: f.speed, Paused: f.paused, CanPause: true},
 		Nodes: map[string]NodeState{}, Wires: map[string]WireState{},

@@ -36,6 +36,8 @@ async function read(request) {
 
 export async function load() {
   app.world = await get("/api/world");
+  // Go writes a list without elements as null.
+  for (const list of ["scenarios", "nodes", "wires", "tunnels", "actions", "lessons"]) app.world[list] ??= [];
   for (const n of app.world.nodes) app.nodes.set(n.id, n);
   for (const w of app.world.wires) app.wires.set(w.id, w);
 }
@@ -58,6 +60,8 @@ export function follow() {
   for (const event of ["clock", "packets", "log"]) stream.addEventListener(event, (e) => emit(event, JSON.parse(e.data)));
   stream.addEventListener("state", (e) => {
     app.state = JSON.parse(e.data);
+    for (const what of ["nodes", "wires", "tunnels", "actions"]) app.state[what] ??= {};
+    for (const list of ["prefixes", "steps", "lessons"]) app.state[list] ??= [];
     emit("state", app.state);
   });
 }

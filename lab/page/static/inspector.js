@@ -55,6 +55,7 @@ async function openPacket(id) {
   let walk;
   try {
     walk = await get("/api/packet/" + id);
+    for (const hop of walk.hops) for (const layer of hop.layers ??= []) layer.fields ??= [];
   } catch (e) {
     emit("trouble", e.message);
     return;

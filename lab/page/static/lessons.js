@@ -8,6 +8,7 @@ import { app, emit, on, post } from "./feed.js";
 const rows = new Map();
 
 export function start() {
+  $("lessons").parentElement.hidden = !app.world.lessons.length;
   for (const l of app.world.lessons) {
     const sign = h("span", { class: "sign", "aria-hidden": "true" }, "○");
     const status = h("span", { class: "sr" });
@@ -36,7 +37,7 @@ async function begin(id) {
 
 function update(state) {
   let passed = 0;
-  for (const st of state.lessons ?? []) {
+  for (const st of state.lessons) {
     if (st.passed) passed++;
     const row = rows.get(st.id);
     if (row) show(row, st);

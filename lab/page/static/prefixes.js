@@ -13,7 +13,7 @@ export function start() {
     const text = JSON.stringify(state.prefixes);
     if (text === last) return;
     last = text;
-    $("prefixes").replaceChildren(tree(state.prefixes ?? [], undefined));
+    $("prefixes").replaceChildren(tree(state.prefixes, undefined));
   });
 }
 

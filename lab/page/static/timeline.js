@@ -28,7 +28,7 @@ function line(e) {
 }
 
 function steps(state) {
-  const list = state.steps ?? [];
+  const list = state.steps;
   const text = JSON.stringify(list);
   if (text === last) return;
   last = text;

@@ -126,7 +126,7 @@ function changes(hop, before, i) {
 const same = (a, b) => a.name === b.name && (a.buffer ?? 0) === (b.buffer ?? 0);
 
 function fields(layer, changed) {
-  if (!layer.fields?.length) return null;
+  if (!layer.fields.length) return null;
   return h("dl", { class: "fields" }, layer.fields.map((f, i) => h("div", { class: "field d" + Math.min(f.depth ?? 0, 4) + (changed.has(i) ? " changed" : "") },
     h("dt", null, f.name),
     h("dd", null,
