@@ -154,11 +154,16 @@ func (m *Machine) forgettable(length int) netip.Prefix {
 // sayOut is how often it is said that nothing is left: whoever asks in vain asks again.
 const sayOut = time.Hour
 
-// ranOut notes that nothing is left to delegate (RFC 9818 section 5.1 wants it logged).
-func (m *Machine) ranOut(now time.Time, s *site) {
-	if m.outUntil.After(now) {
+// ranOut notes that nothing is left to delegate (RFC 9818 section 5.1 wants it logged), and whether the site goes on with what
+// it has.
+func (m *Machine) ranOut(now time.Time, s *site, holds bool) {
+	until, msg := &m.outUntil, "no prefix is left to delegate"
+	if holds {
+		until, msg = &m.holdUntil, "no other prefix is left to delegate, so leases go on that should be replaced"
+	}
+	if until.After(now) {
 		return
 	}
-	m.outUntil = now.Add(sayOut)
-	m.act.Notes = append(m.act.Notes, note.New(note.Warn, "no prefix is left to delegate", "peer", s.label()))
+	*until = now.Add(sayOut)
+	m.act.Notes = append(m.act.Notes, note.New(note.Warn, msg, "peer", s.label()))
 }

@@ -52,14 +52,13 @@ func (m *Machine) send(s *site, data []byte) {
 }
 
 // shorten brings T1 forward where a site must ask by itself: because no Reconfigure will reach it, or because all that it
-// has is stale.
+// has is stale, and something else may be free any time.
 func (m *Machine) shorten(q *query, r *dhcpv6.Message) {
 	most, waits := uint32(ShortT1/time.Second), false
 	for i := range r.IAs {
 		b := q.site.binding(r.IAs[i].IAID)
 		waits = waits || r.IAs[i].Type == dhcpv6.PD && b != nil && !b.reconfigure
-		preferred := slices.ContainsFunc(r.IAs[i].Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Preferred > 0 })
-		waits = waits || len(r.IAs[i].Prefixes) > 0 && !preferred
+		waits = waits || r.IAs[i].Type == dhcpv6.PD && b != nil && slices.ContainsFunc(b.leases, func(l *lease) bool { return l.state == live && l.held })
 	}
 	if waits || !r.ReconfigureAccept {
 		for i := range r.IAs {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
-	"oasis6/internal/lifetime"
 	"oasis6/internal/note"
 	"oasis6/internal/wgkey"
 )
@@ -91,7 +90,7 @@ func (m *Machine) setSpace() {
 		m.trie.remove(c)
 	}
 	m.taken = m.claims(m.content.Taken, taken, nil)
-	m.outUntil = time.Time{}
+	m.outUntil, m.holdUntil = time.Time{}, time.Time{}
 }
 
 // claims makes claims of all that can be delegated.
@@ -189,7 +188,7 @@ func (m *Machine) judgeAll(now time.Time, bindings []*binding) (tell []*site) {
 		}
 	}
 	if stale > 0 {
-		m.act.Notes = append(m.act.Notes, note.New(note.Info, "leases are taken back", "leases", strconv.Itoa(stale)))
+		m.act.Notes = append(m.act.Notes, note.New(note.Info, "leases are to be replaced when their sites ask", "leases", strconv.Itoa(stale)))
 	}
 	return tell
 }
@@ -205,9 +204,8 @@ func (m *Machine) judge(now time.Time, b *binding) (ask bool, stale int) {
 		case l.state != live:
 		case is != l.stale:
 			m.change(b)
-			l.stale, ask = is, true
+			l.stale, l.held, ask = is, false, true
 			if is {
-				l.preferred = lifetime.Until{}
 				stale++
 			}
 		default:

@@ -37,14 +37,14 @@ func TestRenumber(t *testing.T) {
 	w.wait(1000 * time.Second)
 	w.change(func(c *Content) { c.Pools = prefixes("2001:db8:2::/56") })
 	w.did(true, false)
-	if len(w.act.Send) != 1 || w.act.Send[0].Site != keyOfSite("a") || w.noted("leases are taken back") != 1 {
+	if len(w.act.Send) != 1 || w.act.Send[0].Site != keyOfSite("a") || w.noted("leases are to be replaced when their sites ask") != 1 {
 		t.Fatalf("%+v", w.act)
 	}
 	w.reconfigured(w.act.Send[0])
 	w.wantRouted("a", "2001:db8:1:1::/64")
-	w.wantAll("a pd1 2001:db8:1:1::/64=0/4400/stale| b pd1 2001:db8:1:2::/64=0/4400/stale")
+	w.wantAll("a pd1 2001:db8:1:1::/64=1700/4400/stale| b pd1 2001:db8:1:2::/64=1700/4400/stale") // until there is another
 	w.restart()
-	w.wantAll("a pd1 2001:db8:1:1::/64=0/4400/stale| b pd1 2001:db8:1:2::/64=0/4400/stale")
+	w.wantAll("a pd1 2001:db8:1:1::/64=1700/4400/stale| b pd1 2001:db8:1:2::/64=1700/4400/stale")
 	w.wait(200 * time.Second)
 	w.want("renew pd1 2001:db8:1:1::/64 accept", "reply accept pd1 2001:db8:2::/64=2700/5400 2001:db8:1:1::/64=0/4200")
 	w.did(true, true)
@@ -79,17 +79,72 @@ func TestRenumberAndBack(t *testing.T) {
 	w.want("request pd1", "reply pd1 2001:db8:2::/64=2700/5400")
 }
 
-// Without any pool that has room a site is told of what it has, and asks again soon.
+// Without any pool that has room a site goes on with what it has, and asks again soon.
 func TestRenumberWithoutRoom(t *testing.T) {
 	w := newWorld(t)
 	w.ask("request pd1")
 	w.ask("request site=b pd1")
 	w.change(func(c *Content) { c.Pools = prefixes("2001:db8:2::/64") })
 	w.want("renew pd1", "reply pd1 2001:db8:2::/64=2700/5400 2001:db8:1:1::/64=0/5400")
-	w.want("renew site=b pd1", "reply pd1 2001:db8:1:2::/64=0/5400")
+	w.want("renew site=b pd1", "reply pd1 2001:db8:1:2::/64=2700/5400")
 	w.wait(300 * time.Second)
 	w.change(func(c *Content) { c.Pools = prefixes("2001:db8:2::/63") })
 	w.want("renew site=b pd1", "reply pd1 2001:db8:2:1::/64=2700/5400 2001:db8:1:2::/64=0/5100")
+}
+
+// Issue 6: "no site without a prefix at any moment". A pool of which nothing can be delegated takes nothing from anybody, for
+// however long it is there, with restarts and with a site that accepts Reconfigure or not; what is held is renewed without a
+// write each time, said once an hour, and replaced as soon as there is something.
+func TestNothingIsTakenBackForWantOfAnother(t *testing.T) {
+	for _, tc := range []struct {
+		what   string
+		change func(*Content)
+	}{
+		{"no pool", func(c *Content) { c.Pools = nil }},
+		{"a pool that is taken", func(c *Content) { c.Pools, c.Taken = prefixes("2001:db8:2::/56"), prefixes("2001:db8:2::/48") }},
+		{"the old pool is taken", func(c *Content) { c.Taken = prefixes("2001:db8:1::/48") }},
+		{"a pool that is reserved for another", func(c *Content) { c.Pools, c.Sites = prefixes("2001:db8:2::/64"), sites("a b=2001:db8:2::/60 c") }},
+		{"reserved for another, and nothing else free", func(c *Content) { c.Pools, c.Sites = prefixes("2001:db8:1::/62"), sites("a b=2001:db8:1::/62 c") }},
+	} {
+		w := newWorld(t)
+		w.ask("request pd1 accept")
+		w.change(tc.change)
+		warned, written := 0, 0
+		for i := range 40 {
+			accept := []string{"", " accept"}[i%2]
+			w.want("renew pd1"+accept, "reply"+accept+" pd1 2001:db8:1:1::/64=2700/5400")
+			warned += w.noted("no other prefix is left to delegate, so leases go on that should be replaced")
+			written += len(w.act.Commit)
+			if n := w.m.Held(); n != 1 {
+				t.Fatalf("%s: %d are held, want 1", tc.what, n)
+			}
+			w.wait(5 * time.Minute)
+			if i == 20 {
+				w.restart()
+			}
+		}
+		if warned < 3 || warned > 6 || written > 8 {
+			t.Errorf("%s: %d warnings and %d writes in 200 minutes", tc.what, warned, written)
+		}
+		w.change(func(c *Content) {
+			c.Pools, c.Taken, c.Sites = append(slices.Clone(c.Pools), prefixes("2001:db8:3::/56")...), nil, sites("a b c")
+		})
+		if got, m := w.ask("renew pd1 accept"); len(m.IAs) != 1 || m.IAs[0].Prefixes[0].Preferred != 2700 || w.m.Held() != 0 {
+			t.Errorf("%s: with room again: %s, %d held", tc.what, got, w.m.Held())
+		}
+	}
+}
+
+// A lease around the whole new pool leaves no room for another: its site goes on with it.
+func TestALeaseAroundTheNewPool(t *testing.T) {
+	w := newWorld(t)
+	w.want("request pd1 ::/60", "reply pd1 2001:db8:1:10::/60=2700/5400")
+	w.change(func(c *Content) { c.Pools = prefixes("2001:db8:1:14::/62") })
+	for range 3 {
+		w.want("renew pd1", "reply pd1 2001:db8:1:10::/60=2700/5400")
+		w.wait(40 * time.Minute)
+	}
+	w.want("request site=b pd1", "reply pd1 NoPrefixAvail")
 }
 
 // Pools in order: the next one when the first is full.
@@ -130,7 +185,7 @@ func TestReservationComesLater(t *testing.T) {
 	}
 	w.want("renew pd1 pd2 accept", "reply accept pd1 2001:db8:9::/64=2700/5400 2001:db8:1:1::/64=0/5400 pd2 2001:db8:1:2::/64=2700/5400")
 	w.change(func(c *Content) { c.Sites = sites("a b c") })
-	w.wantAll("a pd1 2001:db8:1:1::/64=0/5400 2001:db8:9::/64=0/5400/stale| a pd2 2001:db8:1:2::/64=2700/5400")
+	w.wantAll("a pd1 2001:db8:1:1::/64=0/5400 2001:db8:9::/64=2700/5400/stale| a pd2 2001:db8:1:2::/64=2700/5400")
 	w.want("renew pd1 accept", "reply accept pd1 2001:db8:1:1::/64=2700/5400 2001:db8:9::/64=0/5400")
 }
 

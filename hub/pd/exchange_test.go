@@ -53,8 +53,8 @@ func TestTimes(t *testing.T) {
 		}
 	}
 	w.change(func(c *Content) { c.Pools = nil })
-	if _, m := w.ask("renew pd1 accept"); m.IAs[0].T1 != 300 || m.IAs[0].T2 != 5400 {
-		t.Errorf("nothing that it may use: %+v", m.IAs)
+	if _, m := w.ask("renew pd1 accept"); m.IAs[0].T1 != 300 || m.IAs[0].T2 != 2160 {
+		t.Errorf("nothing but what it should not use: %+v", m.IAs)
 	}
 	w = newWorld(t)
 	w.change(func(c *Content) { c.Preferred, c.Valid = 100*time.Second, time.Minute }) // preferred is cut

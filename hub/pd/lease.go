@@ -22,7 +22,8 @@ import (
 //	 ▲                             │                               │    content   │
 //	 └─────────────────────────────┴───────── its site asks ───────┴──────────────┘
 //
-// A lease that is live is routed to its site. Released and stale ones are live too: somebody may use them.
+// A lease that is live is routed to its site. Released and stale ones are live too: somebody may use them. A stale one is
+// deprecated when its site gets another, and not before: until then it has a preferred lifetime.
 type state uint8
 
 const (
@@ -49,6 +50,7 @@ type terms struct {
 	ended                   uint64
 	state                   state
 	released, stale         bool
+	held                    bool // stale, and renewed for want of another; not on disk
 }
 
 // lease is one prefix of a binding.

@@ -40,6 +40,7 @@ type Machine struct {
 	states    [gone]int          // how many leases are so
 	ended     uint64             // ends of leases so far
 	outUntil  time.Time          // until then it is not said that nothing is left
+	holdUntil time.Time          // nor that leases go on for want of another
 
 	tell                        queue[*pending]
 	replay, reserved, confirmed uint64 // the last value in use, that which was to be written, that which is on disk
@@ -167,11 +168,12 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// record is the binding as it goes to disk. What can be renewed is written as if it had been, SaveInterval from now.
+// record is the binding as it goes to disk. What can be renewed is written as if it had been, SaveInterval from now; so is
+// what is held.
 func (m *Machine) record(now time.Time, b *binding) *Binding {
 	r := b.public()
 	for i, l := range b.leases {
-		if l.state == live && !l.stale && !l.released {
+		if l.state == live && !l.released && (!l.stale || l.held) {
 			if far := lifetime.At(now.Add(m.valid + SaveInterval)); r.Leases[i].Valid.Before(far) {
 				r.Leases[i].Valid = far
 			}
@@ -228,6 +230,20 @@ func (m *Machine) Exhausted() []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(m.pools), func(pool netip.Prefix) bool {
 		return m.trie.find(pool, m.siteLength, anyhow).IsValid()
 	})
+}
+
+// Held is how many leases are renewed that are to be replaced, for want of another prefix.
+func (m *Machine) Held() (n int) {
+	for _, s := range m.sites {
+		for _, b := range s.bindings {
+			for _, l := range b.leases {
+				if l.held && l.state == live {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }
 
 // Bindings are those of a site that have leases which are not over, with these alone. They belong to the caller.

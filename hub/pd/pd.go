@@ -160,7 +160,7 @@ type Lease struct {
 	Prefix           netip.Prefix
 	Preferred, Valid lifetime.Until // Valid: until when the site may hold it; until then it is routed to it
 	Released         bool           // the site gave it back
-	Stale            bool           // taken back: in no pool and not reserved for this site any more
+	Stale            bool           // to be replaced: in no pool and not reserved for this site any more
 	// Ended counts the ends of leases: a greater one was later. 0: it is not over.
 	Ended uint64
 	// Rests is of one that is over: until then no other site gets it. After that it is remembered for its site, and others

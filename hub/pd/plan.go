@@ -17,13 +17,15 @@ import (
 type plan struct {
 	keep  []*lease       // what it has and may use
 	stale []*lease       // what it has and should not use any more
+	hold  []*lease       // what it should not use any more, and goes on with for want of another
 	drop  []*lease       // what is a part of what it gets
 	add   []netip.Prefix // what it gets
 }
 
 // plan makes a plan for an IA. Nothing is changed. A binding keeps what it has, as far as that is still right. What is
 // reserved for the site comes in addition, and instead of what is from a pool; one that then has nothing that it may use gets
-// something from a pool.
+// something from a pool. Where there is nothing to give, it goes on with what it has: no site is without a prefix because
+// a file was changed.
 func (m *Machine) plan(now time.Time, q *query, b *binding, ia *dhcpv6.IA) (p plan) {
 	p.add = m.reservedFor(b, q)
 	hasReserved := len(p.add) > 0 || m.hasReserved(b)
@@ -42,14 +44,36 @@ func (m *Machine) plan(now time.Time, q *query, b *binding, ia *dhcpv6.IA) (p pl
 	if len(p.keep)+len(p.add) == 0 {
 		if got := m.allocate(now, b, ia); got.IsValid() {
 			p.add = append(p.add, got)
-		} else {
-			m.ranOut(now, b.site)
 		}
 	}
 	if n := maxLeases - b.countLive() + len(p.drop); len(p.add) > n {
 		p.add = p.add[:max(0, n)]
 	}
+	if len(p.keep)+len(p.add) == 0 {
+		p.goOn(now)
+		m.ranOut(now, b.site, len(p.hold) > 0)
+	}
 	return p
+}
+
+// goOn holds what the site may still use of what it should not, or else what it was told last.
+func (p *plan) goOn(now time.Time) {
+	var last *lease
+	for _, l := range p.stale {
+		if last == nil || last.valid.Before(l.valid) {
+			last = l
+		}
+	}
+	holds := func(l *lease) bool { return !l.preferred.Over(now) }
+	if !slices.ContainsFunc(p.stale, holds) {
+		holds = func(l *lease) bool { return l == last }
+	}
+	for _, l := range p.stale {
+		if holds(l) {
+			p.hold = append(p.hold, l)
+		}
+	}
+	p.stale = slices.DeleteFunc(p.stale, holds)
 }
 
 // reservedFor are the reservations that the binding gets now: those that no other IA of the site has, or names in
@@ -86,7 +110,7 @@ func (m *Machine) reservedFor(b *binding, q *query) (add []netip.Prefix) {
 func (p *plan) told(now time.Time, m *Machine, ia *dhcpv6.IA) dhcpv6.IA {
 	a := dhcpv6.IA{Type: ia.Type, IAID: ia.IAID}
 	preferred, valid := seconds(m.preferred), seconds(m.valid)
-	for _, l := range p.keep {
+	for _, l := range slices.Concat(p.keep, p.hold) {
 		a.Prefixes = append(a.Prefixes, dhcpv6.IAPrefix{Prefix: l.prefix, Preferred: preferred, Valid: valid})
 	}
 	for _, x := range p.add {
@@ -112,23 +136,24 @@ func seconds(d time.Duration) uint32 {
 // commit makes the binding what was planned.
 func (m *Machine) commit(now time.Time, q *query, b *binding, p *plan) {
 	preferred, valid := lifetime.At(now.Add(m.preferred)), lifetime.At(now.Add(m.valid))
-	for _, l := range p.keep {
+	for _, l := range slices.Concat(p.keep, p.hold) {
 		end := l.valid // the site may hold it for as long as it was once told
 		if end.Before(valid) {
 			end = valid
 		}
-		if l.released || l.stale || l.disk.Before(end) {
+		held := slices.Contains(p.hold, l)
+		if l.released || l.stale != held || l.disk.Before(end) {
 			m.change(b)
 		}
 		if l.released {
 			m.note(note.Info, "lease is used again", l)
 		}
-		l.preferred, l.valid, l.released, l.stale = preferred, end, false, false
+		l.preferred, l.valid, l.released, l.stale, l.held = preferred, end, false, held, held
 	}
 	for _, l := range p.stale {
-		if !l.stale {
+		if !l.stale || l.preferred != (lifetime.Until{}) {
 			m.change(b)
-			l.stale, l.preferred = true, lifetime.Until{}
+			l.stale, l.held, l.preferred = true, false, lifetime.Until{}
 		}
 	}
 	for _, x := range p.add {

@@ -150,7 +150,7 @@ func TestTakingBackThatCannotBeWritten(t *testing.T) {
 	w.diskFull = false
 	w.want("renew pd1", "reply pd1 2001:db8:2::/64=2700/5400 2001:db8:1:1::/64=0/5400")
 	w.wait(2 * time.Minute)
-	w.wantAll("a pd1 2001:db8:1:1::/64=0/5280/stale 2001:db8:2::/64=2580/5280| b pd1 2001:db8:1:2::/64=0/5280/stale")
+	w.wantAll("a pd1 2001:db8:1:1::/64=0/5280/stale 2001:db8:2::/64=2580/5280| b pd1 2001:db8:1:2::/64=2580/5280/stale")
 }
 
 // Steps put together are one write: all of it stands, or none.

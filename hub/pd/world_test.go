@@ -210,6 +210,11 @@ func (w *world) checkSent(d Datagram) {
 		w.t.Fatalf("%v: replay value %d, on disk is %d", w.now.Sub(t0), m.Auth.Replay, w.replay)
 	}
 	for _, ia := range m.IAs {
+		valid := slices.ContainsFunc(ia.Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Valid > 0 })
+		preferred := slices.ContainsFunc(ia.Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Preferred > 0 })
+		if valid && !preferred {
+			w.t.Fatalf("what a site has is deprecated, and it gets nothing else: %s", text(m))
+		}
 		if ia.T1 != m.IAs[0].T1 || ia.T2 != m.IAs[0].T2 || ia.T1 > ia.T2 {
 			w.t.Fatalf("T1 and T2: %s", text(m))
 		}
