@@ -24,8 +24,11 @@ const (
 // to a file is much shorter.
 const stuckAfter = 50 * time.Millisecond
 
-// wait returns when nobody runs and nobody could. A goroutine that wakes another one is still running then, so none is
-// missed between two.
+// looks in a row must find all at rest. One looks at the processors one after the other, and misses a goroutine that
+// goes from a processor it has not seen yet to one that it has.
+const looks = 3
+
+// wait returns when nobody runs and nobody could. A goroutine that wakes another one is still running then.
 func (r *rest) wait() {
 	if r.samples == nil {
 		r.samples = []metrics.Sample{
@@ -35,16 +38,20 @@ func (r *rest) wait() {
 		}
 	}
 	var since time.Time
+	calm := 0
 	for spins := 0; ; spins++ {
 		metrics.Read(r.samples)
 		away := r.samples[notInGo].Value.Uint64()
 		idle := r.samples[running].Value.Uint64() <= 1 && r.samples[runnable].Value.Uint64() == 0
 		switch {
 		case idle && away <= r.away:
-			r.away = away
-			return
+			if calm++; calm == looks {
+				r.away = away
+				return
+			}
+			continue
 		case !idle:
-			since = time.Time{}
+			since, calm = time.Time{}, 0
 		case since.IsZero():
 			since = time.Now()
 		case time.Since(since) > stuckAfter:
