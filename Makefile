@@ -7,7 +7,7 @@
 GO ?= go
 # Formatting and static analysis are cheap and come first; the race tests are last, so that their
 # lines end the output.
-TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz renumber race
+TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz renumber lab-seeds race
 # What make lab has for its far router: our hub, or Kea with upstream wireguard-go.
 R2 ?= hub
 LAB_FLAGS = $(if $(filter kea,$(R2)),-kea)
@@ -17,8 +17,8 @@ SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
 .NOTPARALLEL:
-.PHONY: help build deps test lab lab-keep bench bench-start bench-hub size soak conformance image image-check clean \
-	fmt vet staticcheck shellcheck test-386 fuzz cross renumber race
+.PHONY: help build deps test lab lab-keep bench demo bench-start bench-hub size soak conformance image image-check clean \
+	fmt vet staticcheck shellcheck test-386 fuzz cross renumber lab-seeds race
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ lab-keep: deps ## the same, and stay in it afterwards
 	@$(GO) run ./internal/netlab/labcmd -keep $(LAB_FLAGS)
 
 test: $(TEST_STEPS) ## run every check and test
+
+demo: build ## show the whole world in a browser; needs only Go
+	@bin/oasis6 demo
 
 build: ## the static binary for this machine, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/oasis6 ./cmd/oasis6
@@ -91,6 +94,14 @@ fuzz: ## fuzz every parser for a moment, FUZZ_RUNS inputs each
 
 renumber: ## renumber before model hosts, and crash a hub, a thousand times; the race detector sees fewer
 	$(GO) test -count=1 -run 'Renumberings|CrashAtAThousandPoints' ./router ./hub
+
+# Virtual time waits until the whole process is at rest, so each share of the scenarios is a process of its own.
+lab-seeds: ## every scenario of the lab with a hundred seeds, and once on wireguard-go
+	$(GO) test -c -o bin/lab.test ./lab
+	cd lab && OASIS6_SEEDS=100 ../bin/lab.test -test.timeout 15m -test.run 'DependOnTheSeedAlone/neighbour' & scan=$$!; \
+	(cd lab && OASIS6_SEEDS=100 ../bin/lab.test -test.timeout 15m -test.run 'DependOnTheSeedAlone' -test.skip 'DependOnTheSeedAlone/neighbour'); \
+	rest=$$?; wait $$scan && exit $$rest
+	cd lab && ../bin/lab.test -test.timeout 10m -test.run ScenariosOnWireGuard
 
 # The end-to-end tests wait most of the time: begun first, the others run beside them. One of them fills the neighbor
 # table of a bare kernel to show what that does: all namespaces of the machine share it, so that test has it to itself.

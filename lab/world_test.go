@@ -49,6 +49,9 @@ func TestScenarios(t *testing.T) {
 }
 
 func TestScenariosOnWireGuard(t *testing.T) {
+	if underRace {
+		t.Skip("real time waits for nobody, least of all for the race detector: make lab-seeds runs it")
+	}
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel() // they wait most of the time, and real time waits for nobody
