@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Packets on the map. Frames of one walk run one after the other, because a switch or a router passes a
-// packet on in microseconds and nobody would see the order. Where motion is unwanted a mark stands in the
+// Packets on the map. A frame leaves a node when the frame of its walk that brought the packet there has arrived,
+// because a switch or a router passes a packet on in microseconds and nobody would see the order. Where motion is unwanted a mark stands in the
 // middle of the wire for a moment instead.
 
 import { s } from "./dom.js";
@@ -16,7 +16,7 @@ const maxWait = 6000; // ms that a frame waits for the one before it in its walk
 
 let group, plan;
 const alive = new Map(); // packet id: dot
-const walks = new Map(); // walk: when its last dot arrives
+const arrivals = new Map(); // walk and node: when the walk's dot is there
 const hidden = new Set(); // families that are not shown
 let running = false;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -51,14 +51,14 @@ function add(p) {
   if (!line) return;
   const t = performance.now();
   const walk = p.walk || p.id;
-  const begin = Math.max(t, walks.get(walk) ?? 0);
+  const begin = Math.max(t, arrivals.get(walk + " " + p.from) ?? 0);
   if (begin - t > maxWait) return;
   // In flight as long as in the world, within what an eye follows; quicker where many are on their way.
   const flight = p.flight_ns / 1e6 / Math.max(speed(), 0.001);
   const hurry = alive.size > 40 ? 0.6 : 1;
   const time = still.matches ? 900 : Math.min(1500, Math.max(520, flight)) * hurry;
-  walks.set(walk, begin + time);
-  if (walks.size > 400) for (const [w, end] of walks) if (end < t) walks.delete(w);
+  arrivals.set(walk + " " + p.to, begin + time);
+  if (arrivals.size > 400) for (const [key, end] of arrivals) if (end < t) arrivals.delete(key);
   const word = label(p.kind);
   const el = s("g", { class: "dot f-" + f + (p.dropped ? " dropped" : ""), onclick: (e) => { e.stopPropagation(); emit("open-packet", p.id); } },
     s("circle", { class: "hit", r: 15 }), s("circle", { class: "halo", r: 11 }), s("use", { class: "mark f-" + f, href: "#m-" + f }),

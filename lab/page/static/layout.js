@@ -6,18 +6,32 @@
 export function layout(world, width, em) {
   const tall = width < 40 * em; // a phone: from the LAN at the top down to the Internet
   const margin = tall ? { x: 3.2 * em, top: 3.4 * em, bottom: 5 * em } : { x: 4.2 * em, top: 3.6 * em, bottom: 6.6 * em };
-  const height = tall ? Math.max(42 * em, world.nodes.length * 3.8 * em) : Math.max(25 * em, Math.min(width * 0.52, 38 * em));
-  const range = (values) => [Math.min(...values), Math.max(...values)];
-  const [x0, x1] = range(world.nodes.map((n) => n.x));
-  const [y0, y1] = range(world.nodes.map((n) => n.y));
-  const across = (v, lo, hi) => margin.x + (hi > lo ? (v - lo) / (hi - lo) : 0.5) * (width - 2 * margin.x);
-  const along = (v, lo, hi) => margin.top + (hi > lo ? (v - lo) / (hi - lo) : 0.5) * (height - margin.top - margin.bottom);
-  const nodes = new Map(world.nodes.map((n) => [n.id, tall
-    ? { x: across(n.y, y0, y1), y: along(n.x, x0, x1) }
-    : { x: across(n.x, x0, x1), y: along(n.y, y0, y1) }]));
+  const part = (key) => {
+    const values = world.nodes.map((n) => n[key]);
+    const low = Math.min(...values), high = Math.max(...values);
+    return values.map((v) => (high > low ? (v - low) / (high - low) : 0.5));
+  };
+  const sides = part(tall ? "y" : "x").map((f) => margin.x + f * (width - 2 * margin.x));
+  const downs = part(tall ? "x" : "y");
+  const wished = tall ? Math.max(42 * em, world.nodes.length * 3.8 * em) : Math.max(25 * em, Math.min(width * 0.52, 38 * em));
+  const room = roomBetween(sides, downs, em) + margin.top + margin.bottom;
+  const height = Math.max(wished, Math.min(room, (tall ? 70 : 46) * em));
+  const nodes = new Map(world.nodes.map((n, i) => [n.id, { x: sides[i], y: margin.top + downs[i] * (height - margin.top - margin.bottom) }]));
   const wires = new Map(world.wires.filter((w) => w.kind !== "tunnel").map((w) => [w.id, [nodes.get(w.a), nodes.get(w.b)]]));
   const pipes = new Map(world.tunnels.map((t) => [t.id, pipeLine(world, t, nodes)]));
   return { tall, width, height, nodes, wires, pipes, grounds: grounds(world, nodes, width, height, em, tall) };
+}
+
+// roomBetween is the height at which no node stands on the texts under another one.
+function roomBetween(sides, downs, em) {
+  let most = 0;
+  for (let a = 0; a < sides.length; a++) {
+    for (let b = 0; b < sides.length; b++) {
+      const apart = downs[b] - downs[a];
+      if (apart > 0.02 && Math.abs(sides[a] - sides[b]) < 4.5 * em) most = Math.max(most, 5.7 * em / apart);
+    }
+  }
+  return most;
 }
 
 // pipeLine are the corners of a pipe: the nodes along its wires.

@@ -44,7 +44,7 @@ function draw() {
   const svg = s("svg", { class: "world" + (plan.tall ? " tall" : ""), width: plan.width, height: plan.height, viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group", "aria-label": "Nodes of the world. Arrow keys go to the next node, Enter opens it." });
   svg.append(
     s("g", { class: "grounds" }, plan.grounds.map(drawGround)),
-    s("g", { class: "pipes" }, app.world.tunnels.map(drawPipe)),
+    s("g", { class: "pipes" }, app.world.tunnels.filter((t) => plan.pipes.get(t.id).length > 1).map(drawPipe)),
     s("g", { class: "wires" }, app.world.wires.filter((w) => w.kind !== "tunnel").map(drawWire)),
     dots.layer(plan), // under the nodes, which a packet enters and leaves
     s("g", { class: "nodes" }, app.world.nodes.map(drawNode)),
@@ -154,7 +154,7 @@ function updateNode(id, d, st) {
   const global = (st.addresses ?? []).filter((a) => scope(a.addr) === 1);
   const best = byUse(st.addresses)[0];
   const nat = st.nat ?? [];
-  d.sub.textContent = best && scope(best.addr) < 4 && !(nat.length && plan.tall) ? shortAddr(best.addr) : "";
+  d.sub.textContent = best && scope(best.addr) < 4 && !(nat.length && (plan.tall || app.nodes.get(id).kind === "nat")) ? shortAddr(best.addr) : "";
   const gap = 0.75 * em();
   d.pips.replaceChildren(...(app.nodes.get(id).kind === "host" ? global : []).slice(0, 8).map((a, i, all) =>
     s("circle", { class: "pip a-" + a.state, cx: (i + 1 - all.length) * gap, r: 0.34 * em() }, s("title", null, a.addr + ", " + a.state))));
@@ -175,7 +175,7 @@ function drawTable(id, d, nat) {
   const nth = app.world.nodes.filter((n) => n.kind === "nat").findIndex((n) => n.id === id);
   const side = plan.nodes.get(id).x > plan.width / 2 ? -1 : 1;
   const top = plan.tall || nth % 2 === 0 ? 0 : -(lines.length * high);
-  const place = plan.tall ? [side * (w / 2 + 2.2 * r), -high] : [0, nth % 2 ? -2.1 * r : 3.2 * r];
+  const place = plan.tall ? [side * (w / 2 + 2.2 * r), -high] : [0, nth % 2 ? -2.1 * r : 3.1 * r];
   d.table.setAttribute("transform", `translate(${place.join(" ")})`);
   d.table.replaceChildren(...lines.map((m, i) => s("g", { transform: `translate(${-w / 2} ${top + i * high})` },
     s("rect", { class: "cell", width: w, height: high - 2, rx: 3 }),

@@ -59,7 +59,7 @@ const gave = (from) => (from ? h("span", { class: "from" }, "from ", from) : nul
 
 function address(a) {
   const since = seconds(a.since), preferred = seconds(a.preferred_until), valid = seconds(a.valid_until);
-  const counts = a.valid_until || a.since;
+  const counts = a.preferred_until || a.valid_until;
   return h("li", { class: "address" },
     h("div", { class: "line" }, h("code", null, a.addr, h("span", { class: "len" }, "/" + a.prefix_len)), h("span", { class: "chip a-" + a.state }, a.state)),
     counts ? h("div", { class: "bars" }, a.state === "deprecated" ? null : bar(since, preferred, "preferred"), bar(since, valid, "valid")) : null,
