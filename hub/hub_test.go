@@ -398,3 +398,28 @@ func TestLostLeases(t *testing.T) {
 		t.Error("the next hub still believes that leases are lost")
 	}
 }
+
+// A pool of which nothing can be delegated: sites go on with what they have, and the status says so.
+func TestPoolWithoutRoomTakesNothingBack(t *testing.T) {
+	w := newWorld(t, 3)
+	for _, c := range w.order {
+		c.bind()
+	}
+	cfg := *w.cfg
+	cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix("2001:db8:aa00::/64")}
+	w.reconfigure(&cfg)
+	for range 5 {
+		for _, c := range w.order {
+			m := c.say(dhcpv6.Renew, nil)
+			if !slices.ContainsFunc(m.IAs[0].Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Preferred > 0 }) {
+				t.Fatalf("a site without a preferred prefix: %+v", m.IAs)
+			}
+		}
+		w.wait(30 * time.Minute)
+	}
+	w.consistent()
+	want := "2 leases should be replaced, and are renewed for want of another prefix"
+	if s := w.h.snapshot(w.now); !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, want) }) {
+		t.Errorf("problems %q, want one that begins with %q", s.Problems, want)
+	}
+}

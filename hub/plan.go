@@ -92,5 +92,30 @@ func blocks(f Facts) []netip.Prefix {
 	return out
 }
 
+// filled says that all of p is in others, which may be parts of it.
+func filled(p netip.Prefix, others []netip.Prefix) bool {
+	inside := false
+	for _, o := range others {
+		if covers(o, p) {
+			return true
+		}
+		inside = inside || covers(p, o)
+	}
+	if !inside {
+		return false
+	}
+	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
+	return filled(low, others) && filled(netip.PrefixFrom(lastOf(low).Next(), p.Bits()+1), others)
+}
+
+// lastOf is the highest address of a prefix that is masked.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().As16()
+	for i := p.Bits(); i < 128; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom16(b)
+}
+
 // covers says whether a contains all of b.
 func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }

@@ -86,13 +86,48 @@ func TestPreview(t *testing.T) {
 	cfg.Hub.OnLink = true
 	cfg.Hub.DNS = []netip.Addr{netip.MustParseAddr("2001:db8:1::53")}
 	cfg.Hub.Search = []string{"lab.example"}
-	text := Preview(cfg)
+	text := Preview(cfg, Here{})
 	for _, want := range []string{
 		"for 1 site\n", "route 2001:db8:ebbd:990a::/64 via fe80::2 dev oasis0", "delegate /64, down to /60 for sites that ask, out of 2001:db8:ebbd:9900::/56",
 		"tell sites of dns 2001:db8:1::53", "tell sites of search lab.example", "problem: OnLink",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	cfg.Hub.OnLink, cfg.Hub.Uplink = false, "eth0"
+	here := Here{OnLink: []netip.Prefix{netip.MustParsePrefix("2001:db8:ebbd:9900::1/48")}}
+	for _, problem := range []string{"problem: uplink eth0 does not exist on this machine", "problem: pool 2001:db8:ebbd:9900::/56 is on a link of this machine"} {
+		if text := Preview(cfg, here); !strings.Contains(text, problem) {
+			t.Errorf("no %q in\n%s", problem, text)
+		}
+	}
+	here.Links, here.OnLink[0] = []string{"eth0"}, netip.MustParsePrefix("2001:db8:ebbd:9901::1/64")
+	if text := Preview(cfg, here); strings.Contains(text, "problem") {
+		t.Errorf("a problem without need:\n%s", text)
+	}
+}
+
+func TestFilled(t *testing.T) {
+	for _, tc := range []struct {
+		p, others string
+		want      bool
+	}{
+		{"2001:db8::/56", "", false},
+		{"2001:db8::/56", "2001:db8::/56", true},
+		{"2001:db8::/56", "2001:db8:1::/56 2001:db8::/32", true},
+		{"2001:db8::/56", "2001:db8::/57", false},
+		{"2001:db8::/56", "2001:db8:0:80::/57 2001:db8::/57", true},
+		{"2001:db8::/62", "2001:db8:0:3::/64 2001:db8::/63 2001:db8:0:2::/64", true},
+		{"2001:db8::/62", "2001:db8:0:3::/64 2001:db8::/63 2001:db8:0:2::1/128", false},
+		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", false},
+	} {
+		var others []netip.Prefix
+		for _, o := range strings.Fields(tc.others) {
+			others = append(others, netip.MustParsePrefix(o))
+		}
+		if got := filled(netip.MustParsePrefix(tc.p), others); got != tc.want {
+			t.Errorf("filled(%s, %s) = %v, want %v", tc.p, tc.others, got, tc.want)
 		}
 	}
 }

@@ -14,9 +14,15 @@ import (
 // previewMTU is what a hub's tunnel has unless the file says otherwise: it must do for all sites, however they come.
 const previewMTU = 1420
 
-// Preview says what a hub with this configuration would do, without touching anything: the text of `oasis6 check`. Sites
+// Here is what there is on the machine where Preview is asked.
+type Here struct {
+	Links  []string       // names of its interfaces
+	OnLink []netip.Prefix // what they have, but for the tunnel, host bits kept
+}
+
+// Preview says what a hub with this configuration would do here, without touching anything: the text of `oasis6 check`. Sites
 // with a reservation are taken to have it; what others will have nobody knows.
-func Preview(cfg *config.HubConfig) string {
+func Preview(cfg *config.HubConfig, here Here) string {
 	var b strings.Builder
 	f := Facts{Config: cfg, LinkLocal: cfg.Interface.LinkLocal, MTU: cfg.Interface.MTU}
 	if !f.LinkLocal.IsValid() && !cfg.Interface.PrivateKey.IsZero() {
@@ -43,6 +49,15 @@ func Preview(cfg *config.HubConfig) string {
 	}
 	for _, n := range cfg.Hub.Search {
 		fmt.Fprintf(&b, "tell sites of search %s\n", n)
+	}
+	if u := cfg.Hub.Uplink; u != "" && !slices.Contains(here.Links, u) {
+		fmt.Fprintf(&b, "problem: uplink %s does not exist on this machine\n", u)
+	}
+	own, _ := ownOf(cfg, here.OnLink)
+	for _, p := range cfg.Hub.Pools {
+		if filled(p, own) {
+			fmt.Fprintf(&b, "problem: %s\n", poolOnLink(p))
+		}
 	}
 	if cfg.Hub.OnLink {
 		fmt.Fprintf(&b, "problem: %s\n", onLinkWarning)

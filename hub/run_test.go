@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -178,6 +179,15 @@ func TestRunReloads(t *testing.T) {
 		synctest.Wait()
 		if s, _ = r.h.Snapshot(r.Context()); !strings.Contains(s.Summary, "[Interface] Name cannot change while running: restart the hub") {
 			r.Errorf("summary with another name: %q", s.Summary)
+		}
+		onLink := *r.cfg
+		onLink.Hub.Pools = []netip.Prefix{testPool, netip.MustParsePrefix("2001:db8:7::/56")}
+		r.onLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:7:80::1/57"), netip.MustParsePrefix("2001:db8:7::1/57")}
+		r.reload = func() (*config.HubConfig, error) { return &onLink, nil }
+		r.commands <- control.Reload
+		synctest.Wait()
+		if s, _ = r.h.Snapshot(r.Context()); !strings.Contains(s.Summary, "last reload refused: [Hub] pool 2001:db8:7::/56 is on a link of this machine") || len(s.Hub.Pools) != 1 {
+			r.Errorf("summary with a pool on a link: %q, pools %v", s.Summary, s.Hub.Pools)
 		}
 		good := *r.cfg
 		good.Hub.SiteToSite = true

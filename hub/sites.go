@@ -169,7 +169,7 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 	h.withdrawn.DNS = withdraw(h.withdrawn.DNS, h.cfg.Hub.DNS, cfg.Hub.DNS)
 	h.withdrawn.Search = withdraw(h.withdrawn.Search, h.cfg.Hub.Search, cfg.Hub.Search)
 	h.cfg = cfg
-	h.taken, h.mine = h.own()
+	h.taken, h.mine = h.own(cfg)
 	h.stepBook(now, enroll.SetContent{Content: h.bookContent()})
 	h.newPeers = false
 	if err := h.setSites(now, nil); err != nil {
@@ -183,9 +183,13 @@ func (h *Hub) configure(now time.Time, cfg *config.HubConfig) error {
 
 // own are the prefixes and addresses that the hub itself has: none of them is ever delegated. Where the pool is on the link
 // of the uplink, what the uplink has is the pool. mine are those that no site can have as a source.
-func (h *Hub) own() (own, mine []netip.Prefix) {
-	link, ours := h.opt.OnLink(), hosts(h.cfg.Interface.Addresses)
-	if h.cfg.Hub.OnLink {
+func (h *Hub) own(cfg *config.HubConfig) (own, mine []netip.Prefix) {
+	return ownOf(cfg, h.opt.OnLink())
+}
+
+func ownOf(cfg *config.HubConfig, link []netip.Prefix) (own, mine []netip.Prefix) {
+	ours := hosts(cfg.Interface.Addresses)
+	if cfg.Hub.OnLink {
 		return sorted(ours), sorted(slices.Concat(hosts(link), ours))
 	}
 	own = sorted(slices.Concat(link, ours))
@@ -210,7 +214,7 @@ func sorted(list []netip.Prefix) []netip.Prefix {
 
 // refreshOwn takes over what the machine's interfaces have now: an uplink may get its addresses long after the start.
 func (h *Hub) refreshOwn(now time.Time) {
-	own, mine := h.own()
+	own, mine := h.own(h.cfg)
 	if !slices.Equal(mine, h.mine) {
 		h.mine, h.reapply = mine, true
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -168,9 +167,12 @@ func (h *Hub) problems(now time.Time) []string {
 		add("uplink %s is down or does not exist", u)
 	}
 	for _, p := range h.cfg.Hub.Pools {
-		if slices.ContainsFunc(h.taken, func(own netip.Prefix) bool { return covers(own, p) }) {
-			add("pool %s is on a link of this machine, so nothing of it is delegated: have a prefix routed to the hub, or set OnLink = yes", p)
+		if filled(p, h.taken) {
+			add("%s", poolOnLink(p))
 		}
+	}
+	if n := h.machine.Held(); n > 0 {
+		add("%s should be replaced, and %s renewed for want of another prefix: add one to Pool that has room, or undo the change", number(n, "lease"), isOrAre(n))
 	}
 	for _, p := range h.machine.Exhausted() {
 		add("pool %s has no /%d left: add another prefix to Pool, or remove sites", p, h.cfg.Hub.SiteLength)
@@ -179,6 +181,18 @@ func (h *Hub) problems(now time.Time) []string {
 		add("%s", onLinkWarning)
 	}
 	return ps
+}
+
+// poolOnLink says why nothing of a pool is delegated.
+func poolOnLink(p netip.Prefix) string {
+	return fmt.Sprintf("pool %s is on a link of this machine, so nothing of it is delegated: have a prefix routed to the hub, or set OnLink = yes", p)
+}
+
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // oneLine joins the lines of a joined error.

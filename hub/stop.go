@@ -4,7 +4,9 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"oasis6/config"
@@ -74,6 +76,12 @@ func (h *Hub) take(now time.Time, cfg *config.HubConfig) error {
 	}
 	if n := len(cfg.Sites) + len(h.book.Peers()); n > maxSites {
 		return fmt.Errorf("%d sites, those that have joined included: WireGuard takes %d", n, maxSites)
+	}
+	own, _ := h.own(cfg)
+	for _, p := range cfg.Hub.Pools {
+		if filled(p, own) && !slices.Contains(h.cfg.Hub.Pools, p) {
+			return errors.New("[Hub] " + poolOnLink(p))
+		}
 	}
 	if err := h.opt.Tunnel.Reconfigure(TunnelConfig(cfg)); err != nil {
 		return err

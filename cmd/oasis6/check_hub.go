@@ -19,9 +19,19 @@ func checkFile(path, lan string) verdict {
 	case err != nil:
 		return verdict{path: path, err: err}
 	case f.IsHub():
-		return ofHub(path, hub.Preview)(f.LoadHub(config.OnlyLAN(lan)))
+		return ofHub(path, previewHub)(f.LoadHub(config.OnlyLAN(lan)))
 	}
 	return ofBox(path, router.Preview)(f.Load(config.OnlyLAN(lan)))
+}
+
+// previewHub says what a hub would do on this machine.
+func previewHub(cfg *config.HubConfig) string {
+	here, err := hubHere(cfg.Interface.Name)
+	text := hub.Preview(cfg, here)
+	if err != nil {
+		text += "problem: the interfaces of this machine cannot be read: " + err.Error() + "\n"
+	}
+	return text
 }
 
 // ofHub is ofBox for the file of a hub.

@@ -146,32 +146,34 @@ const storeFile = "hub.db"
 func onLink(tunnel string) func() []netip.Prefix {
 	var last []netip.Prefix
 	return func() []netip.Prefix {
-		if all, err := linkPrefixes(tunnel); err == nil {
-			last = all
+		if here, err := hubHere(tunnel); err == nil {
+			last = here.OnLink
 		}
 		return slices.Clone(last)
 	}
 }
 
-func linkPrefixes(tunnel string) (all []netip.Prefix, err error) {
+// hubHere is what this machine has beside the tunnel.
+func hubHere(tunnel string) (here hub.Here, err error) {
 	ifaces, err := net.Interfaces()
 	if err != nil {
-		return nil, err
+		return here, err
 	}
 	for _, i := range ifaces {
 		if i.Name == tunnel {
 			continue
 		}
+		here.Links = append(here.Links, i.Name)
 		addrs, err := i.Addrs()
 		if err != nil {
-			return nil, err
+			return here, err
 		}
 		for _, a := range addrs {
 			p, err := netip.ParsePrefix(a.String())
 			if err == nil && p.Addr().Is6() && p.Addr().IsGlobalUnicast() {
-				all = append(all, p)
+				here.OnLink = append(here.OnLink, p)
 			}
 		}
 	}
-	return all, nil
+	return here, nil
 }
