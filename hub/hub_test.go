@@ -378,7 +378,7 @@ func TestLostLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start()
-	if s := w.h.snapshot(w.now); !strings.Contains(s.Summary, "leases of the store were lost") {
+	if s := w.h.snapshot(w.now); !strings.Contains(s.Summary, "leases of the store were lost") || !strings.Contains(s.Summary, "put a copy of hub.db back, or invite them anew") {
 		t.Errorf("summary %q", s.Summary)
 	}
 	if p := b.bind(); !p.IsValid() || p == had {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/config"
 	"oasis6/hub/enroll"
 	"oasis6/internal/invite"
 	"oasis6/internal/ip6pkt"
@@ -59,6 +60,25 @@ func TestInvitedBoxJoins(t *testing.T) {
 		t.Errorf("status: %+v %+v", s.Sites, s.Hub.Invitations)
 	}
 	w.consistent()
+
+	// A [Peer] of the file with its name, or its address, takes its place, and that is said as long as it is so.
+	for _, other := range []config.Site{
+		{Name: "Museum", PublicKey: wgkey.Private{6: 6}.Public()},
+		{Name: "other", PublicKey: wgkey.Private{6: 6}.Public(), LinkLocal: box.key.LinkLocal()},
+	} {
+		cfg := *w.cfg
+		cfg.Sites = []config.Site{other}
+		w.reconfigure(&cfg)
+		if s := w.h.snapshot(w.now); !strings.HasPrefix(s.Summary, "degraded: site museum, which joined by invitation, is not served") {
+			t.Errorf("summary with a [Peer] %q of the file: %q", other.Name, s.Summary)
+		}
+	}
+	cfg := *w.cfg
+	cfg.Sites = []config.Site{{Name: "Museum", PublicKey: box.key}} // the same site, now in the file
+	w.reconfigure(&cfg)
+	if s := w.h.snapshot(w.now); !strings.HasPrefix(s.Summary, "up: ") {
+		t.Errorf("summary with the site in the file: %q", s.Summary)
+	}
 }
 
 // An invitation that cannot be saved is none: the device does not know its key, and the text is not shown.

@@ -153,10 +153,13 @@ func (h *Hub) problems(now time.Time) []string {
 		add("leases cannot be saved, so none is given or taken back: %s", h.records.failed)
 	}
 	if h.records.lost {
-		add("leases of the store were lost: for as long as a site may hold one of them it is believed that asks for what it had")
+		add("leases of the store were lost: for as long as a site may hold one of them it is believed that asks for what it had; sites that joined by invitation may be lost too: put a copy of hub.db back, or invite them anew")
 	}
 	if h.reloads != "" {
 		add("last reload refused: %s", h.reloads)
+	}
+	for _, name := range h.book.Unserved() {
+		add("site %s, which joined by invitation, is not served: a [Peer] of the file has its name or address and another key: rename that one, or take the site out with oasis6 hub remove", name)
 	}
 	for _, s := range h.sites {
 		if s.flap.flapping(now) {

@@ -227,11 +227,20 @@ func (s *State) setContent(c Content, a *Actions) {
 }
 
 func (s *State) warnOfHidden(a *Actions) {
+	for _, name := range s.Unserved() {
+		a.note(note.Warn, "joined site is not served: a [Peer] of the file has its name or address", "peer", name)
+	}
+}
+
+// Unserved are the names of joined sites that have no tunnel because the file, which does not know their keys, has their name
+// or address for another one, or the hub has their address itself.
+func (s *State) Unserved() (names []string) {
 	for _, k := range inOrder(maps.Keys(s.joined)) {
 		if _, same := s.file[k]; !same && s.hidden(s.joined[k]) {
-			a.note(note.Warn, "joined site is not served: a [Peer] of the file has its name or address", "peer", s.joined[k].name)
+			names = append(names, s.joined[k].name)
 		}
 	}
+	return names
 }
 
 // hidden: a [Peer] of the file with the same key, name or link-local address counts instead. The record stays: when the
