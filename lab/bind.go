@@ -20,8 +20,9 @@ const bindQueue = 1024
 // bind carries wireguard-go's datagrams by a node of the lab. wireguard-go calls it from its own goroutines, the node
 // wants the engine's.
 type bind struct {
-	e *engine.Engine
-	n *nat.Node
+	e    *engine.Engine
+	n    *nat.Node
+	keys *listener
 
 	mu     sync.Mutex
 	port   uint16
@@ -34,7 +35,9 @@ type datagram struct {
 	data []byte
 }
 
-func newBind(e *engine.Engine, n *nat.Node) *bind { return &bind{e: e, n: n} }
+func newBind(e *engine.Engine, n *nat.Node, keys *listener) *bind {
+	return &bind{e: e, n: n, keys: keys}
+}
 
 // firstPort is for who wants any.
 const firstPort = 51900
@@ -100,6 +103,7 @@ func (b *bind) Send(bufs [][]byte, ep conn.Endpoint) error {
 	}
 	for _, x := range bufs {
 		data := append([]byte(nil), x...)
+		b.keys.sent(data)
 		b.e.Post(func() { _ = b.n.SendUDP(port, netip.AddrPort(to), data) }) // as said
 	}
 	return nil

@@ -5,16 +5,17 @@ package lab
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
+	"oasis6/internal/wgkey"
 	"oasis6/lab/packet"
 	"oasis6/lab/pcapng"
+	"oasis6/lab/simseal"
 )
 
 // Pcap is page.Views'. A wire's capture holds its frames and, beside each, what the node at the end did with it. The wire
-// of a tunnel holds what it carries. With keys, a wire with a simulated tunnel on it gets a second interface with the
-// packets that are inside: there is nothing to decrypt.
+// of a tunnel holds what it carries. With keys, Wireshark opens the tunnel's messages on a wire: those of a simulated
+// tunnel, which has no cryptography, are made true for that.
 func (s *Source) Pcap(out io.Writer, wireID string, keys bool) error {
 	about := fmt.Sprintf("scenario %s, link %s, seed %d", s.w.opt.Scenario, s.w.opt.Link, s.w.opt.Seed)
 	p, err := pcapng.NewWriter(out, "oasis6 demo", about)
@@ -26,28 +27,43 @@ func (s *Source) Pcap(out io.Writer, wireID string, keys bool) error {
 			return s.inside(p, path[0], pipeOf(box), "what the tunnel of "+box+" carries, at the box's end")
 		}
 	}
-	frames := s.w.rec.all(0, func(r *record) bool { return r.Wire == wireID })
+	records := s.w.rec.all(0, func(r *record) bool { return r.Wire == wireID })
 	i, err := p.AddInterface(pcapng.Interface{Name: wireID, Description: s.nameOf(wireID), Link: pcapng.Ethernet})
 	if err != nil {
 		return err
 	}
-	inner := -1
-	if keys && slices.ContainsFunc(frames, func(r *record) bool { return len(r.inner) > 0 }) {
-		if inner, err = p.AddInterface(pcapng.Interface{Name: wireID + "-inside", Description: "what is in the tunnel's messages on " + wireID, Link: pcapng.RawIP}); err != nil {
+	frames := make([][]byte, len(records))
+	for i, r := range records {
+		frames[i] = r.Frame
+	}
+	if keys {
+		secrets := s.w.keys.secrets()
+		if s.w.opt.Link == Sim {
+			secrets = s.w.seal(frames)
+		}
+		if err := p.WriteSecrets(secrets); err != nil {
 			return err
 		}
 	}
-	for _, r := range frames {
-		if err := p.WritePacket(pcapng.Packet{Interface: i, At: r.At, Data: r.Frame, Comments: s.comments(r)}); err != nil {
+	for n, r := range records {
+		if err := p.WritePacket(pcapng.Packet{Interface: i, At: r.At, Data: frames[n], Comments: s.comments(r)}); err != nil {
 			return err
-		}
-		if inner >= 0 && len(r.inner) > 0 {
-			if err := p.WritePacket(pcapng.Packet{Interface: inner, At: r.At, Data: r.inner, Comments: []string{packet.SummaryIP(r.inner, nil)}}); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// seal makes true WireGuard messages of the simulated ones in frames, in place, and gives the keys that open them.
+func (w *World) seal(frames [][]byte) []pcapng.Secrets {
+	keys := []wgkey.Private{w.hub.key}
+	for _, b := range w.boxes {
+		keys = append(keys, b.key)
+	}
+	sealer := simseal.New(simseal.Config{Keys: keys, Seed: w.newKey("captures")})
+	for i, f := range frames {
+		frames[i] = sealer.Frame(f)
+	}
+	return sealer.Secrets()
 }
 
 // inside writes what the messages on a wire carry.

@@ -64,7 +64,9 @@ func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name s
 			}
 		})
 		path := func(netip.AddrPort) (int, error) { return int(way.Load()), nil }
-		return tun.OpenOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n), PathMTU: path}, log)
+		l := &listener{ring: w.keys, own: cfg.PrivateKey}
+		out := tun.Outside{Bind: newBind(w.Engine, n, l), PathMTU: path, Made: l.made(log, cfg.Peer.Public)}
+		return tun.OpenOn(cfg, p.Device(), out, log)
 	}
 	opt := w.simOptions(n, p, name, log)
 	opt.PathMTU = mtu
@@ -87,7 +89,13 @@ func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name s
 // newHubTunnel makes the hub's end.
 func (w *World) newHubTunnel(n *nat.Node, p *netstack.Plane, cfg tun.HubConfig, name string, log *slog.Logger) (tunnelEnd, error) {
 	if w.opt.Link == WG {
-		return tun.OpenHubOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n)}, log)
+		l := &listener{ring: w.keys, own: cfg.PrivateKey}
+		w.ways = append(w.ways, func() { // sites come later than the device
+			for _, b := range w.boxes {
+				l.know(b.key.Public())
+			}
+		})
+		return tun.OpenHubOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n, l), Made: l.made(log)}, log)
 	}
 	h, err := simwg.NewHub(cfg, w.simOptions(n, p, name, log))
 	if err != nil {

@@ -79,6 +79,7 @@ type World struct {
 	roguing  bool        // the laptop advertises
 	mtuPing  *tries
 
+	keys    *keyring // of WG
 	closing bool
 	running atomic.Int64 // loops that are to end
 	ways    []func()     // look at the paths of the boxes again
@@ -108,6 +109,7 @@ func New(o Options) (*World, error) {
 		wires: map[string]*wire.Wire{}, ipv4: map[string]*nat.Node{}, hosts: map[string]*host.Host{},
 	}
 	w.life, w.end = context.WithCancel(context.Background())
+	w.keys = newKeyring()
 	w.rec = newRecorder(w.opener)
 	w.nodes, w.links = sc.plan()
 	w.lay()
@@ -194,7 +196,12 @@ func (w *World) pending() bool {
 }
 
 // opener opens what a tunnel carries, for whoever watches.
-func (w *World) opener(datagram []byte) ([]byte, bool) { return device.Inner(datagram) }
+func (w *World) opener(datagram []byte) ([]byte, bool) {
+	if w.opt.Link == WG {
+		return w.keys.open(datagram)
+	}
+	return device.Inner(datagram)
+}
 
 // say writes a line of the timeline.
 func (w *World) say(level slog.Level, node, text, rfc string) {

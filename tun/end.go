@@ -26,7 +26,8 @@ type end struct {
 	tap     *Tap
 	obs     *observer
 	dev     *device.Device
-	control *control // nil: no socket could be made, or none is wanted
+	control *control             // nil: no socket could be made, or none is wanted
+	made    func(*device.Device) // see Outside
 	events  chan Event
 	dropped atomic.Uint64
 }
@@ -46,6 +47,9 @@ func (e *end) bringUp(tap *Tap, settings string, port uint16, shook func(p *devi
 	if err := e.dev.IpcSet(settings); err != nil {
 		e.dev.Close()
 		return fmt.Errorf("interface %s: configure wireguard: %w", e.name, err)
+	}
+	if e.made != nil {
+		e.made(e.dev)
 	}
 	if err := e.dev.Up(); err != nil {
 		e.dev.Close()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
 	wgtun "golang.zx2c4.com/wireguard/tun"
 )
 
@@ -26,6 +27,8 @@ type Outside struct {
 	Inside func(iface string) bool
 	// Control lets wg see the tunnel.
 	Control bool
+	// Made is shown wireguard-go's device when it is configured, before it sends anything; nil: nobody is.
+	Made func(*device.Device)
 }
 
 // OpenOn is Open on a device that is there already, in place of a kernel TUN. The Tunnel closes the device, also if
@@ -40,6 +43,7 @@ func OpenOn(cfg Config, dev wgtun.Device, out Outside, log *slog.Logger) (*Tunne
 		_ = dev.Close() // err is why
 		return nil, err
 	}
+	t.made = out.Made
 	if err := t.open(dev); err != nil {
 		return nil, err
 	}
@@ -49,7 +53,7 @@ func OpenOn(cfg Config, dev wgtun.Device, out Outside, log *slog.Logger) (*Tunne
 	return t, nil
 }
 
-// OpenHubOn is OpenHub on a device that is there already. Of out it takes Bind and Control: a hub looks nothing up and
+// OpenHubOn is OpenHub on a device that is there already. Of out it takes Bind, Control and Made: a hub looks nothing up and
 // measures no path.
 func OpenHubOn(cfg HubConfig, dev wgtun.Device, out Outside, log *slog.Logger) (*Hub, error) {
 	h, err := newHub(cfg, log, out.bind())
@@ -57,6 +61,7 @@ func OpenHubOn(cfg HubConfig, dev wgtun.Device, out Outside, log *slog.Logger) (
 		_ = dev.Close() // err is why
 		return nil, err
 	}
+	h.made = out.Made
 	if err := h.open(dev); err != nil {
 		return nil, err
 	}
