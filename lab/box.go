@@ -107,21 +107,6 @@ func (b *box) start() error {
 	return nil
 }
 
-// stop ends oasis6 as SIGTERM does; done is called when all is said.
-func (b *box) stop(done func()) {
-	p := b.process
-	if p == nil {
-		done()
-		return
-	}
-	p.commands <- control.Stop
-	b.process = nil
-	b.w.when(p.done, func() {
-		b.closed(p)
-		done()
-	})
-}
-
 // cutPower ends oasis6 as a power cut does: nothing more leaves, and of the files stays what was written.
 func (b *box) cutPower() {
 	p := b.process

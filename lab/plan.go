@@ -102,21 +102,21 @@ type link struct {
 // basic is what each world has.
 func basicNodes() []page.Node {
 	return []page.Node{
-		{ID: nodeH1, Name: "h1", Kind: page.Host, X: 4, Y: 25, Site: "home", About: "A host. It makes its IPv6 addresses itself, out of what the box advertises."},
-		{ID: nodeH2, Name: "h2", Kind: page.Host, X: 4, Y: 65, Site: "home", About: "Another host on the same LAN."},
+		{ID: nodeH1, Name: "h1", Kind: page.Host, X: 4, Y: 28, Site: "home", About: "A host. It makes its IPv6 addresses itself, out of what the box advertises."},
+		{ID: nodeH2, Name: "h2", Kind: page.Host, X: 4, Y: 50, Site: "home", About: "Another host on the same LAN."},
 		{ID: nodeLAN, Name: "br-lan", Kind: page.Switch, X: 14, Y: 45, Site: "home", About: "The LAN's bridge: it learns where addresses are."},
 		{ID: nodeR1, Name: "r1", Kind: page.Router, X: 25, Y: 45, Site: "home", About: "The box: oasis6 run. IPv4 goes on through the NATs; IPv6 goes through the tunnel."},
-		{ID: nodeNAT1, Name: "nat1", Kind: page.NAT, X: 38, Y: 70, About: "The first NAT, such as a hotel's."},
-		{ID: nodeNAT2, Name: "nat2", Kind: page.NAT, X: 50, Y: 70, About: "The second NAT, the carrier's."},
-		{ID: nodeInet, Name: "IPv4 Internet", Kind: page.Internet, X: 64, Y: 70, About: "Routes IPv4 and knows nothing of IPv6."},
+		{ID: nodeNAT1, Name: "nat1", Kind: page.NAT, X: 38, Y: 70, Site: "NAT-land", About: "The first NAT, such as a hotel's."},
+		{ID: nodeNAT2, Name: "nat2", Kind: page.NAT, X: 50, Y: 70, Site: "NAT-land", About: "The second NAT, the carrier's."},
+		{ID: nodeInet, Name: "IPv4 Internet", Kind: page.Internet, X: 64, Y: 70, Site: "IPv4 Internet", About: "Routes IPv4 and knows nothing of IPv6."},
 		{ID: nodeR2, Name: "r2", Kind: page.Hub, X: 66, Y: 30, About: "The hub: oasis6 hub. It delegates a prefix to each site and routes it there."},
-		{ID: nodeNet6, Name: "IPv6 Internet", Kind: page.Internet, X: 80, Y: 30, About: "Routes the provider's prefix to the hub."},
+		{ID: nodeNet6, Name: "IPv6 Internet", Kind: page.Internet, X: 80, Y: 30, Site: "IPv6 Internet", About: "Routes the provider's prefix to the hub."},
 		{ID: nodeWWW, Name: "www", Kind: page.Server, X: 94, Y: 70, About: "A web server with IPv4 and IPv6. It tells each client the address it came from."},
-		{ID: nodeDNS, Name: "dns", Kind: page.Server, X: 94, Y: 12, About: "A DNS server on the IPv6 Internet."},
-		{ID: nodeOnly, Name: "only6", Kind: page.Site, X: 94, Y: 38, About: "A web site that has IPv6 alone: without the tunnel it cannot be seen from here."},
-		{ID: nodeRogue, Name: "rogue", Kind: page.Host, X: 12, Y: 84, Site: "home", About: "A laptop that shares its connection. It is quiet until a button makes it a second router."},
-		{ID: nodeClone, Name: "clone", Kind: page.Host, X: 4, Y: 84, Site: "home", About: "A copy of a virtual machine. It is quiet until a button makes it claim an address that a host wants."},
-		{ID: nodeScan, Name: "scanner", Kind: page.Server, X: 80, Y: 6, About: "Somebody on the IPv6 Internet who looks for hosts, when a button says so."},
+		{ID: nodeDNS, Name: "dns", Kind: page.Server, X: 94, Y: 12, Site: "IPv6 Internet", About: "A DNS server on the IPv6 Internet."},
+		{ID: nodeOnly, Name: "only6", Kind: page.Site, X: 94, Y: 38, Site: "IPv6 Internet", About: "A web site that has IPv6 alone: without the tunnel it cannot be seen from here."},
+		{ID: nodeRogue, Name: "rogue", Kind: page.Host, X: 4, Y: 72, Site: "home", About: "A laptop that shares its connection. It is quiet until a button makes it a second router."},
+		{ID: nodeClone, Name: "clone", Kind: page.Host, X: 4, Y: 94, Site: "home", About: "A copy of a virtual machine. It is quiet until a button makes it claim an address that a host wants."},
+		{ID: nodeScan, Name: "scanner", Kind: page.Server, X: 80, Y: 6, Site: "IPv6 Internet", About: "Somebody on the IPv6 Internet who looks for hosts, when a button says so."},
 	}
 }
 
@@ -143,9 +143,9 @@ func basicLinks() []link {
 // secondSite is for two sites.
 func secondSiteNodes() []page.Node {
 	return []page.Node{
-		{ID: nodeH1B, Name: "h1b", Kind: page.Host, X: 4, Y: 92, Site: "second", About: "A host at the second site."},
-		{ID: nodeR1B, Name: "r1b", Kind: page.Router, X: 25, Y: 92, Site: "second", About: "The second site's box."},
-		{ID: nodeNATB, Name: "natb", Kind: page.NAT, X: 45, Y: 92, About: "The NAT of the second site."},
+		{ID: nodeH1B, Name: "h1b", Kind: page.Host, X: 4, Y: 122, Site: "second", About: "A host at the second site."},
+		{ID: nodeR1B, Name: "r1b", Kind: page.Router, X: 25, Y: 122, Site: "second", About: "The second site's box."},
+		{ID: nodeNATB, Name: "natb", Kind: page.NAT, X: 45, Y: 122, Site: "NAT-land, elsewhere", About: "The NAT of the second site."},
 	}
 }
 
@@ -160,8 +160,8 @@ func secondSiteLinks() []link {
 // behindLAN is the router behind the LAN, with a host.
 func behindLANNodes() []page.Node {
 	return []page.Node{
-		{ID: nodeR3, Name: "r3", Kind: page.Router, X: 14, Y: 10, Site: "home", About: "A router behind the LAN: it asks the box for a prefix of its own."},
-		{ID: nodeH3, Name: "h3", Kind: page.Host, X: 4, Y: 4, Site: "home", About: "A host behind r3."},
+		{ID: nodeR3, Name: "r3", Kind: page.Router, X: 14, Y: 8, Site: "home", About: "A router behind the LAN: it asks the box for a prefix of its own."},
+		{ID: nodeH3, Name: "h3", Kind: page.Host, X: 4, Y: 6, Site: "home", About: "A host behind r3."},
 	}
 }
 

@@ -55,10 +55,10 @@ type Listed struct {
 // later are scenarios whose features are not there yet.
 func later() []Listed {
 	return []Listed{
-		{"roam", "the box moves to another network", "roaming of the box is not in this version"},
-		{"udp-blocked", "an airport lets no UDP through", "the TLS carrier is not in this version"},
-		{"reboot-1970", "a board boots without a clock", "setting the clock is not in this version"},
-		{"ipv6-only", "hosts without IPv4", "NAT64 is not in this version"},
+		{"roam", "The box moves to another network.", "roaming of the box is not in this version"},
+		{"udp-blocked", "An airport lets no UDP through.", "the TLS carrier is not in this version"},
+		{"reboot-1970", "A board boots without a clock.", "setting the clock is not in this version"},
+		{"ipv6-only", "Hosts without IPv4.", "NAT64 is not in this version"},
 	}
 }
 
@@ -101,15 +101,15 @@ func findScenario(name string) (*scenario, error) {
 // scenarios are those that can be had.
 func scenarios() []scenario {
 	return []scenario{
-		{scenarioDefault, "IPv4 stays on the NATs, IPv6 goes through the tunnel", nil, splitTunnel},
-		{scenarioTwoSites, "two sites on one hub, which reach each other only if it allows that", []part{secondSite}, twoSites},
-		{scenarioDownstream, "a router behind the LAN gets a prefix of its own", []part{behindLAN}, routerBehind},
-		{"renumber", "the provider gives another prefix while hosts work", nil, renumbering},
-		{"nat-rebind", "a NAT on the way forgets its table", nil, natRebind},
-		{"tunnel-down", "the tunnel dies, and comes back", nil, tunnelDown},
-		{"rogue-ra", "somebody else advertises on the LAN", nil, rogueRouter},
-		{"duplicate-address", "two nodes want one address", nil, duplicateAddress},
-		{"mtu", "the path carries less than before", nil, pathShrinks},
-		{"neighbour-scan", "somebody scans the LAN from the Internet", nil, neighbourScan},
+		{scenarioDefault, "IPv4 stays on the NATs, IPv6 goes through the tunnel.", nil, splitTunnel},
+		{scenarioTwoSites, "Two sites on one hub, which reach each other only if it allows that.", []part{secondSite}, twoSites},
+		{scenarioDownstream, "A router behind the LAN gets a prefix of its own.", []part{behindLAN}, routerBehind},
+		{"renumber", "The provider gives another prefix while hosts work.", nil, renumbering},
+		{"nat-rebind", "A NAT on the way forgets its table.", nil, natRebind},
+		{"tunnel-down", "The tunnel dies, and comes back.", nil, tunnelDown},
+		{"rogue-ra", "Somebody else advertises on the LAN.", nil, rogueRouter},
+		{"duplicate-address", "Two nodes want one address.", nil, duplicateAddress},
+		{"mtu", "The path carries less than before.", nil, pathShrinks},
+		{"neighbour-scan", "Somebody scans the LAN from the Internet.", nil, neighbourScan},
 	}
 }

@@ -29,11 +29,11 @@ func (r *recorder) walk(id uint64, kindOf func(node string) string) (page.Walk, 
 	if len(hops) == 0 {
 		return page.Walk{}, false // gone in between
 	}
-	w := page.Walk{ID: id, Kind: packet.KindOf(rec.Frame), Summary: packet.Summary(hops[0].Frame, r.open)}
+	w := page.Walk{ID: id, Kind: packet.KindOf(hops[0].Frame), Summary: packet.Summary(hops[0].Frame, r.open)}
 	for _, h := range hops {
 		o := packet.Explain(h.Frame, r.opener(h))
 		w.Hops = append(w.Hops, page.Hop{
-			ID: h.id, At: h.At, Wire: h.Wire, From: h.From, To: h.To, Layers: o.Layers, Broken: o.Broken,
+			ID: h.id, At: h.At, Kind: packet.KindOf(h.Frame), Wire: h.Wire, From: h.From, To: h.To, Layers: o.Layers, Broken: o.Broken,
 			Dropped: h.Dropped != "", Decision: r.decide(h, hops, kindOf(h.To)),
 		})
 	}
