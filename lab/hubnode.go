@@ -118,11 +118,20 @@ func (h *hubNode) start() error {
 	return nil
 }
 
-// reload is SIGHUP, after a change of the fields above.
-func (h *hubNode) reload() { h.commands <- control.Reload }
+// reload is SIGHUP, after a change of the fields above. One that finds no place is not missed: those that wait read what
+// is then.
+func (h *hubNode) reload() {
+	select {
+	case h.commands <- control.Reload:
+	default:
+	}
+}
 
-// status is what `oasis6 status` would show; false: it has just ended.
+// status is what `oasis6 status` would show; false: it has not begun, or has just ended.
 func (h *hubNode) status() (status.Snapshot, bool) {
+	if h.hub == nil {
+		return status.Snapshot{}, false
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
 	defer cancel()
 	s, err := h.hub.Snapshot(ctx)
