@@ -38,13 +38,14 @@ func commands() []command {
 	all := append([]command{runCommand(), checkCommand(checkFile)}, tryCommands()...)
 	all = append(all, statusCommand(), leaveCommand())
 	all = append(append(all, hubCommands()...), joinCommands()...)
-	return append(all, importCommand(), genkeyCommand(), pubkeyCommand(), versionCommand())
+	all = append(all, importCommand(), genkeyCommand(), pubkeyCommand())
+	return append(append(all, demoCommands()...), versionCommand())
 }
 
 // laterCommands belong to the command line's contract, but not to this version. They are not in
 // the help; whoever types one learns that it is not his spelling.
 func laterCommands() []string {
-	return []string{"capture", "demo", "doctor"}
+	return []string{"capture", "doctor"}
 }
 
 func find(tree []command, name string) (command, bool) {

@@ -12,6 +12,3 @@ func joinCommands() []command { return []command{joinCommand()} }
 
 // tryCommands is the trial.
 func tryCommands() []command { return []command{tryCommand()} }
-
-// leftOut are the commands that this build lacks: none.
-func leftOut() []string { return nil }

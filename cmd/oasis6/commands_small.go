@@ -13,5 +13,8 @@ func joinCommands() []command { return nil }
 // tryCommands: a TCP/IP stack of its own is too large for it.
 func tryCommands() []command { return nil }
 
+// demoCommands: nor for a world.
+func demoCommands() []command { return nil }
+
 // leftOut are the commands that this build lacks.
-func leftOut() []string { return []string{"hub", "invite", "join", "try"} }
+func leftOut() []string { return []string{"hub", "invite", "join", "try", "demo"} }

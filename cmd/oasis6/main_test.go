@@ -105,7 +105,7 @@ func TestWrongUsage(t *testing.T) {
 		{[]string{"statsu"}, "oasis6: no command \"statsu\": did you mean status?\nsee: oasis6 help\n"},
 		{[]string{"chekc"}, `no command "chekc": did you mean check?`},
 		{[]string{"hlep"}, `no command "hlep": did you mean help?`},
-		{[]string{"nonsense"}, "oasis6: no command \"nonsense\": there are run, check, try, status, leave, hub, invite, join, import, genkey, pubkey, version, help\nsee: oasis6 help\n"},
+		{[]string{"nonsense"}, "oasis6: no command \"nonsense\": there are run, check, try, status, leave, hub, invite, join, import, genkey, pubkey, demo, version, help\nsee: oasis6 help\n"},
 		{[]string{"help", "nonsense"}, "version, help\nsee: oasis6 help\n"},
 		{[]string{"help", "chekc"}, "did you mean check?\nsee: oasis6 help\n"},
 		{[]string{"help", "run", "check"}, "help takes one command\nsee: oasis6 help\n"},

@@ -41,7 +41,7 @@ func TestManualPage(t *testing.T) {
 			if !regexp.MustCompile(regexp.QuoteMeta(in) + `\b`).MatchString(usage) {
 				t.Errorf("%s --%s is not in the synopsis", c.name, opt.long)
 			}
-			entry := regexp.MustCompile(`(?m)^\.It .*\bFl -` + regexp.QuoteMeta(opt.long) + `\b(.*)$`).FindStringSubmatch(description)
+			entry := regexp.MustCompile(`(?m)^\.It .*\bFl -` + regexp.QuoteMeta(opt.long) + `(|[^-\w].*)$`).FindStringSubmatch(description)
 			if entry == nil {
 				t.Errorf("--%s is not described", opt.long)
 			} else if opt.arg != "" && strings.TrimSpace(entry[1]) != "Ar "+opt.arg {

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !small && !mips && !mipsle
+
+package main
+
+// demoCommands is the demo.
+func demoCommands() []command { return []command{demoCommand()} }
+
+// leftOut are the commands that this build lacks: none.
+func leftOut() []string { return nil }

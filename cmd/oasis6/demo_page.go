@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !small && !mips && !mipsle
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"oasis6/lab"
+	"oasis6/lab/page"
+)
+
+// show serves the page until ctx ends.
+func (d *demo) show(ctx context.Context, e env, w *lab.World) error {
+	l, err := d.open()
+	if err != nil {
+		return err
+	}
+	src := lab.NewSource(w)
+	if _, err := fmt.Fprintf(e.stdout, "the page is at http://%s/ (scenario %s, link %s, seed %d); Ctrl-C ends it\n", l.Addr(), d.scenario, d.link, d.seed); err != nil {
+		_ = l.Close() // nothing was served
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var world sync.WaitGroup
+	world.Go(func() { w.Run(ctx) })
+	err = page.Serve(ctx, l, src)
+	cancel()
+	world.Wait()
+	return err
+}
