@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"oasis6/config"
 	"oasis6/hub/enroll"
 	"oasis6/hub/pd"
 	"oasis6/hub/store"
@@ -18,7 +19,7 @@ import (
 
 // Lease is one line of `oasis6 hub leases`.
 type Lease struct {
-	Site      string `json:"site"` // name; empty: it has none, or the hub is not running
+	Site      string `json:"site"` // name; empty: it has none, or nobody could say
 	PublicKey string `json:"public_key"`
 	status.SiteLease
 }
@@ -42,9 +43,15 @@ func leases(now time.Time, name string, b pd.Binding) (all []Lease) {
 	return all
 }
 
-// StoredLeases are those in the store of a hub that does not run, with the lifetimes that sites may still count on. Names
-// are in the configuration, which nobody has read.
-func StoredLeases(all []store.Record, now time.Time, bootID string) (out []Lease, err error) {
+// StoredLeases are those in the store of a hub that does not run, with the lifetimes that sites can count on at most. cfg is
+// its configuration, or nil: then sites of the file have no names, and nobody knows which are sites no more.
+func StoredLeases(all []store.Record, cfg *config.HubConfig, now time.Time, bootID string) (out []Lease, err error) {
+	names := enroll.StoredNames(storeChanges(all))
+	if cfg != nil {
+		for _, s := range cfg.Sites {
+			names[s.PublicKey] = s.Name
+		}
+	}
 	var bad []error
 	for _, rec := range all {
 		if !strings.HasPrefix(rec.Key, keyLease) {
@@ -55,9 +62,28 @@ func StoredLeases(all []store.Record, now time.Time, bootID string) (out []Lease
 			bad = append(bad, fmt.Errorf("%s: %w", rec.Key, err))
 			continue
 		}
-		out = append(out, leases(now, "", b)...)
+		for i := range b.Leases {
+			b.Leases[i].AtMost = !b.Leases[i].Released
+		}
+		name, is := names[b.Site]
+		mine := leases(now, name, b)
+		for i := range mine {
+			if !is && cfg != nil {
+				mine[i].State = "rests"
+			}
+		}
+		out = append(out, mine...)
 	}
 	return out, errors.Join(bad...)
+}
+
+// storeChanges are records as the book of invitations takes them.
+func storeChanges(all []store.Record) []enroll.Change {
+	out := make([]enroll.Change, 0, len(all))
+	for _, rec := range all {
+		out = append(out, enroll.Change{Key: rec.Key, Value: rec.Value})
+	}
+	return out
 }
 
 // Invite makes an invitation. It is on disk, and the device knows its key, when it returns. The secret of the order is

@@ -442,7 +442,7 @@ func (w *world) stored() map[netip.Prefix]Lease {
 	if err != nil {
 		w.Fatal(err)
 	}
-	all, err := StoredLeases(records, w.now, w.boot)
+	all, err := StoredLeases(records, w.cfg, w.now, w.boot)
 	if err != nil {
 		w.Fatal(err)
 	}

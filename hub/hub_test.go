@@ -16,6 +16,7 @@ import (
 	"oasis6/dhcpv6"
 	"oasis6/hub/store"
 	"oasis6/internal/wgkey"
+	"oasis6/status"
 	"oasis6/tun"
 )
 
@@ -421,5 +422,31 @@ func TestPoolWithoutRoomTakesNothingBack(t *testing.T) {
 	want := "2 leases should be replaced, and are renewed for want of another prefix"
 	if s := w.h.snapshot(w.now); !slices.ContainsFunc(s.Problems, func(p string) bool { return strings.HasPrefix(p, want) }) {
 		t.Errorf("problems %q, want one that begins with %q", s.Problems, want)
+	}
+}
+
+// After a restart the hub knows of a lease only what the disk says, until its site asks again: that is marked.
+func TestLifetimesAfterARestart(t *testing.T) {
+	w := newWorld(t, 1)
+	w.order[0].bind()
+	lease := func() status.SiteLease {
+		t.Helper()
+		s := w.h.snapshot(w.now)
+		if len(s.Sites) != 1 || len(s.Sites[0].Leases) != 1 {
+			t.Fatalf("sites %+v", s.Sites)
+		}
+		return s.Sites[0].Leases[0]
+	}
+	w.wait(10 * time.Minute)
+	if l := lease(); l.AtMost || l.PreferredS != 35*60 || l.ValidS != 80*60 {
+		t.Errorf("before: %+v", l)
+	}
+	w.start()
+	if l := lease(); !l.AtMost || l.PreferredS != 95*60 || l.ValidS != 140*60 {
+		t.Errorf("after a restart: %+v, want what the disk says, marked", l)
+	}
+	w.order[0].say(dhcpv6.Renew, nil)
+	if l := lease(); l.AtMost || l.PreferredS != 45*60 {
+		t.Errorf("after it was renewed: %+v", l)
 	}
 }

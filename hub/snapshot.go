@@ -119,7 +119,7 @@ func leasesOf(now time.Time, b pd.Binding) (all []status.SiteLease) {
 		}
 		x := status.SiteLease{
 			Prefix: l.Prefix.String(), IAID: uint32(b.IAID), DUID: b.DUID.String(), State: "bound",
-			PreferredS: remaining(l.Preferred, now), ValidS: remaining(l.Valid, now),
+			PreferredS: remaining(l.Preferred, now), ValidS: remaining(l.Valid, now), AtMost: l.AtMost,
 		}
 		switch {
 		case l.Released:

@@ -54,4 +54,5 @@ type SiteLease struct {
 	State      string  `json:"state"` // bound | stale | released
 	PreferredS float64 `json:"preferred_s"`
 	ValidS     float64 `json:"valid_s"`
+	AtMost     bool    `json:"at_most"` // both are, since the site has not asked yet after the hub was started
 }

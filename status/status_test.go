@@ -134,7 +134,7 @@ func full() Snapshot {
 			Origin: "file", State: "up", Endpoint: "198.51.100.2:51820", HandshakeAgeS: 106, RxBytes: 1101005, TxBytes: 1080033,
 			Flapping: true, Leases: []SiteLease{
 				{Prefix: "2001:db8:ebbd:990a::/64", IAID: 1, DUID: "00040f0e0d0c0b0a09080706050403020100", State: "bound", PreferredS: 2700, ValidS: 5400},
-				{Prefix: "2001:db8:ebbd:9a00::/64", IAID: 1, DUID: "00040f0e0d0c0b0a09080706050403020100", State: "stale", PreferredS: 0, ValidS: 1200},
+				{Prefix: "2001:db8:ebbd:9a00::/64", IAID: 1, DUID: "00040f0e0d0c0b0a09080706050403020100", State: "stale", PreferredS: 0, ValidS: 1200, AtMost: true},
 			},
 		}, {
 			PublicKey: "cqrT9TuDN3yAjRXprLVWYiH0tAgPxr8Np/HDIQ21+AM=", LinkLocal: "fe80::2", Origin: "joined", State: "never", HandshakeAgeS: Never,

@@ -53,7 +53,7 @@ Leases outlast restarts and reboots in --state.`,
 				case len(args) == 0 && !asJSON:
 					return d.start()
 				case len(args) == 1 && args[0] == "leases":
-					return listLeases(ctx, e, d.run, d.state, asJSON)
+					return d.listLeases(ctx, e, asJSON)
 				case len(args) == 2 && args[0] == "remove" && !asJSON:
 					return removeSite(ctx, e, d.run, args[1])
 				}

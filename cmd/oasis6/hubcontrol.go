@@ -13,9 +13,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"oasis6/config"
 	"oasis6/hub"
 	"oasis6/hub/enroll"
 	"oasis6/hub/store"
@@ -130,11 +132,11 @@ func removeSite(ctx context.Context, e env, run, name string) error {
 }
 
 // listLeases asks the running hub, or else reads its store.
-func listLeases(ctx context.Context, e env, run, state string, asJSON bool) error {
+func (d *hubDaemon) listLeases(ctx context.Context, e env, asJSON bool) error {
 	var a leasesAnswer
-	err := control.Call(ctx, socketPath(run), "leases", nil, &a)
+	err := control.Call(ctx, socketPath(d.run), "leases", nil, &a)
 	if errors.Is(err, control.ErrNotRunning) {
-		a.Leases, err = storedLeases(ctx, state)
+		a.Leases, err = d.storedLeases(ctx, e.stderr)
 	}
 	if err != nil && len(a.Leases) == 0 {
 		return err
@@ -150,14 +152,26 @@ func listLeases(ctx context.Context, e env, run, state string, asJSON bool) erro
 	return errors.Join(err, writeLeases(e.stdout, a.Leases))
 }
 
-func storedLeases(ctx context.Context, state string) ([]hub.Lease, error) {
-	path := filepath.Join(state, storeFile)
+// storedLeases reads the store, and the configuration for what is in it of names.
+func (d *hubDaemon) storedLeases(ctx context.Context, stderr io.Writer) ([]hub.Lease, error) {
+	path := filepath.Join(d.state, storeFile)
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("no hub is running here, and there is no store: %w: name its folders with --run and --state", err)
 	}
+	cfg, _, err := config.LoadHub(d.config)
+	if err != nil {
+		cfg = nil
+		fmt.Fprintf(stderr, "without the configuration (-c FILE) sites of the file have no names here: %s\n", firstLine(err))
+	}
 	records, _, err := store.ReadFile(ctx, path)
-	all, lerr := hub.StoredLeases(records, bootclock.Now(), bootclock.BootID())
+	all, lerr := hub.StoredLeases(records, cfg, bootclock.Now(), bootclock.BootID())
 	return all, errors.Join(err, lerr)
+}
+
+// firstLine is that of an error with many.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // writeLeases prints one line for each.
@@ -166,8 +180,11 @@ func writeLeases(w io.Writer, all []hub.Lease) error {
 	fmt.Fprintln(t, "PREFIX\tSITE\tIAID\tSTATE\tPREFERRED\tVALID") // what is wrong shows in Flush
 	for _, l := range all {
 		left := func(s float64) string {
-			if s < 0 {
+			switch {
+			case s < 0:
 				return "for ever"
+			case l.AtMost:
+				return "at most " + time.Duration(s*float64(time.Second)).Round(time.Minute).String()
 			}
 			return (time.Duration(s) * time.Second).String()
 		}

@@ -155,6 +155,21 @@ func (s *State) restoreSite(hexKey string, data []byte) error {
 	return nil
 }
 
+// StoredNames are the names of joined sites in a store that no hub has open. What cannot be read is left out.
+func StoredNames(records []Change) map[wgkey.Public]string {
+	s := New()
+	for _, r := range records {
+		if hexKey, ok := strings.CutPrefix(r.Key, PeerPrefix); ok {
+			_ = s.restoreSite(hexKey, r.Value) // it has no name then
+		}
+	}
+	names := make(map[wgkey.Public]string, len(s.joined))
+	for k, j := range s.joined {
+		names[k] = j.name
+	}
+	return names
+}
+
 func parseHex(s string) (k wgkey.Public, err error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != wgkey.Size || wgkey.Public(b).IsZero() {

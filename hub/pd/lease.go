@@ -51,6 +51,7 @@ type terms struct {
 	state                   state
 	released, stale         bool
 	held                    bool // stale, and renewed for want of another; not on disk
+	atMost                  bool // restored, and not asked for since; not on disk
 }
 
 // lease is one prefix of a binding.

@@ -177,6 +177,9 @@ func (m *Machine) record(now time.Time, b *binding) *Binding {
 			if far := lifetime.At(now.Add(m.valid + SaveInterval)); r.Leases[i].Valid.Before(far) {
 				r.Leases[i].Valid = far
 			}
+			if far := lifetime.At(now.Add(m.preferred + SaveInterval)); r.Leases[i].Preferred.Before(far) {
+				r.Leases[i].Preferred = far
+			}
 		}
 		l.disk = r.Leases[i].Valid
 	}
@@ -187,7 +190,7 @@ func (m *Machine) record(now time.Time, b *binding) *Binding {
 func (b *binding) public() *Binding {
 	r := &Binding{Site: b.site.key, IAID: b.iaid, DUID: b.duid, Reconfigure: b.reconfigure, Leases: make([]Lease, 0, len(b.leases))}
 	for _, l := range b.leases {
-		r.Leases = append(r.Leases, Lease{l.prefix, l.preferred, l.valid, l.released, l.stale, l.ended, l.rests})
+		r.Leases = append(r.Leases, Lease{l.prefix, l.preferred, l.valid, l.released, l.stale, l.ended, l.rests, l.atMost})
 	}
 	return r
 }

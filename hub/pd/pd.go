@@ -154,7 +154,7 @@ type Binding struct {
 // Key is the key of the binding's record.
 func (b *Binding) Key() BindingKey { return BindingKey{b.Site, b.IAID} }
 
-// Lease is one prefix. In a Change the valid lifetime of one that can be renewed is longer than any Reply has told, by
+// Lease is one prefix. In a Change the lifetimes of one that can be renewed are longer than any Reply has told, by
 // SaveInterval: so a renewal needs no write, and after a crash nobody else gets what a site may hold.
 type Lease struct {
 	Prefix           netip.Prefix
@@ -166,6 +166,9 @@ type Lease struct {
 	// Rests is of one that is over: until then no other site gets it. After that it is remembered for its site, and others
 	// get it if nothing else is left.
 	Rests lifetime.Until
+	// AtMost: the lifetimes are those of the disk, since the site has not asked yet after the machine was started. It may have been
+	// told less. Not in a record.
+	AtMost bool
 }
 
 // Stats are the counters of a Machine.

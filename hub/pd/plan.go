@@ -148,13 +148,14 @@ func (m *Machine) commit(now time.Time, q *query, b *binding, p *plan) {
 		if l.released {
 			m.note(note.Info, "lease is used again", l)
 		}
-		l.preferred, l.valid, l.released, l.stale, l.held = preferred, end, false, held, held
+		l.preferred, l.valid, l.released, l.stale, l.held, l.atMost = preferred, end, false, held, held, false
 	}
 	for _, l := range p.stale {
 		if !l.stale || l.preferred != (lifetime.Until{}) {
 			m.change(b)
 			l.stale, l.held, l.preferred = true, false, lifetime.Until{}
 		}
+		l.atMost = false // it is told what is left
 	}
 	for _, x := range p.add {
 		m.take(b, p.drop, x)

@@ -54,7 +54,7 @@ func (m *Machine) restoreLeases(now time.Time, r *Binding, pass state) {
 		}
 		m.ended = max(m.ended, x.Ended)
 		l := newLease(b, x.Prefix)
-		l.terms = terms{preferred: x.Preferred, valid: x.Valid, disk: x.Valid, rests: x.Rests, ended: x.Ended, released: x.Released, stale: x.Stale, state: gone}
+		l.terms = terms{preferred: x.Preferred, valid: x.Valid, disk: x.Valid, rests: x.Rests, ended: x.Ended, released: x.Released, stale: x.Stale, state: gone, atMost: is == live && !x.Released}
 		if is != live {
 			l.preferred, l.valid = lifetime.Until{}, lifetime.Until{}
 		}

@@ -60,7 +60,7 @@ func TestCrashBetweenWrites(t *testing.T) {
 	w.ask("renew pd1")
 	w.did(false, false)
 	w.restart()
-	w.wantAll("a pd1 2001:db8:1:1::/64=0/5400")
+	w.wantAll("a pd1 2001:db8:1:1::/64=2700/5400")
 	w.wait(5399 * time.Second)
 	w.wantRouted("a", "2001:db8:1:1::/64")
 	w.want("request site=b pd1 2001:db8:1:1::/64", "reply pd1 2001:db8:1:2::/64=2700/5400")
