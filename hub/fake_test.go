@@ -108,7 +108,7 @@ func (f *fakeTunnel) Reconfigure(c tun.HubConfig) error { f.linkLocal = c.LinkLo
 
 func (f *fakeTunnel) Snapshot() tun.HubSnapshot {
 	s := f.counted
-	s.Interface, s.PublicKey, s.LinkLocal, s.MTU = "oasis0", f.key.Public(), f.linkLocal, 1420
+	s.Interface, s.PublicKey, s.LinkLocal, s.MTU, s.ListenPort = "oasis0", f.key.Public(), f.linkLocal, 1420, 51820
 	if !s.LinkLocal.IsValid() {
 		s.LinkLocal = f.key.Public().LinkLocal()
 	}

@@ -235,8 +235,11 @@ const batch = 1024
 func (h *Hub) onPlane(now time.Time, ev dataplane.Event) error {
 	switch ev := ev.(type) {
 	case dataplane.LinkChanged:
-		was := h.links[ev.Link.Name]
+		was, known := h.links[ev.Link.Name]
 		h.links[ev.Link.Name] = ev.Link
+		if ev.Link.Name == h.cfg.Hub.Uplink {
+			h.uplinkSeen(known && !was.Up, ev.Link)
+		}
 		if ev.Link.Name == h.cfg.Interface.Name && was.Exists && !ev.Link.Exists {
 			return fmt.Errorf("%w: somebody renamed or removed interface %s", ErrTunnelFailed, ev.Link.Name)
 		}
@@ -248,6 +251,18 @@ func (h *Hub) onPlane(now time.Time, ev dataplane.Event) error {
 		h.apply.Reset()
 	}
 	return nil
+}
+
+// uplinkSeen logs what becomes of the uplink: that it is down, when it was not known to be, and that it is up again.
+func (h *Hub) uplinkSeen(wasDown bool, l dataplane.Link) {
+	switch {
+	case l.Up && wasDown:
+		h.journal.Info("uplink is up again", "iface", l.Name)
+	case !l.Up && !wasDown && l.Exists:
+		h.journal.Warn("uplink is down", "iface", l.Name)
+	case !l.Exists && !wasDown:
+		h.journal.Warn("uplink does not exist: check Uplink in [Hub]", "iface", l.Name)
+	}
 }
 
 // watched are the interfaces whose state matters.

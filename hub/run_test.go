@@ -216,3 +216,30 @@ func TestRunPutsDriftRight(t *testing.T) {
 		}
 	})
 }
+
+// A start is one line, and an uplink that is not there another.
+func TestRunSaysThatItIsUp(t *testing.T) {
+	run(t, func(r *running) {
+		for what, want := range map[string]int{"level=INFO msg=\"hub up\" iface=oasis0 port=51820 pool=2001:db8:ebbd:9900::/56 sites=2 leases=0": 2 /* one of the hub that newWorld makes */, "uplink": 0} {
+			if n := strings.Count(r.log.String(), what); n != want {
+				r.Errorf("%d times %q in the log, want %d:\n%s", n, what, want, r.log.String())
+			}
+		}
+		other := *r.cfg
+		other.Hub.Uplink = "eth9"
+		r.reload = func() (*config.HubConfig, error) { return &other, nil }
+		for range 2 {
+			r.commands <- control.Reload
+			synctest.Wait()
+		}
+		r.plane.Push(dataplane.LinkChanged{Link: dataplane.Link{Name: "eth9", Exists: true}})
+		r.plane.Push(dataplane.LinkChanged{Link: dataplane.Link{Name: "eth9", Exists: true, Up: true}})
+		r.plane.Push(dataplane.LinkChanged{Link: dataplane.Link{Name: "eth9", Exists: true}})
+		synctest.Wait()
+		for _, want := range []string{"level=WARN msg=\"uplink does not exist: check Uplink in [Hub]\" iface=eth9", "level=INFO msg=\"uplink is up again\" iface=eth9", "level=WARN msg=\"uplink is down\" iface=eth9"} {
+			if n := strings.Count(r.log.String(), want); n != 1 {
+				r.Errorf("%d times %q in the log, want 1:\n%s", n, want, r.log.String())
+			}
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"oasis6/hub/enroll"
@@ -256,6 +257,9 @@ func (h *Hub) applyPlan(ctx context.Context, now time.Time) {
 		if h.applyErr != nil {
 			h.journal.Info("kernel state applied again")
 		}
+		if !h.applied {
+			h.sayUp()
+		}
 		h.reapply, h.applyErr, h.applied = false, nil, true
 		h.apply.Reset()
 		return
@@ -265,6 +269,26 @@ func (h *Hub) applyPlan(ctx context.Context, now time.Time) {
 	}
 	h.applyErr = err
 	h.apply.Failed(now, h.opt.Rand())
+}
+
+// sayUp logs once what the hub has begun with.
+func (h *Hub) sayUp() {
+	t := h.opt.Tunnel.Snapshot()
+	var pools []string
+	for _, p := range h.cfg.Hub.Pools {
+		pools = append(pools, p.String())
+	}
+	sites, leases := 0, 0
+	for _, s := range h.sites {
+		if s.origin != invited {
+			sites++
+		}
+	}
+	for range h.machine.AllRouted {
+		leases++
+	}
+	h.journal.Info("hub up", "iface", t.Interface, "port", strconv.Itoa(int(t.ListenPort)), "pool", strings.Join(pools, " "),
+		"sites", strconv.Itoa(sites), "leases", strconv.Itoa(leases))
 }
 
 // flush sends what has waited. What tells of something that does not stand yet is dropped: the site asks again.
