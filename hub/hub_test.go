@@ -450,3 +450,33 @@ func TestLifetimesAfterARestart(t *testing.T) {
 		t.Errorf("after it was renewed: %+v", l)
 	}
 }
+
+// A pool that is no longer in the configuration is in the status as long as leases are out of it, also of a hub that was
+// started since.
+func TestFormerPoolsAreShown(t *testing.T) {
+	w := newWorld(t, 3)
+	w.cfg.Sites[2].Prefixes = []netip.Prefix{netip.MustParsePrefix("2001:db8:9::/64")}
+	w.reconfigure(w.cfg)
+	for _, c := range w.order {
+		c.bind()
+	}
+	w.wait(10 * time.Minute)
+	cfg := *w.cfg
+	cfg.Hub.Pools = []netip.Prefix{netip.MustParsePrefix("2001:db8:aa00::/56")}
+	w.reconfigure(&cfg)
+	former := func(want ...status.FormerPool) {
+		t.Helper()
+		if got := w.h.snapshot(w.now).Hub.FormerPools; !slices.Equal(got, want) {
+			t.Errorf("former pools %+v, want %+v", got, want)
+		}
+	}
+	former(status.FormerPool{Prefix: testPool.String(), Leases: 2, ValidS: 80 * 60})
+	for _, c := range w.order {
+		c.say(dhcpv6.Renew, nil)
+	}
+	former(status.FormerPool{Prefix: testPool.String(), Leases: 2, ValidS: 80 * 60})
+	w.start()
+	former(status.FormerPool{Prefix: "2001:db8:ebbd:9900::/63", Leases: 2, ValidS: 80 * 60})
+	w.wait(80 * time.Minute)
+	former()
+}

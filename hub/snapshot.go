@@ -32,11 +32,15 @@ func (h *Hub) snapshot(now time.Time) status.Snapshot {
 		Events: h.journal.Events(),
 	}
 	s.Hub = h.hubStatus(now)
+	former := h.former()
 	for _, x := range h.sites {
 		if x.origin != invited {
-			s.Sites = append(s.Sites, h.siteStatus(now, x))
+			site := h.siteStatus(now, x)
+			former.count(x, site.Leases)
+			s.Sites = append(s.Sites, site)
 		}
 	}
+	s.Hub.FormerPools = former.list()
 	s.Problems = h.problems(now)
 	s.Summary, s.Ready = h.summary(s)
 	return s

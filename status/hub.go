@@ -7,10 +7,11 @@ package status
 // Hub is what concerns all sites of a hub.
 type Hub struct {
 	Pools        []Pool            `json:"pools"`
-	SitesUp      int               `json:"sites_up"`    // sites with a handshake that is not older than a session lasts
-	Leases       int               `json:"leases"`      // prefixes that are routed to sites
-	Invitations  []Invitation      `json:"invitations"` // that nobody has used yet
-	Received     uint64            `json:"received"`    // DHCPv6 messages
+	FormerPools  []FormerPool      `json:"former_pools"` // that leases are still out of
+	SitesUp      int               `json:"sites_up"`     // sites with a handshake that is not older than a session lasts
+	Leases       int               `json:"leases"`       // prefixes that are routed to sites
+	Invitations  []Invitation      `json:"invitations"`  // that nobody has used yet
+	Received     uint64            `json:"received"`     // DHCPv6 messages
 	Sent         uint64            `json:"sent"`
 	Dropped      map[string]uint64 `json:"dropped"` // packets of sites refused, by reason
 	StoreError   string            `json:"store_error"`
@@ -23,6 +24,13 @@ type Hub struct {
 type Pool struct {
 	Prefix string `json:"prefix"`
 	Leases int    `json:"leases"` // prefixes out of it that are routed to sites
+}
+
+// FormerPool is a pool of a configuration before this one. Its route is needed until its last lease is over.
+type FormerPool struct {
+	Prefix string  `json:"prefix"`
+	Leases int     `json:"leases"`
+	ValidS float64 `json:"valid_s"` // the longest valid lifetime of them
 }
 
 // Invitation waits for a box.

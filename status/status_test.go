@@ -125,6 +125,7 @@ func full() Snapshot {
 		Build:     Build{Dataplane: "userspace"},
 		Hub: &Hub{
 			Pools: []Pool{{Prefix: "2001:db8:ebbd:9900::/56", Leases: 2}}, SitesUp: 1, Leases: 2,
+			FormerPools: []FormerPool{{Prefix: "2001:db8:ebbd:9a00::/56", Leases: 1, ValidS: 1200}},
 			Invitations: []Invitation{{Name: "museum", ExpiresS: 86000}}, Received: 17, Sent: 16,
 			Dropped: map[string]uint64{"no Client Identifier": 1}, StoreError: "hub.db: no space left on device",
 			NDAnswered: 12, SiteToSite: true, FirewallOpen: true,

@@ -19,6 +19,10 @@ func (p *printer) hub(h Hub, sites []Site) {
 		p.head("pool: %s", x.Prefix)
 		p.field("leases", fmt.Sprint(x.Leases))
 	}
+	for _, x := range h.FormerPools {
+		p.head("former pool: %s", x.Prefix)
+		p.field("leases", fmt.Sprintf("%d, the last for another %s: have it routed until then", x.Leases, duration(x.ValidS)))
+	}
 	p.head("sites: %d, of them up: %d, leases: %d", len(sites), h.SitesUp, h.Leases)
 	p.field("between sites", map[bool]string{true: "forwarded", false: "refused"}[h.SiteToSite])
 	p.field("from outside", map[bool]string{true: "open", false: "answers only"}[h.FirewallOpen])
