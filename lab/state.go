@@ -45,6 +45,9 @@ func newPainter(w *World) *painter {
 
 // still gives the instant as it was shown before, unless it has changed, and since when it is so.
 func (p *painter) still(key string, now, until time.Time) memory {
+	if until.IsZero() {
+		return memory{} // for ever
+	}
 	m, ok := p.seen[key]
 	if d := until.Sub(m.until); !ok || d > flicker || d < -flicker {
 		m = memory{until, now}

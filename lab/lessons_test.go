@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+package lab
+
+import (
+	"testing"
+	"time"
+
+	"oasis6/lab/page"
+)
+
+// pupilWorld is a world after its scenario, with a source.
+func pupilWorld(t *testing.T) (*World, *Source) {
+	t.Helper()
+	w := newTestWorld(t, Options{Seed: 1})
+	s := NewSource(w)
+	finish(t, w)
+	return w, s
+}
+
+func (s *Source) lesson(id string) page.LessonState {
+	for _, l := range s.class.states() {
+		if l.ID == id {
+			return l
+		}
+	}
+	return page.LessonState{}
+}
+
+// runs lets d pass, or less if the lesson is passed before.
+func runs(t *testing.T, s *Source, id string, d time.Duration) {
+	t.Helper()
+	if _, err := s.w.Engine.RunUntil(t.Context(), d, func() bool { return s.lesson(id).Passed }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// press is a button, on the goroutine of the test, which runs the engine.
+func press(t *testing.T, s *Source, action, target, arg string) {
+	t.Helper()
+	if err := s.w.press(page.Action{Action: action, Target: target, Arg: arg}); err != nil {
+		t.Fatalf("%s: %v", action, err)
+	}
+}
+
+// tasks are what a pupil does for each lesson.
+func tasks() map[string]func(*testing.T, *Source, func(time.Duration)) {
+	return map[string]func(*testing.T, *Source, func(time.Duration)){
+		"split-tunnel": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doPing, "h1", "v4")
+			wait(time.Second)
+			press(t, s, doPing, "h1", "v6")
+			wait(time.Second)
+		},
+		"address-plan": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doRenumber, "", "")
+			wait(20 * time.Second)
+		},
+		"prefix-delegation": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doReboot, nodeR1, "")
+			wait(time.Minute)
+		},
+		"slaac": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doCable, "lan-h2", "")
+			wait(time.Second)
+			press(t, s, doCable, "lan-h2", "")
+			wait(20 * time.Second)
+		},
+		"dad": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doDuplicate, "h2", "")
+			wait(20 * time.Second)
+		},
+		"link-local": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doTunnel, "", "")
+			wait(2 * time.Minute)
+			press(t, s, doPing, "h1", "ll")
+			wait(time.Second)
+		},
+		"neighbour-limits": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doScan, "", "")
+			wait(time.Second)
+			press(t, s, doPing, "h1", "v6")
+			wait(10 * time.Second)
+		},
+		"route-flapping": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			for range flaps {
+				press(t, s, doTunnel, "", "")
+				wait(5 * time.Second)
+				press(t, s, doTunnel, "", "")
+				wait(2 * time.Second)
+			}
+			press(t, s, doPing, "h2", "v6")
+			wait(5 * time.Second)
+		},
+	}
+}
+
+// Who does the task passes, and nobody else.
+func TestLessons(t *testing.T) {
+	for _, l := range lessons() {
+		t.Run(l.id, func(t *testing.T) {
+			w, s := pupilWorld(t)
+			do := tasks()[l.id]
+			if do == nil {
+				t.Fatal("nobody does its task")
+			}
+			do(t, s, func(d time.Duration) { runs(t, s, "", d) })
+			if st := s.lesson(l.id); st.Started || st.Passed {
+				t.Errorf("it was not started, and yet: %+v", st)
+			}
+			if w.isCut() {
+				press(t, s, doTunnel, "", "")
+			}
+			runs(t, s, "", 2*time.Minute)
+			if err := s.class.start(l.id); err != nil {
+				t.Fatal(err)
+			}
+			runs(t, s, l.id, 3*time.Minute)
+			if st := s.lesson(l.id); !st.Started || st.Passed || st.Progress == "" || st.Text == "" || st.Task == "" {
+				t.Errorf("three minutes in which nobody does anything: %+v", st)
+			}
+			do(t, s, func(d time.Duration) { runs(t, s, l.id, d) })
+			if st := s.lesson(l.id); !st.Passed {
+				t.Errorf("the task was done: %s", st.Progress)
+			}
+		})
+	}
+}
+
+// An interruption that hosts have to be told of does not count, and those before it count no more.
+func TestFlappingLessonNeedsShortInterruptions(t *testing.T) {
+	_, s := pupilWorld(t)
+	if err := s.class.start("route-flapping"); err != nil {
+		t.Fatal(err)
+	}
+	cut := func(d time.Duration) {
+		press(t, s, doTunnel, "", "")
+		runs(t, s, "", d)
+		press(t, s, doTunnel, "", "")
+		runs(t, s, "", 2*time.Second)
+	}
+	cut(time.Second)
+	cut(time.Second)
+	cut(time.Minute)
+	runs(t, s, "", time.Minute)
+	cut(time.Second)
+	cut(time.Second)
+	press(t, s, doPing, "h1", "v6")
+	runs(t, s, "", 2*time.Second)
+	if st := s.lesson("route-flapping"); st.Passed {
+		t.Error("passed with two short interruptions after a long one")
+	}
+	cut(time.Second)
+	press(t, s, doPing, "h1", "v6")
+	runs(t, s, "", 2*time.Second)
+	if st := s.lesson("route-flapping"); !st.Passed {
+		t.Errorf("not passed after three: %s", st.Progress)
+	}
+}
