@@ -54,7 +54,7 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	p.settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return errors.Join(p.keepMark(), p.trouble())
+	return errors.Join(p.mark.serve(), p.trouble())
 }
 
 // Restore is dataplane.Plane's. There is nothing to be put back: the links go when nobody names them.
@@ -67,7 +67,7 @@ func (p *Plane) Restore(context.Context) error {
 	p.want, p.active, p.names = dataplane.Desired{}, false, nil
 	p.mu.Unlock()
 	p.settle()
-	return p.dropMark()
+	return p.mark.drop()
 }
 
 // settle makes all as it is wanted: links, addresses, table. It is called after each change of either side.
@@ -83,7 +83,9 @@ func (p *Plane) settle() {
 	p.tell()
 	p.mu.Unlock()
 	for _, r := range gone {
-		_ = r.close() // it is not there any more, or not wanted
+		if err := errors.Join(r.close(), p.mark.forget(r.name)); err != nil {
+			p.log.Warn("LAN not left as it was", "iface", r.name, "err", err)
+		}
 	}
 }
 

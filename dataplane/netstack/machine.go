@@ -4,13 +4,8 @@ package netstack
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -36,48 +31,12 @@ func (p *Plane) openMachine() (err error) {
 		return err
 	}
 	p.o.OpenLAN = p.openTap
-	p.readMark()
+	p.mark.open(p.o.RunDir, p.o.BootID)
 	return nil
-}
-
-// markFile in RunDir says that LANs are served.
-const markFile = "userspace"
-
-// readMark says whether a predecessor of this boot has left LANs that count on us.
-func (p *Plane) readMark() {
-	if p.o.RunDir == "" {
-		return
-	}
-	p.mark = filepath.Join(p.o.RunDir, markFile)
-	b, err := os.ReadFile(p.mark)
-	p.took = err == nil && strings.TrimSpace(string(b)) == p.o.BootID
 }
 
 // TookOver says that a predecessor of this boot left its LANs to us.
-func (p *Plane) TookOver() bool { return p.took }
-
-// keepMark is for a successor. It is written once.
-func (p *Plane) keepMark() error {
-	if p.mark == "" || p.marked || p.closed {
-		return nil
-	}
-	if err := os.WriteFile(p.mark, []byte(p.o.BootID+"\n"), 0o600); err != nil {
-		return fmt.Errorf("mark for a successor: %w", err)
-	}
-	p.marked = true
-	return nil
-}
-
-func (p *Plane) dropMark() error {
-	if p.mark == "" {
-		return nil
-	}
-	p.marked = false
-	if err := os.Remove(p.mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func (p *Plane) TookOver() bool { return p.mark.took }
 
 // Serves says whether an interface of the machine is one of the LANs. It may be called from any goroutine.
 func (p *Plane) Serves(iface string) bool {

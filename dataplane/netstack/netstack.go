@@ -45,8 +45,8 @@ type Options struct {
 	// Identity is what tells this box from all others, its public key for instance: the taps have the same MAC after
 	// every start. Without a tap it is not needed.
 	Identity []byte
-	// RunDir has, between Apply and Restore, a mark for a successor of the same boot, which BootID names; both only without
-	// OpenLAN.
+	// RunDir has, until Restore, a file with what a successor of the same boot, which BootID names, must know; both only
+	// without OpenLAN.
 	RunDir, BootID string
 	// Tunnel is the name of the tunnel's interface, for texts and before Apply has named it.
 	Tunnel string
@@ -106,9 +106,7 @@ type Plane struct {
 	batches sync.Pool
 	bridges *bridges          // nil where links are given
 	owner   *net.UnixListener // keeps another box out of the network namespace
-	mark    string            // file that says that there is something to take over; empty: none
-	took    bool
-	marked  bool
+	mark    mark
 	closing sync.WaitGroup // of ports whose link has gone
 
 	newsMu sync.Mutex

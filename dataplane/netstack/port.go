@@ -151,6 +151,10 @@ func (r *port) arrived(frame []byte, off offload.Info) {
 		return
 	}
 	pkt = pkt[:size] // the link may pad
+	if off.Size == 0 && off.Partial {
+		offload.Complete(pkt, off) // whoever looks at it, here or at the other end, needs it
+		off = offload.Info{}
+	}
 	now := r.p.o.Now()
 	if r.hear(now, pkt, from) {
 		return

@@ -83,6 +83,9 @@ func (p *Plane) openTap(bridge string) (Link, error) {
 	if err := t.plug(l); err != nil {
 		return nil, errors.Join(fmt.Errorf("tap for %s: %w", bridge, err), t.file.Close())
 	}
+	if err := p.mark.deafen(bridge); err != nil {
+		return nil, errors.Join(fmt.Errorf("tap for %s: %w", bridge, err), t.file.Close())
+	}
 	if err := p.bridges.add(t); err != nil {
 		return nil, errors.Join(err, t.file.Close())
 	}
@@ -163,7 +166,7 @@ func (t *tap) plug(bridge kernelLink) error {
 	}
 	defer unix.Close(s)
 	// Our station speaks IPv6 there, not the kernel. Where that cannot be said, the kernel only talks to itself.
-	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+t.name+"/disable_ipv6", []byte("1"), 0)
+	_ = writeConf(t.name, "disable_ipv6", "1")
 	if err := t.setMAC(s); err != nil {
 		return err
 	}

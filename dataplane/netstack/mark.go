@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"oasis6/internal/wholefile"
+)
+
+// mark is what a successor must know: that LANs are served, and what accept_ra of their bridges was.
+//
+// The kernel of the machine must not take our own Router Advertisements: it would have a default route through the box
+// beside its own, and choose between them.
+type mark struct {
+	path string // empty: none is wanted
+	took bool   // there was one of this boot
+
+	mu    sync.Mutex
+	state markState
+}
+
+type markState struct {
+	BootID   string            `json:"boot_id"`
+	Serving  bool              `json:"serving"`
+	AcceptRA map[string]string `json:"accept_ra"` // of bridges, before our first change
+}
+
+// markFile is its name in RunDir.
+const markFile = "userspace.json"
+
+func (m *mark) open(dir, boot string) {
+	m.state = markState{BootID: boot, AcceptRA: map[string]string{}}
+	if dir == "" {
+		return
+	}
+	m.path = filepath.Join(dir, markFile)
+	var old markState
+	b, err := os.ReadFile(m.path)
+	if err != nil || json.Unmarshal(b, &old) != nil || old.BootID != boot {
+		return // none, or of another boot, which is as good
+	}
+	m.took = old.Serving
+	if old.AcceptRA != nil {
+		m.state.AcceptRA = old.AcceptRA
+	}
+}
+
+func (m *mark) save() error {
+	if m.path == "" {
+		return nil
+	}
+	b, err := json.Marshal(m.state)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(m.path), 0o755)
+	}
+	if err == nil {
+		err = wholefile.Write(m.path, append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("what a successor must know: %w", err)
+	}
+	return nil
+}
+
+// serve is for a successor.
+func (m *mark) serve() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state.Serving {
+		return nil
+	}
+	m.state.Serving = true
+	return m.save()
+}
+
+// drop puts all back.
+func (m *mark) drop() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	for bridge, was := range m.state.AcceptRA {
+		errs = append(errs, putBack(bridge, was))
+	}
+	m.state.Serving, m.state.AcceptRA = false, map[string]string{}
+	if m.path != "" {
+		if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deafen lets the kernel take no Router Advertisement on a bridge. What it would not take anyway stays as it is.
+func (m *mark) deafen(bridge string) error {
+	accept, err := readConf(bridge, "accept_ra")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no IPv6 in the kernel
+	}
+	forwarding, err2 := readConf(bridge, "forwarding")
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	if accept == "0" || accept == "1" && forwarding != "0" {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.state.AcceptRA[bridge]; !known {
+		m.state.AcceptRA[bridge] = accept
+		if err := m.save(); err != nil {
+			delete(m.state.AcceptRA, bridge)
+			return fmt.Errorf("%w: accept_ra was not changed, since it could not be put back", err)
+		}
+	}
+	return writeConf(bridge, "accept_ra", "0")
+}
+
+// forget is for a bridge that is no LAN any more.
+func (m *mark) forget(bridge string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was, known := m.state.AcceptRA[bridge]
+	if !known {
+		return nil
+	}
+	delete(m.state.AcceptRA, bridge)
+	return errors.Join(putBack(bridge, was), m.save())
+}
+
+// putBack leaves what somebody has changed meanwhile, and bridges that have gone.
+func putBack(bridge, was string) error {
+	if now, err := readConf(bridge, "accept_ra"); err != nil || now != "0" {
+		return nil
+	}
+	return writeConf(bridge, "accept_ra", was)
+}
+
+func confPath(iface, name string) string { return "/proc/sys/net/ipv6/conf/" + iface + "/" + name }
+
+func readConf(iface, name string) (string, error) {
+	b, err := os.ReadFile(confPath(iface, name))
+	return strings.TrimSpace(string(b)), err
+}
+
+func writeConf(iface, name, value string) error {
+	return os.WriteFile(confPath(iface, name), []byte(value), 0)
+}
