@@ -67,9 +67,10 @@ func refused(rules, comment string) bool {
 func TestCE_3_2_02_LostDefaultRoute(t *testing.T) {
 	b := newBox(t, netlab.WorldConfig{})
 	b.up()
+	router := b.HostDefaultRoute(b.H1)
 	b.CutTunnel()
 	b.waitSummaryFor(2*enough, "down: ", "")
-	b.H1.Run("ip", "-6", "route", "add", "default", "via", b.R1.LinkLocals("br-lan")[0].String(), "dev", "eth0") // a host that does not obey
+	b.H1.Run("ip", "-6", "route", "add", "default", "via", router.String(), "dev", "eth0") // a host that does not obey
 	out, _ := b.H1.Try("ping", "-n", "-c2", "-W2", netlab.WWWv6)
 	if !strings.Contains(out, "No route") {
 		t.Errorf("ping into a dead tunnel says %q, want Destination unreachable: No route", out)
@@ -82,21 +83,14 @@ func TestCE_3_2_02_LostDefaultRoute(t *testing.T) {
 func TestCE_3_2_03_NoForwardingLoop(t *testing.T) {
 	b := newBox(t, netlab.WorldConfig{DelegatedLen: 56})
 	b.up()
-	here, back := b.R1.WatchIPv6("oasis0"), b.R2.WatchIPv6("wg0") // each sees what comes in
-	const nobody, pings = "2001:db8:ebbd:9977::1", 3              // errors are rate limited: one of them may stay unanswered
+	here, back := b.outOfTunnel(), b.R2.WatchIPv6("wg0") // each sees what comes in
+	const nobody, pings = "2001:db8:ebbd:9977::1", 3     // errors are rate limited: one of them may stay unanswered
 	if out, err := b.WWW.Try("ping", "-n", "-c", strconv.Itoa(pings), "-W2", nobody); err == nil || !strings.Contains(out, "nreachable") {
 		t.Errorf("ping to a subnet of nobody: %v, %s, want Destination unreachable", err, out)
 	}
 	to := netip.MustParseAddr(nobody)
-	count := func(w *netlab.PacketWatch) (n int) {
-		for _, p := range w.All() {
-			if p.Dst == to {
-				n++
-			}
-		}
-		return n
-	}
-	if in, out := count(here), count(back); in == 0 || in > pings || out != 0 {
+	toNobody := func(p netlab.Packet) bool { return p.Dst == to }
+	if in, out := here(toNobody), back.Count(toNobody); in == 0 || in > pings || out != 0 {
 		t.Errorf("%d packets came out of the tunnel %d times and went back %d times, want once each and never", pings, in, out)
 	}
 }

@@ -49,7 +49,9 @@ func routerBehindTheLAN(t *testing.T, length int) {
 	if !b.bound("IA_PD", p.Addr()) {
 		t.Errorf("status has no binding of %s: %+v", p, b.status().LANs[0].DHCPv6)
 	}
-	if route, via := b.R1.Run("ip", "-6", "route", "show", "to", "match", p.Addr().String(), "dev", "br-lan"), b.R3.LinkLocals("eth0"); !strings.Contains(route, "via "+via[0].String()) {
+	if b.Config.Userspace {
+		// the route is not the kernel's: that packets take it is seen
+	} else if route, via := b.R1.Run("ip", "-6", "route", "show", "to", "match", p.Addr().String(), "dev", "br-lan"), b.R3.LinkLocals("eth0"); !strings.Contains(route, "via "+via[0].String()) {
 		t.Errorf("route to %s: %q, want via %s", p, route, via[0])
 	}
 	b.wantSourceChecks(d)

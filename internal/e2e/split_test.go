@@ -133,6 +133,12 @@ func TestMTUFollowsThePath(t *testing.T) {
 		}); err != nil {
 			t.Errorf("RA with MTU %d: %v\n%s", want, err, b.text())
 		}
+		if got := b.status().Tunnel.MTU; got != want {
+			t.Errorf("status says MTU %d, want %d", got, want)
+		}
+		if b.Config.Userspace {
+			return // the kernel has no such interface
+		}
 		if out := b.R1.Run("ip", "link", "show", "oasis0"); !strings.Contains(out, fmt.Sprintf("mtu %d ", want)) {
 			t.Errorf("oasis0 has not MTU %d: %s", want, out)
 		}

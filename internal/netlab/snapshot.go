@@ -16,6 +16,7 @@ import (
 const (
 	BoxTunnel      = "oasis0"
 	HandMadeTunnel = "wg0"
+	boxTaps        = "oasis6lan" // and a number, of the userspace data plane
 )
 
 // Snapshot4 is all IPv4 state of the node as text, for comparison byte by byte: addresses,
@@ -61,7 +62,7 @@ func (n *Node) sysctls(dir string) string {
 			switch {
 			case err != nil:
 				return err
-			case d.IsDir() && (d.Name() == BoxTunnel || d.Name() == HandMadeTunnel):
+			case d.IsDir() && (d.Name() == BoxTunnel || d.Name() == HandMadeTunnel || strings.HasPrefix(d.Name(), boxTaps)):
 				return fs.SkipDir
 			case d.IsDir():
 				return nil
