@@ -88,7 +88,7 @@ func TestPreview(t *testing.T) {
 	cfg.Hub.Search = []string{"lab.example"}
 	text := Preview(cfg, Here{})
 	for _, want := range []string{
-		"for 1 site\n", "route 2001:db8:ebbd:990a::/64 via fe80::2 dev oasis0", "delegate /64, down to /60 for sites that ask, out of 2001:db8:ebbd:9900::/56",
+		"for 1 site\n", "forward through oasis0: from each site what comes from its own prefixes; from outside to sites answers to their own flows alone; from site to site refused\n", "route 2001:db8:ebbd:990a::/64 via fe80::2 dev oasis0", "delegate /64, down to /60 for sites that ask, out of 2001:db8:ebbd:9900::/56",
 		"tell sites of dns 2001:db8:1::53", "tell sites of search lab.example", "problem: OnLink",
 	} {
 		if !strings.Contains(text, want) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"oasis6/config"
+	"oasis6/dataplane"
 )
 
 // previewMTU is what a hub's tunnel has unless the file says otherwise: it must do for all sites, however they come.
@@ -39,7 +40,8 @@ func Preview(cfg *config.HubConfig, here Here) string {
 	if len(f.Routed) > 0 {
 		b.WriteString("once the sites with a reservation have it:\n")
 	}
-	b.WriteString(Make(f).String())
+	d := Make(f)
+	b.WriteString(strings.Replace(d.String(), d.Hub.String()+"\n", hubWords(d.Hub), 1))
 	for _, p := range cfg.Hub.Pools {
 		fmt.Fprintf(&b, "delegate /%d, down to /%d for sites that ask, out of %s: preferred %v, valid %v\n",
 			cfg.Hub.SiteLength, cfg.Hub.MaxSiteLength, p, cfg.Hub.Preferred, cfg.Hub.Valid)
@@ -63,6 +65,18 @@ func Preview(cfg *config.HubConfig, here Here) string {
 		fmt.Fprintf(&b, "problem: %s\n", onLinkWarning)
 	}
 	return b.String()
+}
+
+// hubWords are the rules of forwarding in words.
+func hubWords(f dataplane.HubFirewall) string {
+	outside, between := "answers to their own flows alone", "refused"
+	if f.Open {
+		outside = "also flows that begin there"
+	}
+	if f.SiteToSite {
+		between = "allowed"
+	}
+	return fmt.Sprintf("forward through %s: from each site what comes from its own prefixes; from outside to sites %s; from site to site %s\n", f.Tunnel, outside, between)
 }
 
 // onLinkWarning is said wherever OnLink is on.

@@ -4,12 +4,15 @@ package tun
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	wgtun "golang.zx2c4.com/wireguard/tun"
@@ -144,7 +147,11 @@ func (h *Hub) open(inner wgtun.Device) error {
 	cfg := h.cfg.Load()
 	tap := newTap(inner, cfg.own(), hubInject, h.received, h.refuse)
 	tap.filter = h.filter
-	if err := h.bringUp(tap, interfaceSettings(cfg.PrivateKey, cfg.outer()), cfg.ListenPort, h.peers.shook); err != nil {
+	err := h.bringUp(tap, interfaceSettings(cfg.PrivateKey, cfg.outer()), cfg.ListenPort, h.peers.shook)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("%w: another program has that port (ss -lunp shows which): stop it, or set another ListenPort in [Interface]", err)
+	}
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/netlab"
@@ -225,5 +228,14 @@ func TestHubLimitsASite(t *testing.T) {
 	}
 	if r := readSite(t, h, 2); r.Limited != 0 {
 		t.Errorf("the other site: %d limited", r.Limited)
+	}
+}
+
+// A port that another program has: who starts a hub learns what to do.
+func TestHubOnAPortThatIsTaken(t *testing.T) {
+	_, port, _ := openBind(t)
+	_, _, err := OpenHubMemory(HubConfig{Name: "hub0", PrivateKey: testHub, ListenPort: port}, slog.New(slog.DiscardHandler))
+	if err == nil || !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "stop it, or set another ListenPort in [Interface]") {
+		t.Errorf("OpenHubMemory = %v, want a hint", err)
 	}
 }

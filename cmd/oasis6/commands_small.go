@@ -16,5 +16,12 @@ func tryCommands() []command { return nil }
 // demoCommands: nor for a world.
 func demoCommands() []command { return nil }
 
+// orHub: there is none.
+const orHub = ""
+
+func atHub(err error) error { return err }
+
+func isPart([]string) bool { return false }
+
 // leftOut are the commands that this build lacks.
 func leftOut() []string { return []string{"hub", "invite", "join", "try", "demo"} }

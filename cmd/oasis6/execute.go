@@ -137,6 +137,8 @@ func help(e env, tree []command, args []string) error {
 			return unknown(tree, args[0])
 		}
 		return commandHelp(e.stdout, c)
+	case len(args) == 2 && isPart(args):
+		return help(e, tree, args[:1])
 	}
 	return usageError{"help takes one command"}
 }

@@ -12,8 +12,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"oasis6/config"
@@ -74,7 +76,7 @@ func (d *hubDaemon) load(opts ...config.Option) (*config.HubConfig, error) {
 	for _, n := range notices {
 		d.log.Info("configuration", "notice", n.String())
 	}
-	return cfg, fileFailure(err, "write one with [Interface], [Hub] and a [Peer] for each site")
+	return cfg, fileFailure(err, "write one with [Interface] and [Hub], and a [Peer] for each site that does not come by an invitation")
 }
 
 func (d *hubDaemon) start() error {
@@ -92,6 +94,13 @@ func (d *hubDaemon) start() error {
 func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command) (err error) {
 	growHeap()
 	controls := newHubControls()
+	// A second hub finds the store in use: then nothing is to be left of the folders that are its own.
+	clean := newFolders(d.run, d.state)
+	defer func() {
+		if errors.Is(err, store.ErrInUse) {
+			clean()
+		}
+	}()
 	// The socket comes first: its lock is what keeps a second one from touching anything.
 	srv, err := control.Listen(socketPath(d.run), controls.methods())
 	if err != nil {
@@ -136,6 +145,18 @@ func (d *hubDaemon) serve(cfg *config.HubConfig, commands <-chan control.Command
 	defer keepHeap()()
 	controls.open(h)
 	return h.Run(ctx)
+}
+
+// newFolders notes which of these folders do not exist yet. What it returns removes those, if there is nothing in them but the
+// lock of a control socket: a folder that nobody else knows.
+func newFolders(paths ...string) (remove func()) {
+	missing := slices.DeleteFunc(paths, func(p string) bool { _, err := os.Lstat(p); return err == nil })
+	return func() {
+		for _, p := range missing {
+			_ = os.Remove(strings.TrimSuffix(socketPath(p), ".sock") + ".lock")
+			_ = os.Remove(p) // one that was not made, or is not empty, stays as it is
+		}
+	}
 }
 
 // storeFile is in the state folder.

@@ -121,7 +121,7 @@ func hubNotRunning(err error) error {
 func removeSite(ctx context.Context, e env, run, name string) error {
 	var a removeAnswer
 	if err := control.Call(ctx, socketPath(run), "remove", removeParams{name}, &a); err != nil {
-		return hubNotRunning(err)
+		return hubNotRunning(wrongRole(err, "remove", "a box: sites are removed at the hub"))
 	}
 	what := "%s is removed: its tunnel is closed, and its prefixes rest before another site gets them\n"
 	if a.Invitation {
@@ -139,7 +139,7 @@ func (d *hubDaemon) listLeases(ctx context.Context, e env, asJSON bool) error {
 		a.Leases, err = d.storedLeases(ctx, e.stderr)
 	}
 	if err != nil && len(a.Leases) == 0 {
-		return err
+		return wrongRole(err, "leases", "a box: leases are listed at the hub; oasis6 status shows what this box has")
 	}
 	if a.Leases == nil {
 		a.Leases = []hub.Lease{}

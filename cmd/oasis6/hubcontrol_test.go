@@ -7,6 +7,7 @@ package main
 import (
 	"encoding/json"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -92,5 +93,58 @@ func TestLeasesOfAStoppedHub(t *testing.T) {
 	}
 	if !strings.Contains(r.stderr, "without the configuration (-c FILE) sites of the file have no names here") {
 		t.Errorf("nothing is said of the names: %q", r.stderr)
+	}
+}
+
+// Each command says what runs here, where it is for the other one.
+func TestCommandsAtTheWrongRole(t *testing.T) {
+	box, none := answering(t), t.TempDir()
+	hub, _ := inviting(t, nil)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"hub", "leases", "--run", box}, "oasis6 hub: the oasis6 that runs here is a box: leases are listed at the hub"},
+		{[]string{"hub", "remove", "x", "--run", box}, "oasis6 hub: the oasis6 that runs here is a box: sites are removed at the hub"},
+		{[]string{"invite", "x", "--run", box}, "oasis6 invite: the oasis6 that runs here is a box: invitations are made at the hub"},
+		{[]string{"leave", "--run", hub}, "oasis6 leave: the oasis6 that runs here is a hub: leave is for a box"},
+		{[]string{"status", "--run", none}, ": start it with oasis6 run, or a hub with oasis6 hub, or name its folder with --run"},
+	} {
+		if r := oasis6(t, "", c.args...); r.code != exitFailed || r.stdout != "" || !strings.Contains(r.stderr, c.want) {
+			t.Errorf("%q: %+v, want exit code 1 and %q", c.args, r, c.want)
+		}
+	}
+}
+
+// A hub that finds the store in use takes the folders with it that it has made.
+func TestSecondHubLeavesNoFolders(t *testing.T) {
+	state, _ := hubStore(t)
+	f, _, err := store.OpenFile(t.Context(), filepath.Join(state, storeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	run := filepath.Join(t.TempDir(), "run")
+	r := oasis6(t, "", "hub", "-c", file(t, goodHub, 0o600), "--state", state, "--run", run)
+	if r.code != exitFailed || !strings.Contains(r.stderr, "another oasis6 hub has it: stop it first") {
+		t.Errorf("a second hub: %+v", r)
+	}
+	if _, err := os.Stat(run); err == nil {
+		t.Errorf("%s is left", run)
+	}
+	if _, err := os.Stat(filepath.Join(state, storeFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHelpOfAPartOfACommand(t *testing.T) {
+	want := oasis6(t, "", "help", "hub")
+	for _, words := range [][]string{{"hub", "leases"}, {"hub", "remove"}} {
+		if r := oasis6(t, "", append([]string{"help"}, words...)...); r != want {
+			t.Errorf("help %v: %+v", words, r)
+		}
+	}
+	if r := oasis6(t, "", "help", "hub", "lease"); r.code != exitUsage {
+		t.Errorf("help of what there is not: %+v", r)
 	}
 }

@@ -18,7 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 	"rsc.io/qr"
 
+	"oasis6/hub/enroll"
 	"oasis6/internal/control"
+	"oasis6/internal/invite"
 )
 
 func inviteCommand() command {
@@ -49,6 +51,9 @@ back.`,
 				case asJSON && asQR:
 					return usageError{"--json and --qr exclude each other"}
 				}
+				if err := checkOrder(args[0], p.Endpoint, time.Duration(valid)); err != nil {
+					return usageError{err.Error()}
+				}
 				p.Name, p.ValidS = args[0], time.Duration(valid).Seconds()
 				raw, err := askForInvitation(ctx, run, p)
 				switch {
@@ -66,10 +71,16 @@ back.`,
 func askForInvitation(ctx context.Context, run string, p inviteParams) (json.RawMessage, error) {
 	var raw json.RawMessage
 	err := control.Call(ctx, socketPath(run), "invite", p, &raw)
-	if err != nil && err.Error() == `no method "invite"` {
-		return nil, errors.New("the oasis6 that runs here is a box: invitations are made at the hub")
+	return raw, hubNotRunning(wrongRole(err, "invite", "a box: invitations are made at the hub"))
+}
+
+// checkOrder finds what is wrong with the command line itself, before the hub is asked.
+func checkOrder(name, endpoint string, valid time.Duration) error {
+	err := errors.Join(invite.CheckName(name), enroll.CheckValid(valid))
+	if endpoint != "" {
+		err = errors.Join(err, invite.CheckEndpoint(endpoint))
 	}
-	return raw, hubNotRunning(err)
+	return err
 }
 
 // writeInvitation prints the line alone to standard output, so that it can be passed on, and the QR code behind it.

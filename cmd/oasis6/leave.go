@@ -72,7 +72,7 @@ func leave(ctx context.Context, w io.Writer, socket string) error {
 	case errors.Is(err, control.ErrNotRunning):
 		return fmt.Errorf("%w: only a running box can give its lease back: start it with oasis6 run, or name its folder with --run", err)
 	case err != nil:
-		return err
+		return atHub(err)
 	}
 	return errors.New("the box ended without saying how: its log says more")
 }

@@ -22,8 +22,8 @@ func statusCommand() command {
 	return command{
 		name: "status", topic: topicBox,
 		short: "say whether IPv6 works, and what is wrong if not",
-		long: `Asks the running box. The first line begins with "up: ", "starting: ",
-"degraded: " or "down: ", then the cause. Exit code 1 means that no box runs.`,
+		long: `Asks the running box or hub. The first line begins with "up: ", "starting: ",
+"degraded: " or "down: ", then the cause. Exit code 1 means that nothing runs.`,
 		setup: func(o *options) action {
 			var (
 				run         string
@@ -58,7 +58,7 @@ func statusCommand() command {
 // notRunning adds what to do.
 func notRunning(err error) error {
 	if errors.Is(err, control.ErrNotRunning) {
-		return fmt.Errorf("%w: start it with oasis6 run, or name its folder with --run", err)
+		return fmt.Errorf("%w: start it with oasis6 run"+orHub+", or name its folder with --run", err)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,8 +81,8 @@ func (s *State) checkOrder(now Instant, o *Order) error {
 	switch {
 	case o.Endpoint == "":
 		return errors.New("the hub does not know where boxes reach it: set Endpoint in [Hub], or give --endpoint HOST:PORT")
-	case o.Valid < MinValid || o.Valid > MaxValid:
-		return fmt.Errorf("valid for %v: want %v to %v", o.Valid, MinValid, MaxValid)
+	case CheckValid(o.Valid) != nil:
+		return CheckValid(o.Valid)
 	case inFile:
 		return fmt.Errorf("name %q: a [Peer] of the hub's file has it", o.Name)
 	case joined:
@@ -90,6 +91,27 @@ func (s *State) checkOrder(now Instant, o *Order) error {
 		return fmt.Errorf("name %q: an open invitation has it: take that one back first with oasis6 hub remove", o.Name)
 	}
 	return invite.CheckEndpoint(o.Endpoint)
+}
+
+// CheckValid says whether an invitation can be good for so long.
+func CheckValid(d time.Duration) error {
+	if d < MinValid || d > MaxValid {
+		return fmt.Errorf("valid for %s: want %s to %s", span(d), span(MinValid), span(MaxValid))
+	}
+	return nil
+}
+
+// span is a duration as one gives it to oasis6 invite: 90m, 24h, 7d.
+func span(d time.Duration) string {
+	for _, u := range []struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
+		if d >= u.size && d%u.size == 0 {
+			return strconv.FormatInt(int64(d/u.size), 10) + u.name
+		}
+	}
+	return d.String()
 }
 
 // evict makes room by an invitation that has expired, the oldest.

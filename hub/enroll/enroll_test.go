@@ -222,7 +222,7 @@ func TestNamesAreUnique(t *testing.T) {
 func TestInviteRefuses(t *testing.T) {
 	w := newWorld(t)
 	for want, change := range map[string]func(*Order){
-		"valid for":         func(o *Order) { o.Valid = MinValid - 1 },
+		"valid for 59.9":    func(o *Order) { o.Valid = MinValid - 1 },
 		"valid for 720h0m1": func(o *Order) { o.Valid = MaxValid + time.Second },
 		"without a secret":  func(o *Order) { o.Secret = invite.Secret{} },
 		"endpoint \"hub\"":  func(o *Order) { o.Endpoint = "hub" },
