@@ -260,6 +260,13 @@ func (c *checker) dataplane() {
 		*out = DataplaneKernel
 	case "userspace":
 		*out = DataplaneUserspace
+		for _, lan := range c.raw.lans {
+			for _, v := range lan.rdnss {
+				if strings.EqualFold(strings.TrimSpace(v.text), "self") {
+					c.bad("RDNSS", v, "with Dataplane = userspace no DNS server of this machine answers at the box's address: write auto, or addresses")
+				}
+			}
+		}
 	default:
 		c.bad("Dataplane", *v, "want auto, kernel or userspace")
 	}

@@ -150,6 +150,7 @@ func TestRefused(t *testing.T) {
 		{"hyphen", inLAN("DNSSL = -a.example"), `f:8: DNSSL: the name "-a.example" has a label that begins or ends with a hyphen`},
 		{"names too long together", inLAN("DNSSL = " + strings.Repeat("a", 63) + "." + strings.Repeat("b.", 94) + "," + strings.Repeat("c.", 126) + ",dddddd"), "f:8: DNSSL: all names together are longer than 512 octets"},
 		{"preference", inLAN("Preference = reserved"), `f:8: Preference = "reserved": want low, medium or high`},
+		{"no DNS in userspace", inLAN("RDNSS = self\n[Router]\nDataplane = userspace"), `f:8: RDNSS = "self": with Dataplane = userspace no DNS server of this machine answers at the box's address: write auto, or addresses`},
 		{"Dataplane", inRouter("Dataplane = gvisor"), `f:7: Dataplane = "gvisor": want auto, kernel or userspace`},
 		{"Web", inRouter("Web = lan"), "f:7: Web: not available in this version: leave the line out, or write off"},
 		{"Metrics", inRouter("Metrics = [::1]:9100"), "f:7: Metrics: not available in this version: leave the line out, or write off"},

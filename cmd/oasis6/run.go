@@ -64,7 +64,7 @@ type daemon struct {
 	run    string
 	log    *slog.Logger
 
-	userspace bool // the data plane that is in use
+	forwards, userspace bool // there is a data plane, and which
 }
 
 // load reads the configuration and logs its notices.
@@ -72,6 +72,9 @@ func (b *daemon) load(opts ...config.Option) (*config.Config, error) {
 	cfg, notices, err := config.Load(b.config, append(opts, config.RequireLAN, config.OnlyLAN(b.lan))...)
 	for _, n := range notices {
 		b.log.Info("configuration", "notice", n.String())
+	}
+	if withUserspace && err == nil && b.forwards && b.wantsUserspace(cfg) != b.userspace {
+		return nil, errors.New("another Dataplane needs a restart")
 	}
 	return cfg, configFailure(err)
 }
@@ -131,7 +134,11 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan control.Command) (err
 	if err != nil {
 		return err
 	}
-	box.open(b.snapshots(r.Snapshot), func() (released bool, how string) {
+	snapshot := snapshotter(r.Snapshot)
+	if withUserspace {
+		snapshot = b.snapshots(snapshot)
+	}
+	box.open(snapshot, func() (released bool, how string) {
 		left, err := r.Leave(context.Background()) // it ends with Run, whatever becomes of the client
 		if err != nil {
 			return false, err.Error()

@@ -19,6 +19,9 @@ import (
 	"oasis6/tun"
 )
 
+// withUserspace: this build can forward by itself.
+const withUserspace = true
+
 // boxPlane is the data plane of a box.
 type boxPlane interface {
 	dataplane.Plane
@@ -27,7 +30,7 @@ type boxPlane interface {
 
 // openPlane makes the data plane that the configuration wants.
 func (b *daemon) openPlane(cfg *config.Config, bootID string) (boxPlane, error) {
-	b.userspace = cfg.Router.Dataplane == config.DataplaneUserspace || cfg.Router.Dataplane == config.DataplaneAuto && !kernelHasIPv6()
+	b.forwards, b.userspace = true, b.wantsUserspace(cfg)
 	if !b.userspace {
 		return kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
 	}
@@ -37,6 +40,16 @@ func (b *daemon) openPlane(cfg *config.Config, bootID string) (boxPlane, error) 
 	return netstack.Open(netstack.Options{
 		Log: b.log, Tunnel: cfg.Interface.Name, RunDir: b.run, BootID: bootID, Identity: public[:],
 	})
+}
+
+func (b *daemon) wantsUserspace(cfg *config.Config) bool {
+	switch cfg.Router.Dataplane {
+	case config.DataplaneUserspace:
+		return true
+	case config.DataplaneAuto:
+		return !kernelHasIPv6()
+	}
+	return false
 }
 
 // kernelHasIPv6 is false for a kernel without it, or with ipv6.disable=1.

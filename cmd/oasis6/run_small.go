@@ -11,6 +11,9 @@ import (
 	"oasis6/tun"
 )
 
+// withUserspace: this build has the kernel alone.
+const withUserspace = false
+
 // boxPlane is the data plane of a box: in this build, the kernel.
 type boxPlane = *kernel.Plane
 
@@ -18,8 +21,12 @@ func (b *daemon) openPlane(_ *config.Config, bootID string) (boxPlane, error) {
 	return kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
 }
 
-func (b *daemon) snapshots(of snapshotter) snapshotter { return of }
-
 func (b *daemon) openTunnel(cfg *config.Config, _ boxPlane) (*tun.Tunnel, error) {
 	return tun.Open(router.TunnelConfig(cfg), b.log)
 }
+
+// What follows is not called in this build.
+
+func (b *daemon) wantsUserspace(*config.Config) bool { return false }
+
+func (b *daemon) snapshots(of snapshotter) snapshotter { return of }
