@@ -48,6 +48,9 @@ and says why.`,
 				if err != nil {
 					return err
 				}
+				if opt.LAN == "" {
+					return usageError{"--lan: want the name of an interface"}
+				}
 				ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 				defer stop()
 				opt.Host, _ = os.Hostname() // only a help for people
@@ -83,6 +86,7 @@ func readInvitation(stdin io.Reader, args []string) (invite.Invitation, error) {
 }
 
 func joinHub(ctx context.Context, e env, inv invite.Invitation, opt join.Options, run string) error {
+	opt.Running = control.Call(ctx, socketPath(run), "status", nil, new(json.RawMessage)) == nil
 	res, err := join.Run(ctx, inv, opt)
 	var wrong config.Errors
 	switch {
@@ -94,18 +98,21 @@ func joinHub(ctx context.Context, e env, inv invite.Invitation, opt join.Options
 	if res.Warning != "" {
 		fmt.Fprintln(e.stderr, "Warning: "+res.Warning)
 	}
-	_, err = fmt.Fprintln(e.stdout, strings.Join(outcome(ctx, res, opt, run), "\n"))
+	_, err = fmt.Fprintln(e.stdout, strings.Join(outcome(res, opt), "\n"))
 	return err
 }
 
 // outcome is what to tell at the end, and what to do next.
-func outcome(ctx context.Context, res join.Result, opt join.Options, run string) []string {
+func outcome(res join.Result, opt join.Options) []string {
 	file := ""
 	if opt.Config != defaultConfig {
 		file = " -c " + opt.Config
 	}
 	if res.Already {
-		lines := []string{"this box has joined this hub already: " + opt.Config}
+		lines := []string{"this box has joined this hub already, and the hub knows it: " + opt.Config}
+		if !res.Asked {
+			lines[0] = "this box has joined this hub already: " + opt.Config + ": oasis6 status says whether the hub answers it"
+		}
 		if !opt.Replace {
 			lines = append(lines, "to join anew by another invitation: --replace")
 		}
@@ -115,7 +122,7 @@ func outcome(ctx context.Context, res join.Result, opt join.Options, run string)
 	if res.Backup != "" {
 		lines = append(lines, "the old configuration is "+res.Backup+": look there for sections to take over")
 	}
-	if err := control.Call(ctx, socketPath(run), "status", nil, new(json.RawMessage)); err == nil {
+	if opt.Running {
 		return append(lines, "next: restart the running box, it has the old key: systemctl restart oasis6, or stop it and oasis6 run"+file)
 	}
 	return append(lines, "next: oasis6 check"+file+", then oasis6 run"+file+" or its service")

@@ -15,7 +15,6 @@ import (
 
 	"oasis6/internal/invite"
 	"oasis6/internal/wgkey"
-	"oasis6/status"
 	"oasis6/tun/join"
 )
 
@@ -70,6 +69,9 @@ func TestJoinRefusesAWrongLAN(t *testing.T) {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the configuration: %v", err)
 	}
+	if r := oasis6(t, "", "join", someInvitation, "-c", path, "--lan", ""); r.code != exitUsage || !strings.Contains(r.stderr, "--lan: want the name of an interface") {
+		t.Errorf("--lan without a name: %+v", r)
+	}
 }
 
 func TestJoinWithAnotherConfiguration(t *testing.T) {
@@ -87,22 +89,22 @@ func TestJoinWithAnotherConfiguration(t *testing.T) {
 func TestJoinSaysWhatIsNext(t *testing.T) {
 	opt := join.Options{Config: "/etc/oasis6/oasis6.conf"}
 	res := join.Result{Name: "library", KeyFile: "private-307f1b87fdaa2c42.key"}
-	running, _ := box(t, func() status.Snapshot { return upSnapshot() })
 	for _, c := range []struct {
-		run  string
-		res  join.Result
-		opt  join.Options
-		want string
+		running bool
+		res     join.Result
+		opt     join.Options
+		want    string
 	}{
-		{t.TempDir(), res, opt, "joined: the hub calls this box library\nwrote /etc/oasis6/oasis6.conf and beside it private-307f1b87fdaa2c42.key\n" +
+		{false, res, opt, "joined: the hub calls this box library\nwrote /etc/oasis6/oasis6.conf and beside it private-307f1b87fdaa2c42.key\n" +
 			"next: oasis6 check, then oasis6 run or its service"},
-		{running, join.Result{Name: "x", KeyFile: "k", Backup: "f.bak"}, join.Options{Config: "f"}, "joined: the hub calls this box x\nwrote f and beside it k\n" +
+		{true, join.Result{Name: "x", KeyFile: "k", Backup: "f.bak"}, join.Options{Config: "f"}, "joined: the hub calls this box x\nwrote f and beside it k\n" +
 			"the old configuration is f.bak: look there for sections to take over\n" +
 			"next: restart the running box, it has the old key: systemctl restart oasis6, or stop it and oasis6 run -c f"},
-		{running, join.Result{Already: true}, opt, "this box has joined this hub already: /etc/oasis6/oasis6.conf\nto join anew by another invitation: --replace"},
-		{running, join.Result{Already: true}, join.Options{Config: "f", Replace: true}, "this box has joined this hub already: f"},
+		{true, join.Result{Already: true}, opt, "this box has joined this hub already: /etc/oasis6/oasis6.conf: oasis6 status says whether the hub answers it\nto join anew by another invitation: --replace"},
+		{false, join.Result{Already: true, Asked: true}, join.Options{Config: "f", Replace: true}, "this box has joined this hub already, and the hub knows it: f"},
 	} {
-		if got := strings.Join(outcome(t.Context(), c.res, c.opt, c.run), "\n"); got != c.want {
+		c.opt.Running = c.running
+		if got := strings.Join(outcome(c.res, c.opt), "\n"); got != c.want {
 			t.Errorf("outcome(%+v) = %s, want %s", c.res, got, c.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"oasis6/internal/invite"
@@ -41,7 +42,13 @@ func (j *joining) ask(ctx context.Context, peer tun.Peer, private wgkey.Private)
 	asker := invite.NewAsker(invite.Request{Key: j.private.Public(), Host: j.Host})
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	unresolved := ""
 	for {
+		if why := e.Snapshot().ResolveError; why != unresolved {
+			if unresolved = why; why != "" {
+				j.Say(fmt.Sprintf("%s is not found: %s: trying again", j.inv.Endpoint, why))
+			}
+		}
 		var ev invite.Event
 		select {
 		case <-timer.C:
@@ -77,7 +84,8 @@ func (j *joining) told(ev tun.Event) error {
 	switch ev := ev.(type) {
 	case tun.EndpointChanged:
 		if ev.AddrPort.String() != j.inv.Endpoint {
-			j.Say(fmt.Sprintf("%s is %s", j.inv.Endpoint, ev.AddrPort))
+			host, _, _ := net.SplitHostPort(j.inv.Endpoint) // its form was checked
+			j.Say(fmt.Sprintf("%s resolves to %s", host, ev.AddrPort.Addr()))
 		}
 	case tun.Handshake:
 		j.Say("the hub's WireGuard answers")

@@ -21,25 +21,25 @@ func (j *joining) draft() string   { return j.beside("join-" + j.keys.Fingerprin
 
 func (j *joining) beside(name string) string { return filepath.Join(filepath.Dir(j.Config), name) }
 
-// already says whether the configuration is this hub's. One that is not stops us, unless it may be replaced.
-func (j *joining) already() (bool, error) {
+// already is the configuration if it is this hub's, or nil. One that is another's stops us, unless it may be replaced.
+func (j *joining) already() (*config.Config, error) {
 	_, err := os.Lstat(j.Config)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, err
+		return nil, err
 	}
 	cfg, _, err := config.Load(j.Config)
 	ours := err == nil && len(cfg.Peers) > 0 && cfg.Peers[0].PublicKey == j.inv.Hub && !cfg.Interface.PrivateKey.IsZero()
 	finished := ours && filepath.Base(cfg.Interface.PrivateKeyFile) == j.keyFile()
 	switch {
 	case finished, ours && !j.Replace:
-		return true, nil
+		return cfg, nil
 	case !j.Replace:
-		return false, fmt.Errorf("%s exists and is not of this hub: give --replace to set it aside", j.Config)
+		return nil, fmt.Errorf("%s exists and is not of this hub: give --replace to set it aside", j.Config)
 	}
-	return false, nil
+	return nil, nil
 }
 
 // text is the configuration.
@@ -62,11 +62,17 @@ func (j *joining) text(site string) string {
 // prepare makes the box's key, or finds the one of an earlier try, and lets package config look at what is going to be the
 // configuration: nobody is asked if it could not be written or used then.
 func (j *joining) prepare() error {
-	if err := os.MkdirAll(filepath.Dir(j.Config), 0o755); err != nil {
-		return err
-	}
 	if strings.ContainsAny(j.LAN, "\r\n#") {
 		return fmt.Errorf("--lan %q: no interface has such a name", j.LAN)
+	}
+	for dir := filepath.Dir(j.Config); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		j.made = append(j.made, dir)
+	}
+	if err := os.MkdirAll(filepath.Dir(j.Config), 0o755); err != nil {
+		return err
 	}
 	if err := wholefile.Write(j.draft(), []byte(j.text(""))); err != nil {
 		return err
@@ -75,15 +81,27 @@ func (j *joining) prepare() error {
 	j.resumed = err == nil
 	cfg, _, err := config.Load(j.draft(), config.CreateKey, config.RequireLAN)
 	if err != nil {
-		j.tidy()
 		return fmt.Errorf("what would be the configuration is wrong: %w", err)
 	}
 	j.private = cfg.Interface.PrivateKey
 	return nil
 }
 
-// tidy removes the draft.
-func (j *joining) tidy() { _ = os.Remove(j.draft()) } // left over it does no harm
+// tidy removes the draft, and if nothing came of it, what this Run has made: a key that never left for the hub, and folders.
+func (j *joining) tidy() {
+	_ = os.Remove(j.draft()) // left over it does no harm
+	if j.kept {
+		return
+	}
+	if !j.resumed && !j.heard {
+		j.forget()
+	}
+	for _, dir := range j.made {
+		if os.Remove(dir) != nil { // there is something in it
+			return
+		}
+	}
+}
 
 // forget removes a key that the hub will never take.
 func (j *joining) forget() { _ = os.Remove(j.beside(j.keyFile())) } // left over it does no harm

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"time"
 
+	"oasis6/config"
 	"oasis6/internal/invite"
 	"oasis6/internal/wgkey"
 	"oasis6/tun"
@@ -25,6 +26,7 @@ type Options struct {
 	Config  string // path of the configuration
 	LAN     string // interface of its [LAN]
 	Replace bool   // an existing configuration is set aside
+	Running bool   // a box runs here: with its key nobody else may speak now
 	Host    string // what the box calls itself, for the hub's log
 	// Say gets one line of progress at a time.
 	Say func(line string)
@@ -36,6 +38,7 @@ type Options struct {
 // Result is what became of it.
 type Result struct {
 	Already bool   // the configuration was there, and nothing was done
+	Asked   bool   // of Already: the hub knows the box; else it was not asked, since the box runs
 	Name    string // of the site, as the hub says; empty if Already
 	Backup  string // where the old configuration is; empty: there was none
 	KeyFile string
@@ -61,10 +64,17 @@ func Run(ctx context.Context, inv invite.Invitation, opt Options) (Result, error
 		opt.open = openMemory
 	}
 	j := &joining{Options: opt, inv: inv, keys: inv.Keys()}
-	if done, err := j.already(); done || err != nil {
-		return Result{Already: done}, err
+	cfg, err := j.already()
+	switch {
+	case err != nil:
+		return Result{}, err
+	case cfg != nil && opt.Running:
+		return Result{Already: true}, nil
+	case cfg != nil:
+		return j.stillKnown(ctx, cfg)
 	}
 	if err := j.prepare(); err != nil {
+		j.tidy()
 		return Result{}, err
 	}
 	defer j.tidy()
@@ -72,6 +82,7 @@ func Run(ctx context.Context, inv invite.Invitation, opt Options) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
+	j.kept = true
 	backup, err := j.write(ans.Name)
 	if err != nil {
 		return Result{}, fmt.Errorf("%w: the hub has taken this box: mend this, and run the same command again", err)
@@ -87,6 +98,24 @@ type joining struct {
 	private wgkey.Private // the box's own
 	resumed bool          // an earlier Run made it
 	known   bool          // the hub has answered by it
+	heard   bool          // the hub may have been told of it
+	kept    bool          // it is the configuration's
+	made    []string      // folders that were not there, the innermost first
+}
+
+// stillKnown asks the hub whether it knows the key of the configuration: it may have been removed there.
+func (j *joining) stillKnown(ctx context.Context, cfg *config.Config) (Result, error) {
+	j.Say("this box has joined this hub before: asking whether the hub knows it still")
+	j.private = cfg.Interface.PrivateKey
+	r := j.askOwn(ctx, cfg.Peers[0].PresharedKey)
+	switch {
+	case r.err != nil:
+		return Result{}, r.err
+	case r.answer != nil || r.snapshot.HandshakeAge >= 0: // one whose site is in the hub's file hears WireGuard only
+		return Result{Already: true, Asked: true}, nil
+	}
+	return Result{}, fmt.Errorf("%s is of this hub, but in %v the hub at %s did not answer the key in it: it may have removed this box, "+
+		"then ask for a new invitation and join by that with --replace; or it is down, or UDP to it is blocked", j.Config, verifyFor, j.inv.Endpoint)
 }
 
 // admitted asks until the hub has taken the box.
@@ -94,13 +123,15 @@ func (j *joining) admitted(ctx context.Context) (invite.Answer, error) {
 	if j.resumed {
 		// The hub may have taken it before, and the invitation may be gone since.
 		j.Say("this invitation was begun here before: asking whether the hub knows this box already")
-		if r := j.askOwn(ctx); r.accepted() {
+		if r := j.askOwn(ctx, wgkey.Preshared{}); r.accepted() {
 			j.known = true
 			return *r.answer, nil
 		}
 	}
 	j.Say("asking the hub at " + j.inv.Endpoint)
+	j.heard = true
 	r := j.ask(ctx, tun.Peer{Preshared: j.keys.Preshared}, j.keys.Private)
+	j.heard = r.snapshot.Endpoint.IsValid() // without an address nothing has left
 	switch {
 	case r.err != nil:
 		return invite.Answer{}, r.err
@@ -113,10 +144,15 @@ func (j *joining) admitted(ctx context.Context) (invite.Answer, error) {
 	return invite.Answer{}, j.silence(r)
 }
 
-func (j *joining) askOwn(ctx context.Context) report {
-	ctx, cancel := context.WithTimeout(ctx, verifyFor)
+// askOwn asks by the box's own key, for a while: then there is no answer, and no error.
+func (j *joining) askOwn(ctx context.Context, preshared wgkey.Preshared) report {
+	limited, cancel := context.WithTimeout(ctx, verifyFor)
 	defer cancel()
-	return j.ask(ctx, tun.Peer{}, j.private)
+	r := j.ask(limited, tun.Peer{Preshared: preshared}, j.private)
+	if errors.Is(r.err, errInterrupted) && ctx.Err() == nil {
+		r.err = nil
+	}
+	return r
 }
 
 // maxAhead of the hub's clock the box's may be. WireGuard refuses handshakes with an earlier time than the last one's: what a
@@ -131,7 +167,7 @@ func (j *joining) verify(ctx context.Context, ans invite.Answer) string {
 	if ahead := time.Since(ans.Time).Round(time.Minute); !ans.Time.IsZero() && ahead > maxAhead {
 		return fmt.Sprintf("the clock of this box is %v ahead of the hub's: set it before the box runs, or the hub will refuse it once it is set back", ahead)
 	}
-	r := j.askOwn(ctx)
+	r := j.askOwn(ctx, wgkey.Preshared{})
 	switch {
 	case r.accepted():
 		j.Say("checked: the hub knows the new key")

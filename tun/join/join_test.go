@@ -205,7 +205,12 @@ func TestSilence(t *testing.T) {
 			if took := time.Since(began); took != invite.MaxAsking {
 				t.Errorf("%s: it took %v, want %v", c.what, took, invite.MaxAsking)
 			}
-			if got := m.files(t); len(got) != 1 || !strings.HasPrefix(got[0], "private-") {
+			got := m.files(t)
+			if c.what == "no name" { // nothing has left the box, so nothing is left in it
+				if _, err := os.Stat(filepath.Dir(m.Config)); !errors.Is(err, os.ErrNotExist) || !slices.Contains(m.said, "hub.example.net:51820 is not found: no such host: trying again") {
+					t.Errorf("%s: files %q, Stat of the folder: %v, said %q", c.what, got, err, m.said)
+				}
+			} else if len(got) != 1 || !strings.HasPrefix(got[0], "private-") {
 				t.Errorf("%s: files %q, want the key for the next try", c.what, got)
 			}
 		})
@@ -418,10 +423,50 @@ func TestInterruptedAndBroken(t *testing.T) {
 		if _, err := Run(t.Context(), inv, m.Options); err == nil || err.Error() != "the temporary tunnel died: gone" {
 			t.Errorf("Run() = %v", err)
 		}
-		for _, want := range []string{"hub.example.net:51820 is 192.0.2.1:51820", "the hub's WireGuard answers"} {
+		for _, want := range []string{"hub.example.net resolves to 192.0.2.1", "the hub's WireGuard answers"} {
 			if !slices.Contains(m.said, want) {
 				t.Errorf("said %q, without %q", m.said, want)
 			}
 		}
+	})
+}
+
+// The same line once more, at a box that has joined: the hub is asked by the box's own key whether it knows it still, but not
+// while the box itself speaks with that key.
+func TestJoinOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook("hub.example.net:51820")
+		inv := b.invite(t, "library")
+		m := newMachine(t)
+		m.through(b, nothing)
+		if _, err := Run(t.Context(), inv, m.Options); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := Run(t.Context(), inv, m.Options); err != nil || res != (Result{Already: true, Asked: true}) {
+			t.Errorf("known: %+v, %v", res, err)
+		}
+		m.through(b, func(f *fake) { f.lose = func() bool { return true }; f.snap.HandshakeAge = 0 })
+		if res, err := Run(t.Context(), inv, m.Options); err != nil || res != (Result{Already: true, Asked: true}) {
+			t.Errorf("in the hub's file: %+v, %v", res, err)
+		}
+		m.through(b, func(f *fake) { f.lose = func() bool { return true } }) // WireGuard knows the key no longer
+		began := time.Now()
+		if _, err := Run(t.Context(), inv, m.Options); err == nil || !strings.Contains(err.Error(), "it may have removed this box, then ask for a new invitation and join by that with --replace") {
+			t.Errorf("removed: %v", err)
+		}
+		if took := time.Since(began); took != verifyFor {
+			t.Errorf("removed: it took %v, want %v", took, verifyFor)
+		}
+		m.Running = true
+		if res, err := Run(t.Context(), inv, m.Options); err != nil || res != (Result{Already: true}) {
+			t.Errorf("running: %+v, %v", res, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		m.Running = false
+		if _, err := Run(ctx, inv, m.Options); !errors.Is(err, errInterrupted) {
+			t.Errorf("interrupted: %v", err)
+		}
+		m.load(t)
 	})
 }
