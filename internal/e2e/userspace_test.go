@@ -16,6 +16,7 @@ const userspaceTest = "TestUserspace"
 func TestUserspace(t *testing.T) {
 	for name, body := range map[string]func(*testing.T){
 		"SplitTunnel":               TestSplitTunnel,
+		"Bulk":                      TestBulk,
 		"ArticleR2":                 TestArticleR2,
 		"MTUFollowsThePath":         TestMTUFollowsThePath,
 		"WgShow":                    TestWgShow,
