@@ -62,7 +62,7 @@ func (e *end) bringUp(tap *Tap, settings string, port uint16, shook func(p *devi
 func (e *end) serveControl() {
 	var err error
 	if e.control, err = listenControl(e.name, e.dev); err != nil {
-		e.log.Warn("wg show will not work", "err", err)
+		e.log.Warn("wg cannot show this tunnel", "err", err)
 	}
 }
 

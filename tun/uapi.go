@@ -29,12 +29,12 @@ type control struct {
 func listenControl(name string, dev *device.Device) (*control, error) {
 	file, err := ipc.UAPIOpen(name)
 	if err != nil {
-		return nil, fmt.Errorf("socket for wg show %s: %w", name, err)
+		return nil, fmt.Errorf("socket of wg: %w: if it is in use, wg shows the keys of %s of another network namespace: mount one /run/wireguard for each", err, name)
 	}
 	l, err := net.FileListener(file)
 	_ = file.Close() // the listener has its own duplicate
 	if err != nil {
-		return nil, fmt.Errorf("socket for wg show %s: %w", name, err)
+		return nil, fmt.Errorf("socket of wg: %w", err)
 	}
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(true)
