@@ -55,9 +55,14 @@ func (w *World) buttons() []page.Button {
 			nats = append(nats, page.Choice{ID: n.ID, Name: n.Name})
 		}
 	}
+	goals := []page.Choice{{ID: "v6", Name: "www, by IPv6"}, {ID: "v4", Name: "www, by IPv4"}, {ID: "ll", Name: "the box, by its link-local address"}}
+	for _, n := range []string{nodeH3, nodeH1B} {
+		if w.hosts[n] != nil {
+			goals = append(goals, page.Choice{ID: n, Name: n})
+		}
+	}
 	return []page.Button{
-		{ID: doPing, Name: "Ping", About: "A host pings www, or the box next to it.", RFC: "RFC 4443 section 4.1", Key: "g", Targets: hosts, Args: []page.Choice{
-			{ID: "v6", Name: "www, by IPv6"}, {ID: "v4", Name: "www, by IPv4"}, {ID: "ll", Name: "the box, by its link-local address"}}},
+		{ID: doPing, Name: "Ping", About: "A host pings www, or the box next to it.", RFC: "RFC 4443 section 4.1", Key: "g", Targets: hosts, Args: goals},
 		{ID: doFetch, Name: "Fetch a page", About: "A host fetches a page; the server tells whom it saw.", RFC: "RFC 6724", Key: "f", Targets: hosts, Args: []page.Choice{
 			{ID: "www", Name: wwwName + ": the host chooses"}, {ID: "www4", Name: wwwName + " by IPv4"}, {ID: "only6", Name: onlyName + ": IPv6 alone"}}},
 		{ID: doRenumber, Name: "Renumber", About: "The hub gets its other pool; every host has to follow.", RFC: "RFC 9096", Key: "r"},
@@ -164,6 +169,11 @@ func (w *World) pressPing(name, arg string) error {
 			return errNoRouter
 		}
 		what = "the box at " + to.String()
+	case nodeH3, nodeH1B:
+		if w.hosts[arg] == nil || !w.address(arg).IsValid() {
+			return fmt.Errorf("%s has no address that can be reached", arg)
+		}
+		to, what = w.address(arg), arg
 	}
 	w.sayUser("%s pings %s", name, what)
 	h.Ping(to, host.PingOptions{}, func(p host.Pong) {

@@ -12,6 +12,7 @@ import (
 // lesson is a text, a task and what must have happened for it to be passed.
 type lesson struct {
 	id, title, article string
+	scenario           string // the only one with what the task needs; empty: any
 	text               string
 	task               string
 	// begin makes what judges this lesson in this world, from now on.
@@ -66,6 +67,9 @@ func (c *class) list() []page.Lesson {
 // start begins a lesson, or begins it anew.
 func (c *class) start(id string) error {
 	for _, l := range c.lessons {
+		if l.id == id && l.scenario != "" && l.scenario != c.w.opt.Scenario {
+			return fmt.Errorf("this lesson needs another world: start oasis6 demo --scenario %s", l.scenario)
+		}
 		if l.id == id {
 			first := !c.busy()
 			c.pupils[id] = &pupil{judge: l.begin(c.w)}

@@ -270,19 +270,40 @@ func judgeDAD(w *World) judge {
 }
 
 func judgeLinkLocal(w *World) judge {
-	c := newChecks("hosts without a default route of IPv6", "meanwhile, an answer of the box to a ping by its link-local address")
+	c := newChecks("a host without a default route of IPv6", "meanwhile, an answer of the box to a ping by its link-local address")
 	c.watch = func(r *record) {
 		if p := contentOf(r); w.isLANHost(r.To) && isICMP6(p, echo6Reply) && source6(p).IsLinkLocalUnicast() && !w.hasDefault(r.To) {
 			c.mark(1)
 		}
 	}
 	c.look = func() {
-		for _, n := range w.lanHosts() {
-			if w.hasDefault(n) {
-				return
-			}
+		if slices.ContainsFunc(w.lanHosts(), func(n string) bool { return !w.hasDefault(n) }) {
+			c.mark(0)
 		}
-		c.mark(0)
+	}
+	return c
+}
+
+// redirectDstAt is where in a Redirect the destination stands, RFC 4861 section 4.5.
+const redirectDstAt = 24
+
+func judgeRedirect(w *World) judge {
+	var name string
+	var dst netip.Addr
+	better := w.port("lan-r3", nodeR3).MAC()
+	c := newChecks("a Redirect of the box to a host", "a ping of this host to the same destination, straight to r3", "its answer")
+	c.watch = func(r *record) {
+		p := contentOf(r)
+		switch m := icmp6(p); {
+		case m == nil:
+		case m[0] == typeRedirect && len(m) >= redirectDstAt+16 && w.isLANHost(r.To):
+			name, dst = r.To, netip.AddrFrom16([16]byte(m[redirectDstAt:]))
+			c.mark(0)
+		case m[0] == echo6Request && r.From == name && netip.AddrFrom16([16]byte(p[24:40])) == dst && [6]byte(r.Frame) == better:
+			c.mark(1)
+		case m[0] == echo6Reply && r.To == name && source6(p) == dst:
+			c.mark(2)
+		}
 	}
 	return c
 }

@@ -2,8 +2,8 @@
 
 package lab
 
-// lessons are one for each thing that the articles teach, in the order in which a class takes them. One on Redirect needs two
-// routers on a LAN where one knows a better way, one on IPv6 alone needs NAT64.
+// lessons are one for each thing that the articles teach, in the order in which a class takes them. One on
+// IPv6 alone needs NAT64.
 func lessons() []lesson {
 	return []lesson{
 		{
@@ -40,6 +40,13 @@ The same message carries the default route, DNS servers, search domains and the 
 
 The question goes to a group that hardly anybody else is in, made of the address's last 24 bits: unlike ARP's broadcast, it disturbs no one.`,
 			task: "Press Duplicate address. Find the question with source ::, the answer of the clone, and what the host does then: open it while it happens.",
+		},
+		{
+			id: "redirect", title: "Redirect", article: "Hi Neighbour!", begin: judgeRedirect, scenario: scenarioDownstream,
+			text: `A host sends everything that is not on its link to its default router, even what another router on the same link would bring there sooner. The first router passes the packet on, back out by the interface on which it came, and tells the host: for this destination, the better first hop is that one (Redirect).
+
+The better hop is named by its link-local address. That is why no two routers on a link may share one.`,
+			task: "Let h2 ping h3, which is behind r3, and look at the first packet: it goes to the box. Find the Redirect. Then ping once more and see to which MAC address h2 sends now.",
 		},
 		{
 			id: "link-local", title: "Link-local to the rescue", article: "Link-Local Address to the rescue", begin: judgeLinkLocal,

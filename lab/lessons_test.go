@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -10,9 +11,9 @@ import (
 )
 
 // pupilWorld is a world after its scenario, with a source.
-func pupilWorld(t *testing.T) (*World, *Source) {
+func pupilWorld(t *testing.T, scenario string) (*World, *Source) {
 	t.Helper()
-	w := newTestWorld(t, Options{Seed: 1})
+	w := newTestWorld(t, Options{Seed: 1, Scenario: scenario})
 	s := NewSource(w)
 	finish(t, w)
 	return w, s
@@ -70,6 +71,14 @@ func tasks() map[string]func(*testing.T, *Source, func(time.Duration)) {
 			press(t, s, doDuplicate, "h2", "")
 			wait(20 * time.Second)
 		},
+		"redirect": func(t *testing.T, s *Source, wait func(time.Duration)) {
+			press(t, s, doRenumber, "", "") // whom h2 was redirected to before has another address then
+			wait(30 * time.Second)
+			press(t, s, doPing, "h2", "h3")
+			wait(2 * time.Second)
+			press(t, s, doPing, "h2", "h3")
+			wait(2 * time.Second)
+		},
 		"link-local": func(t *testing.T, s *Source, wait func(time.Duration)) {
 			press(t, s, doTunnel, "", "")
 			wait(2 * time.Minute)
@@ -99,7 +108,7 @@ func tasks() map[string]func(*testing.T, *Source, func(time.Duration)) {
 func TestLessons(t *testing.T) {
 	for _, l := range lessons() {
 		t.Run(l.id, func(t *testing.T) {
-			w, s := pupilWorld(t)
+			w, s := pupilWorld(t, l.scenario)
 			do := tasks()[l.id]
 			if do == nil {
 				t.Fatal("nobody does its task")
@@ -129,7 +138,7 @@ func TestLessons(t *testing.T) {
 
 // An interruption that hosts have to be told of does not count, and those before it count no more.
 func TestFlappingLessonNeedsShortInterruptions(t *testing.T) {
-	_, s := pupilWorld(t)
+	_, s := pupilWorld(t, "")
 	if err := s.class.start("route-flapping"); err != nil {
 		t.Fatal(err)
 	}
@@ -155,5 +164,12 @@ func TestFlappingLessonNeedsShortInterruptions(t *testing.T) {
 	runs(t, s, "", 2*time.Second)
 	if st := s.lesson("route-flapping"); !st.Passed {
 		t.Errorf("not passed after three: %s", st.Progress)
+	}
+}
+
+func TestLessonSaysWhichWorldItNeeds(t *testing.T) {
+	s := NewSource(newTestWorld(t, Options{Seed: 1}))
+	if err := s.class.start("redirect"); err == nil || !strings.Contains(err.Error(), "--scenario downstream-router") {
+		t.Errorf("%v", err)
 	}
 }

@@ -162,6 +162,9 @@ func (p *painter) host(f *facts, name string, v host.View, s *page.NodeState) {
 		if r.Via.IsValid() {
 			x.Via = r.Via.String()
 		}
+		if r.Dst.IsSingleIP() && r.From.Router.IsValid() {
+			x.From = "Redirect of " + p.owner(r.From.MAC) + " (" + r.From.Router.String() + ")"
+		}
 		s.Routes = append(s.Routes, x)
 	}
 	for _, d := range v.DNS {
