@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +19,7 @@ func TestJoinByInvitation(t *testing.T) {
 	h := newHub(t, netlab.WorldConfig{TwoSites: true})
 	a, b := h.box, h.second()
 	a.ByInvitation, b.ByInvitation = true, true
-	h.WriteHubConfig(h.HubConfig(fmt.Sprintf("Endpoint = %s:%d", netlab.R2v4, netlab.R2Port)))
+	h.WriteHubConfig(h.HubConfig())
 	h.startHub()
 	first := h.invite("library")
 	if text := h.hubText(); !strings.Contains(text, "library") {

@@ -22,8 +22,8 @@ func (w *World) HubConfig(extra ...string) string {
 			fmt.Fprintf(&b, "LinkLocal = %s\n", s.LinkLocal)
 		}
 	}
-	fmt.Fprintf(&b, "\n[Hub]\nPool = %s\nUplink = eth1\nSiteLength = %d\nDNS = %s\nSearch = %s\nPreferredLifetime = %v\nValidLifetime = %v\n",
-		w.Config.Pool, w.Config.DelegatedLen, DNSv6, SearchList, w.Config.Preferred, w.Config.Valid)
+	fmt.Fprintf(&b, "\n[Hub]\nPool = %s\nUplink = eth1\nEndpoint = %s:%d\nSiteLength = %d\nDNS = %s\nSearch = %s\nPreferredLifetime = %v\nValidLifetime = %v\n",
+		w.Config.Pool, R2v4, R2Port, w.Config.DelegatedLen, DNSv6, SearchList, w.Config.Preferred, w.Config.Valid)
 	return b.String() + strings.Join(append(extra, ""), "\n")
 }
 

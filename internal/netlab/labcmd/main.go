@@ -302,7 +302,7 @@ func (l *lab) greet() {
 		fmt.Printf("In r1, oasis6 is the box's command, as in: oasis6 status. Its configuration is %s\n", l.w.BoxFile())
 	}
 	if !l.kea {
-		fmt.Printf("In r2, oasis6 is the hub's, as in: oasis6 hub leases. Its configuration is %s\n", l.w.HubFile())
+		fmt.Printf("In r2, oasis6 is the hub's, as in: oasis6 status, oasis6 hub leases, oasis6 invite library. Its configuration is %s\n", l.w.HubFile())
 	}
 	if err := l.w.R1.Shares(); err != nil {
 		fmt.Printf("Each node has its own /run only: what you write elsewhere, in /etc too, CHANGES THIS MACHINE (%v)\n", err)
