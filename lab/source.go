@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 type Source struct {
 	w     *World
 	class *class
+	pipes *pipes
 
 	stateMu  sync.Mutex // one gathers at a time
 	facts    *facts
@@ -49,7 +51,7 @@ const (
 // NewSource makes a world's source. It is made before the world runs, and once.
 func NewSource(w *World) *Source {
 	s := &Source{w: w, painter: newPainter(w), readers: map[chan page.Update]bool{}}
-	s.class = newClass(w)
+	s.class, s.pipes = newClass(w), newPipes(w)
 	w.rec.listen(s.record)
 	w.mu.Lock()
 	w.told = s.said
@@ -116,8 +118,8 @@ func (s *Source) State() page.State {
 }
 
 // Walk is page.Views'.
-func (s *Source) Walk(id uint64) (page.Walk, bool) {
-	return s.w.rec.walk(id, func(node string) string {
+func (s *Source) Walk(number uint64) (page.Walk, bool) {
+	walk, ok := s.w.rec.walk(recordOf(number), func(node string) string {
 		for _, n := range s.w.nodes {
 			if n.ID == node {
 				return n.Kind
@@ -125,6 +127,14 @@ func (s *Source) Walk(id uint64) (page.Walk, bool) {
 		}
 		return ""
 	})
+	walk.ID = number
+	for i := range walk.Hops {
+		h := &walk.Hops[i]
+		if h.ID = frameNumber(h.ID); recordOf(number) == recordOf(h.ID) {
+			h.ID = number // also where it is asked for by its inside
+		}
+	}
+	return walk, ok
 }
 
 // Subscribe is page.Stream's.
@@ -201,11 +211,14 @@ func (s *Source) flush() {
 }
 
 func (s *Source) packets(records []*record) []page.Packet {
-	out := make([]page.Packet, len(records))
-	for i, r := range records {
-		out[i] = page.Packet{
-			ID: r.id, Walk: r.walk, At: r.At, Wire: r.Wire, From: r.From, To: r.To, Kind: packet.KindOf(r.Frame),
+	out := make([]page.Packet, 0, len(records)+len(records)/4)
+	for _, r := range records {
+		out = append(out, page.Packet{
+			ID: frameNumber(r.id), Walk: r.walk, At: r.At, Wire: r.Wire, From: r.From, To: r.To, Kind: packet.KindOf(r.Frame),
 			Summary: packet.Summary(r.Frame, s.w.rec.opener(r)), Length: len(r.Frame), Flight: r.Flight, Dropped: r.Dropped != "",
+		})
+		if x, ok := s.pipes.inside(r); ok {
+			out = append(out, x)
 		}
 	}
 	return out
@@ -213,7 +226,10 @@ func (s *Source) packets(records []*record) []page.Packet {
 
 // Past is page.Stream's.
 func (s *Source) Past(after page.Mark) page.Update {
-	return page.Update{Packets: s.packets(s.w.rec.latest(after.Packet, pastPackets)), Log: s.w.entriesAfter(after.Log)}
+	// The inside of the last packet may still be missing.
+	packets := s.packets(s.w.rec.latest(max(recordOf(after.Packet), 1)-1, pastPackets))
+	packets = slices.DeleteFunc(packets, func(p page.Packet) bool { return p.ID <= after.Packet })
+	return page.Update{Packets: packets, Log: s.w.entriesAfter(after.Log)}
 }
 
 // Do is page.Controls'.

@@ -168,12 +168,16 @@ func TestReadersAreToldAll(t *testing.T) {
 		lastLog = past.Log[n-1].ID
 	}
 	deadline := time.After(30 * time.Second)
-	for last < 400 {
+	inside := 0
+	for last < 800 {
 		select {
 		case u := <-updates:
 			for _, p := range u.Packets {
 				if p.ID > last {
-					if p.ID != last+1 || p.Wire == "" || p.Kind == "" || p.Summary == "" || p.Walk == 0 {
+					if p.ID%2 == 1 {
+						inside++
+					}
+					if p.ID%2 == 1 && (p.ID != last+1 || p.Wire != pipeOf(nodeR1)) || p.ID%2 == 0 && recordOf(p.ID) != recordOf(last)+1 || p.Wire == "" || p.Kind == "" || p.Summary == "" || p.Walk == 0 {
 						t.Fatalf("after packet %d comes %+v", last, p)
 					}
 					last = p.ID
@@ -197,8 +201,22 @@ func TestReadersAreToldAll(t *testing.T) {
 	cancel()
 	for range updates {
 	}
-	if p := s.Past(page.Mark{Packet: last - 10}).Packets; len(p) < 10 || p[0].ID != last-9 {
-		t.Errorf("after packet %d the past begins with %+v", last-10, p)
+	if inside < 20 {
+		t.Errorf("%d packets were seen inside the tunnel", inside)
+	}
+	if err := s.Time(page.TimeOp{Op: "pause"}); err != nil {
+		t.Fatal(err)
+	}
+	s.State() // what was under way is done
+	all := s.Past(page.Mark{}).Packets
+	for i := range all[:len(all)-1] {
+		if next := s.Past(page.Mark{Packet: all[i].ID}).Packets; len(next) == 0 || next[0].ID != all[i+1].ID {
+			t.Fatalf("after packet %d the past begins with %+v, not with %+v", all[i].ID, next[:min(1, len(next))], all[i+1])
+		}
+		w, ok := s.Walk(all[i].ID)
+		if !ok || !slices.ContainsFunc(w.Hops, func(h page.Hop) bool { return h.ID == all[i].ID }) {
+			t.Fatalf("the walk of %+v does not have it: %v", all[i], ok)
+		}
 	}
 	if _, ok := s.Walk(last); !ok {
 		t.Error("no walk of the last packet")
