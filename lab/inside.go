@@ -3,9 +3,11 @@
 package lab
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 
+	"oasis6/internal/ip6pkt"
 	"oasis6/lab/packet"
 	"oasis6/lab/page"
 	"oasis6/lab/wire"
@@ -59,10 +61,18 @@ func (p *pipes) inside(r *record) (page.Packet, bool) {
 	}
 	x := page.Packet{
 		ID: insideNumber(r.id), Walk: r.walk, At: r.At, Wire: pipeOf(box), From: box, To: nodeR2, Kind: packet.KindOfIP(r.inner),
-		Summary: packet.SummaryIP(r.inner, nil), Length: len(r.inner), Flight: p.flight[box], Dropped: r.Dropped != "",
+		Summary: packet.SummaryIP(r.inner, nil), Length: lengthOf(r.inner), Flight: p.flight[box], Dropped: r.Dropped != "",
 	}
 	if r.From == nodeR2 {
 		x.From, x.To = nodeR2, box
 	}
 	return x, true
+}
+
+// lengthOf is that of an IPv6 packet, without what WireGuard pads it with.
+func lengthOf(p []byte) int {
+	if len(p) < ip6pkt.HeaderLen || p[0]>>4 != 6 {
+		return len(p)
+	}
+	return min(len(p), ip6pkt.HeaderLen+int(binary.BigEndian.Uint16(p[4:])))
 }
