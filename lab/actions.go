@@ -83,7 +83,7 @@ func (w *World) isCut() bool { return w.wires["carrier"].Filtered() }
 // rebind lets a NAT forget its table, as one that restarts.
 func (w *World) rebind(node string) error {
 	n, ok := w.ipv4[node]
-	if !ok || len(n.Mappings()) == 0 && node != nodeNAT1 && node != nodeNAT2 && node != nodeNATB {
+	if !ok || node != nodeNAT1 && node != nodeNAT2 && node != nodeNATB {
 		return fmt.Errorf("%s is no NAT", node)
 	}
 	w.sayUser("%s forgets its table", node)
@@ -100,6 +100,9 @@ func (w *World) reboot(b *box, off time.Duration) error {
 	b.cutPower()
 	b.v4.SetUp(false)
 	w.Engine.AfterFunc(off, func() {
+		if w.closing {
+			return
+		}
 		b.v4.SetUp(true)
 		w.check(b.start())
 	})
@@ -139,10 +142,13 @@ func (w *World) goRogue(on bool) {
 	w.roguing = on
 	now := w.Engine.Now()
 	until := lifetime.At(now.Add(time.Hour))
+	if w.farewell != nil {
+		w.farewell.Stop()
+	}
 	if !on {
 		w.sayUser("the laptop takes back what it has said, and leaves")
 		until = lifetime.At(now)
-		w.Engine.AfterFunc(rogueFarewell, func() { w.rogue.Silence(0, ra.Stop{Final: true}) })
+		w.farewell = w.Engine.AfterFunc(rogueFarewell, func() { w.rogue.Silence(0, ra.Stop{Final: true}) })
 	} else {
 		w.sayUser("a laptop shares its connection: it advertises a prefix of its own")
 	}
@@ -157,8 +163,8 @@ func (w *World) goRogue(on bool) {
 // a moment.
 func (w *World) duplicate(name string) error {
 	h, id := w.hosts[name], w.cableOf(name)
-	if id == "" {
-		return fmt.Errorf("%s is no host on a LAN", name)
+	if id == "" || !w.besideClone(id) {
+		return fmt.Errorf("%s is no host on the clone's LAN", name)
 	}
 	w.sayUser("a clone says that the address is its own which %s is about to take", name)
 	w.clone.Claim(func(a netip.Addr) bool {
@@ -168,9 +174,17 @@ func (w *World) duplicate(name string) error {
 		w.Engine.Post(func() { w.clone.Claim(nil) })
 		return true
 	})
-	w.wires[id].SetUp(false)
-	w.Engine.AfterFunc(time.Second, func() { w.wires[id].SetUp(true) })
+	if w.wires[id].Up() { // else it was pulled already, and whoever did it plugs it in
+		w.wires[id].SetUp(false)
+		w.Engine.AfterFunc(time.Second, func() { w.wires[id].SetUp(true) })
+	}
 	return nil
+}
+
+// besideClone says whether a cable leads to the switch that the clone is on.
+func (w *World) besideClone(id string) bool {
+	x := w.wires[id]
+	return x.Port(0).Node() == nodeLAN || x.Port(1).Node() == nodeLAN
 }
 
 // cableOf is the wire of a host on a LAN.

@@ -56,10 +56,12 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	in, closed := b.in, b.closed
 	b.e.Post(func() {
 		// A port that is taken stays so, as long as another device has it: the lab gives no two the same.
-		_ = b.n.Listen(port, nat.Program{Receive: func(from netip.AddrPort, data []byte) {
+		_ = b.n.Listen(port, nat.Program{Receive: func(from netip.AddrPort, data []byte) string {
 			select {
 			case in <- datagram{from, append([]byte(nil), data...)}:
-			default: // the buffer is full
+				return ""
+			default:
+				return "dropped: the socket's buffer is full"
 			}
 		}})
 	})

@@ -201,18 +201,11 @@ func (w *World) buildHosts() error {
 	return err
 }
 
-// serveWeb lets a host serve its greeting, and notes who came.
+// serveWeb lets a host serve its greeting, and notes who came last.
 func (w *World) serveWeb(name string) error {
 	h := w.hosts[name]
 	return h.ServeWeb(func(r host.Request) (int, []byte) {
-		w.visits = append(w.visits, visit{at: w.Engine.Now(), server: name, from: r.From.Addr()})
+		w.visitor = r.From.Addr()
 		return h.Greeting(r)
 	})
-}
-
-// visit is a request that a web server has answered.
-type visit struct {
-	at     time.Time
-	server string
-	from   netip.Addr
 }

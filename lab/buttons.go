@@ -71,7 +71,7 @@ func (w *World) buttons() []page.Button {
 		{ID: doRebind, Name: "Rebind the NAT", About: "A NAT forgets its table, as one that restarts.", RFC: "RFC 4787", Key: "n", Targets: nats},
 		{ID: doReboot, Name: "Reboot the box", About: "The power goes for a second; on disk is what was written.", Key: "b", Targets: boxes},
 		{ID: doICMPv6, Name: "Drop all ICMPv6", About: "A firewall before the hub drops it all but Neighbor Discovery: see what breaks.", RFC: "RFC 4890", Key: "d"},
-		{ID: doMTU, Name: "Shrink the path", About: fmt.Sprintf("The wire between the NATs carries %d octets, not %d.", narrowMTU, ethernetMTU), RFC: "RFC 8201", Key: "u"},
+		{ID: doMTU, Name: "Shrink the path", About: fmt.Sprintf("The wire between the NATs carries %d octets, not %d.", narrowMTU, ethernetMTU), RFC: "RFC 1191", Key: "u"},
 		{ID: doRogue, Name: "Rogue RA", About: "A laptop that shares its connection says that it is a router.", RFC: "RFC 6104", Key: "o"},
 		{ID: doDuplicate, Name: "Duplicate address", About: "A clone has the address already that a host is about to take.", RFC: "RFC 4862 section 5.4", Key: "2", Targets: hosts},
 		{ID: doScan, Name: "Scan the /64", About: fmt.Sprintf("Somebody looks for hosts: %d addresses in 5 s.", scanAddresses), RFC: "RFC 6583", Key: "s"},
@@ -220,8 +220,8 @@ func (w *World) pressFetch(name, arg string) error {
 		}
 		last := p.Attempts[len(p.Attempts)-1]
 		text := fmt.Sprintf("%s: %d octets in %v, from %s to %s", url, p.Octets, p.Took.Round(time.Millisecond), last.Source, last.Server)
-		if n := len(w.visits); n > 0 {
-			text += "; the server saw " + w.visits[n-1].from.Unmap().String()
+		if w.visitor.IsValid() {
+			text += "; the server saw " + w.visitor.Unmap().String()
 		}
 		w.sayAs("info", name, text, "")
 	})

@@ -22,7 +22,7 @@ const (
 	downPort
 )
 
-// wantedLength is what a router behind the LAN wishes: four subnets.
+// wantedLength is what a router behind the LAN wishes. The box gives it what is left.
 const wantedLength = "::/62"
 
 // downstream is a router behind the LAN, as RFC 7084 has it: it takes its default route from the box's advertisements, asks
@@ -36,6 +36,9 @@ type downstream struct {
 	up     *uplinkEnd
 	self   netip.Addr // link-local, upstream
 	told   bool       // its LAN has been told of a prefix
+
+	leading bool          // it has a default route
+	expiry  *engine.Timer // of that
 }
 
 // uplinkEnd is the upstream port. It shows the router's own programs what is for them, before the router forwards the rest.
@@ -109,10 +112,13 @@ func (d *downstream) send(to [6]byte, pkt []byte) {
 func (d *downstream) look(pkt []byte) {
 	if m, err := ip6pkt.ParseICMPv6(pkt); err == nil && m.Body[0] == ra.TypeRouterAdvertisement {
 		adv, _, drop := ra.ParseRA(m.Src, int(m.HopLimit), m.Body)
-		if drop != 0 || adv.RouterLifetime == 0 {
+		if drop != 0 {
 			return
 		}
-		d.router.SetRoutes([]inet6.Route{{Dst: netip.MustParsePrefix("::/0"), Via: m.Src, Port: upPort}})
+		d.leads(m.Src, time.Duration(adv.RouterLifetime)*time.Second)
+		if adv.RouterLifetime == 0 {
+			return
+		}
 		if d.client.Status().State == client.Stopped {
 			d.step(client.LinkUp{})
 		}
@@ -120,6 +126,24 @@ func (d *downstream) look(pkt []byte) {
 	}
 	if u, err := ip6pkt.ParseUDP(pkt); err == nil && u.Dst.Port() == dhcpv6.ClientPort && u.Dst.Addr() == d.self {
 		d.step(client.Received{From: u.Src.Addr(), To: u.Dst.Addr(), Data: u.Payload})
+	}
+}
+
+// leads takes the default route over, for as long as its router says; then hosts are told that there is none (RFC 7084
+// section 4.1 G-4, G-5).
+func (d *downstream) leads(via netip.Addr, lifetime time.Duration) {
+	had := d.leading
+	if d.expiry != nil {
+		d.expiry.Stop()
+	}
+	if d.leading = lifetime > 0; d.leading {
+		d.router.SetRoutes([]inet6.Route{{Dst: netip.MustParsePrefix("::/0"), Via: via, Port: upPort}})
+		d.expiry = d.w.Engine.AfterFunc(lifetime, func() { d.leads(via, 0) })
+	} else {
+		d.router.SetRoutes(nil)
+	}
+	if had != d.leading && d.told {
+		d.serve()
 	}
 }
 
@@ -142,7 +166,7 @@ func (d *downstream) step(ev client.Event) {
 
 // serve puts the first /64 of each delegation on the LAN.
 func (d *downstream) serve() {
-	content := ra.Content{DefaultRouter: true, RDNSS: []netip.Addr{netip.MustParsePrefix(dnsAddr6).Addr()}}
+	content := ra.Content{DefaultRouter: d.leading, RDNSS: []netip.Addr{netip.MustParsePrefix(dnsAddr6).Addr()}}
 	var own []netip.Prefix
 	for _, p := range d.client.Lease().Prefixes() {
 		lan := netip.PrefixFrom(p.Prefix.Addr(), 64)

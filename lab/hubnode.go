@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"oasis6/config"
@@ -39,6 +40,7 @@ type hubNode struct {
 	preferred  time.Duration // lifetimes of delegations
 	valid      time.Duration
 
+	wanted   atomic.Pointer[string] // the text, for a reload
 	plane    *netstack.Plane
 	tunnel   tunnelEnd
 	hub      *hub.Hub
@@ -63,13 +65,13 @@ func (h *hubNode) text() string {
 	return s.String()
 }
 
-func (h *hubNode) config() (*config.HubConfig, error) {
-	cfg, _, err := config.ParseHub("r2.conf", strings.NewReader(h.text()))
+func parseHub(text string) (*config.HubConfig, error) {
+	cfg, _, err := config.ParseHub("r2.conf", strings.NewReader(text))
 	return cfg, err
 }
 
 func (h *hubNode) start() error {
-	cfg, err := h.config()
+	cfg, err := parseHub(h.text())
 	if err != nil {
 		return err
 	}
@@ -94,13 +96,8 @@ func (h *hubNode) start() error {
 		return errors.Join(err, h.plane.Close())
 	}
 	h.commands, h.done = make(chan control.Command, 4), make(chan struct{})
-	// The text may change while the loop reads it.
-	reload := func() (cfg *config.HubConfig, err error) {
-		if cerr := h.w.Engine.Call(h.w.life, func() { cfg, err = h.config() }); cerr != nil {
-			return nil, cerr
-		}
-		return cfg, err
-	}
+	// The loop reads what was wanted last, and asks nobody: whoever asks the loop would wait for it.
+	reload := func() (*config.HubConfig, error) { return parseHub(*h.wanted.Load()) }
 	h.hub, err = hub.New(h.w.life, hub.Options{
 		Config: cfg, Tunnel: h.tunnel.(hub.Tunnel), Plane: h.plane, Store: h.store, Clock: newLoopClock(e), Rand: e.Rand(nodeR2 + " loop").Float64,
 		Wall: e.Now, BootID: "lab", Log: log, Version: "lab", Commands: h.commands, Reload: reload,
@@ -121,6 +118,8 @@ func (h *hubNode) start() error {
 // reload is SIGHUP, after a change of the fields above. One that finds no place is not missed: those that wait read what
 // is then.
 func (h *hubNode) reload() {
+	text := h.text()
+	h.wanted.Store(&text)
 	select {
 	case h.commands <- control.Reload:
 	default:

@@ -58,11 +58,11 @@ func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name s
 		// wireguard-go asks on goroutines of its own, the node is the engine's.
 		way := &atomic.Int64{}
 		way.Store(int64(mtu))
-		w.ways = append(w.ways, func() {
+		w.ways[n.Name()] = func() {
 			if mtu, err := n.PathMTU(addr4(r2Addr4)); err == nil {
 				way.Store(int64(mtu))
 			}
-		})
+		}
 		path := func(netip.AddrPort) (int, error) { return int(way.Load()), nil }
 		l := &listener{ring: w.keys, own: cfg.PrivateKey}
 		out := tun.Outside{Bind: newBind(w.Engine, n, l), PathMTU: path, Made: l.made(log, cfg.Peer.Public)}
@@ -77,7 +77,9 @@ func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name s
 	port := p.Tunnel()
 	port.Output(func(pkt []byte) { t.Packet(pkt) })
 	return &simEnd{Tunnel: t, node: n, port: t.Port()}, n.Listen(t.Port(), nat.Program{
-		Receive: func(from netip.AddrPort, data []byte) { t.Datagram(from, append([]byte(nil), data...)) },
+		Receive: func(from netip.AddrPort, data []byte) string {
+			return t.Datagram(from, append([]byte(nil), data...)).String()
+		},
 		Failed: func(to netip.AddrPort, _ string) {
 			if mtu, err := n.PathMTU(to.Addr()); err == nil {
 				t.SetPathMTU(mtu)
@@ -90,11 +92,11 @@ func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name s
 func (w *World) newHubTunnel(n *nat.Node, p *netstack.Plane, cfg tun.HubConfig, name string, log *slog.Logger) (tunnelEnd, error) {
 	if w.opt.Link == WG {
 		l := &listener{ring: w.keys, own: cfg.PrivateKey}
-		w.ways = append(w.ways, func() { // sites come later than the device
+		w.ways[name] = func() { // sites come later than the device
 			for _, b := range w.boxes {
 				l.know(b.key.Public())
 			}
-		})
+		}
 		return tun.OpenHubOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n, l), Made: l.made(log)}, log)
 	}
 	h, err := simwg.NewHub(cfg, w.simOptions(n, p, name, log))
@@ -103,7 +105,9 @@ func (w *World) newHubTunnel(n *nat.Node, p *netstack.Plane, cfg tun.HubConfig, 
 	}
 	p.Tunnel().Output(func(pkt []byte) { h.Packet(pkt) })
 	return &simHub{Hub: h, node: n, port: h.Port()}, n.Listen(h.Port(), nat.Program{
-		Receive: func(from netip.AddrPort, data []byte) { h.Datagram(from, append([]byte(nil), data...)) },
+		Receive: func(from netip.AddrPort, data []byte) string {
+			return h.Datagram(from, append([]byte(nil), data...)).String()
+		},
 	})
 }
 

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -14,8 +15,9 @@ import (
 
 // Of the recorder.
 const (
-	// maxRecords are kept for walks and captures; a frame is at most 1.5 kB.
-	maxRecords = 16384
+	// maxRecords are kept of each wire, for walks and captures, so that a busy wire does not cost a quiet one its past. A
+	// frame is at most 1.5 kB.
+	maxRecords = 2048
 	// walkGap is how long a packet may be inside a node and still be the same one: WireGuard keeps it while there is no
 	// session, a router while it looks for a neighbor.
 	walkGap = 6 * time.Second
@@ -39,13 +41,20 @@ type recorder struct {
 	open packet.Opener
 
 	mu      sync.Mutex
-	ring    []*record         // by id modulo maxRecords
+	rings   map[string]*ring // by wire
+	byID    map[uint64]*record
 	last    uint64            // id of the newest; the first is 1
-	frames  map[*byte]*record // of the ring, by their first octet: a frame is the same one at both ends of a wire
+	frames  map[*byte]*record // by their first octet: a frame is the same one at both ends of a wire
 	walks   uint64
 	going   map[identity][]*strand
 	order   []identity // of going, oldest first
 	listens []func(*record)
+}
+
+// ring are the last records of a wire.
+type ring struct {
+	records []*record
+	next    int // place of the next one, once all are taken
 }
 
 // strand is where a packet was last.
@@ -56,7 +65,9 @@ type strand struct {
 }
 
 func newRecorder(open packet.Opener) *recorder {
-	return &recorder{open: open, ring: make([]*record, 0, 1024), going: map[identity][]*strand{}, frames: map[*byte]*record{}}
+	return &recorder{
+		open: open, rings: map[string]*ring{}, byID: map[uint64]*record{}, going: map[identity][]*strand{}, frames: map[*byte]*record{},
+	}
 }
 
 // listen calls f for each record, on the engine's goroutine.
@@ -74,21 +85,33 @@ func (r *recorder) add(p *wire.Passage) {
 	r.mu.Lock()
 	r.last++
 	rec.id, rec.walk = r.last, r.continues(id, p)
-	if len(r.ring) < maxRecords {
-		r.ring = append(r.ring, rec)
-	} else {
-		old := &r.ring[(rec.id-1)%maxRecords]
-		if first := &(*old).Frame[0]; r.frames[first] == *old {
-			delete(r.frames, first)
-		}
-		*old = rec
-	}
-	r.frames[&rec.Frame[0]] = rec
+	r.keep(rec)
 	listens := r.listens
 	r.mu.Unlock()
 	for _, f := range listens {
 		f(rec)
 	}
+}
+
+// keep puts a record into its wire's ring, in the place of the oldest.
+func (r *recorder) keep(rec *record) {
+	w := r.rings[rec.Wire]
+	if w == nil {
+		w = &ring{}
+		r.rings[rec.Wire] = w
+	}
+	if len(w.records) < maxRecords {
+		w.records = append(w.records, rec)
+	} else {
+		old := w.records[w.next]
+		if first := &old.Frame[0]; r.frames[first] == old {
+			delete(r.frames, first)
+		}
+		delete(r.byID, old.id)
+		w.records[w.next] = rec
+		w.next = (w.next + 1) % maxRecords
+	}
+	r.byID[rec.id], r.frames[&rec.Frame[0]] = rec, rec
 }
 
 // continues finds the walk that comes to where p begins, or begins one.
@@ -119,40 +142,34 @@ func (r *recorder) continues(id identity, p *wire.Passage) uint64 {
 func (r *recorder) get(id uint64) *record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.at(id)
-}
-
-func (r *recorder) at(id uint64) *record {
-	if id == 0 || id > r.last || r.last-id >= maxRecords {
-		return nil
-	}
-	return r.ring[(id-1)%maxRecords]
+	return r.byID[id]
 }
 
 // all are the records from after id on, oldest first, for which keep says so.
 func (r *recorder) all(after uint64, keep func(*record) bool) []*record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	first := max(after+1, 1)
-	if r.last >= maxRecords {
-		first = max(first, r.last-maxRecords+1)
-	}
 	var out []*record
-	for id := first; id <= r.last; id++ {
-		if rec := r.at(id); keep(rec) {
-			out = append(out, rec)
+	for _, w := range r.rings {
+		for _, rec := range w.records {
+			if rec.id > after && keep(rec) {
+				out = append(out, rec)
+			}
 		}
 	}
+	slices.SortFunc(out, func(a, b *record) int { return cmp.Compare(a.id, b.id) })
 	return out
 }
 
-// latest are the last n records after id, oldest first.
+// latest are the last n records after id, oldest first; of a wire that is busier than that, fewer.
 func (r *recorder) latest(after uint64, n int) []*record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []*record
 	for id := max(after, r.last-min(r.last, uint64(n))) + 1; id <= r.last; id++ {
-		out = append(out, r.at(id))
+		if rec := r.byID[id]; rec != nil {
+			out = append(out, rec)
+		}
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"oasis6/lab/host"
+	"oasis6/lab/host/inet6"
 )
 
 // Scenarios of what happens on the LAN.
@@ -82,17 +83,28 @@ func rogueRouter(*World) []step {
 		}),
 		waitFor("The box has heard it, and says who it is", "RFC 4861 section 6.2.7", 20*time.Second, func(w *World) (bool, string) {
 			s, _ := w.boxes[0].status()
+			self := inet6.LinkLocal(w.port("lan-rogue", nodeRogue).MAC()).String()
 			for _, l := range s.LANs {
 				for _, r := range l.Routers {
-					return true, fmt.Sprintf("%+v", r.Address)
+					if r.Address == self {
+						return true, "another router is there: " + r.Address
+					}
 				}
 			}
-			return false, "status names nobody"
+			return false, "status does not name it"
 		}),
-		waitFor("The box itself believes nothing of it: its own routes are as before", "", time.Second, func(w *World) (bool, string) {
+		waitFor("The box itself believes nothing of it: it is up, with its prefix and no other", "", time.Second, func(w *World) (bool, string) {
 			s, _ := w.boxes[0].status()
+			for _, l := range s.LANs {
+				for _, p := range l.Prefixes {
+					if !strings.HasPrefix(p.Prefix, strings.TrimSuffix(providerPrefix, "::/48")) {
+						return false, p.Prefix + " on its LAN"
+					}
+				}
+			}
 			return strings.HasPrefix(s.Summary, "up:"), s.Summary
 		}),
+		fails("h1 uses it, and nothing comes back: a LAN needs a guard against that", "RFC 6105", nodeH1),
 		act("The laptop takes back what it said, and leaves", "RFC 4861 section 6.2.5", func(w *World) error { w.goRogue(false); return nil }),
 		fetched("h2 reaches "+wwwName+" all the same", nodeH2, "http://"+wwwName+"/", true, func(w *World, p host.Page) (bool, string) {
 			from := p.Attempts[len(p.Attempts)-1].Source
@@ -109,11 +121,14 @@ func duplicateAddress(*World) []step {
 			old = w.address(nodeH1)
 			return w.duplicate(nodeH1)
 		}),
-		waitFor("h1 hears of it before it uses the address", "RFC 4862 section 5.4.4", 15*time.Second, func(w *World) (bool, string) {
-			if took := w.clone.Took(); len(took) > 0 {
-				return true, fmt.Sprintf("%s is taken, by %s", took[len(took)-1], macText(w.port("lan-clone", nodeClone).MAC()))
+		waitFor("h1 hears of it, and does not use the address", "RFC 4862 section 5.4.5", 15*time.Second, func(w *World) (bool, string) {
+			took := w.clone.Took()
+			if len(took) == 0 {
+				return false, "nobody has objected yet"
 			}
-			return false, "nobody has objected yet"
+			a := took[len(took)-1]
+			s := w.stateOf(nodeH1, a)
+			return s == host.Duplicate || s == "", fmt.Sprintf("%s is taken, by %s; for h1 it is %s", a, macText(w.port("lan-clone", nodeClone).MAC()), w.stateText(nodeH1, a))
 		}),
 		waitFor("h1 takes another one", "RFC 7217 section 6", 15*time.Second, func(w *World) (bool, string) {
 			a := w.address(nodeH1)
@@ -134,13 +149,18 @@ func macText(m [6]byte) string {
 
 // neighbourScan: 10,000 addresses in five seconds, and nobody suffers.
 func neighbourScan(*World) []step {
-	asked, answered := 0, 0
+	asked, answered, looked := 0, 0, 0
 	return append(beginning(),
 		pinged("h1 pings "+wwwName+": the box knows it", nodeH1, fixed(wwwAddr6), host.PingOptions{}, 10*time.Second),
 		step{name: fmt.Sprintf("Somebody scans the LAN: %d addresses, %d a second; h1 goes on pinging", scanAddresses, int(time.Second/scanEvery)),
 			rfc: "RFC 6583", within: 30 * time.Second,
 			begin: func(w *World) error {
-				asked, answered = 0, 0
+				asked, answered, looked = 0, 0, 0
+				w.rec.listen(func(r *record) {
+					if r.Wire == "lan-r1" && r.From == nodeR1 && isSolicitation(r.Frame) {
+						looked++
+					}
+				})
 				var ping func()
 				ping = func() {
 					asked++
@@ -161,7 +181,6 @@ func neighbourScan(*World) []step {
 			}},
 		waitFor("The box looked for few of them: the rest was dropped", "RFC 6583 section 7", 5*time.Second, func(w *World) (bool, string) {
 			s, _ := w.boxes[0].status()
-			looked := len(w.rec.all(0, func(r *record) bool { return r.Wire == "lan-r1" && r.From == nodeR1 && isSolicitation(r.Frame) }))
 			return s.Neighbors.Dropped > scanAddresses/2 && looked < scanAddresses/10,
 				fmt.Sprintf("%d packets dropped, %d solicitations on the LAN", s.Neighbors.Dropped, looked)
 		}),
@@ -172,4 +191,21 @@ func neighbourScan(*World) []step {
 func isSolicitation(frame []byte) bool {
 	const at, typeNS = 14 + 40, 135
 	return len(frame) > at && !isIPv4(frame) && frame[14+6] == 58 && frame[at] == typeNS
+}
+
+// fails is a step in which a host tries the Internet and gets no answer.
+func fails(name, rfc, node string) step {
+	t := &tries{}
+	return step{name: name, rfc: rfc, within: 10 * time.Second, begin: func(*World) error { *t = tries{}; return nil },
+		done: func(w *World) (bool, string) {
+			if t.done || t.busy || w.Engine.Now().Sub(t.last) < again {
+				return t.done, t.found
+			}
+			t.busy, t.last = true, w.Engine.Now()
+			w.hosts[node].Ping(wwwAt, host.PingOptions{}, func(p host.Pong) {
+				t.busy = false
+				t.done, t.found = p.Err != nil, fmt.Sprintf("from %s: %v", p.Source, p.Err)
+			})
+			return t.done, t.found
+		}}
 }

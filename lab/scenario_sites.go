@@ -48,7 +48,7 @@ func forbidden(name, rfc string, to func(*World) netip.Addr) step {
 			w.hosts[nodeH1].Ping(to(w), host.PingOptions{}, func(p host.Pong) {
 				t.busy = false
 				e, is := p.Err.(host.ICMPError)
-				t.done, t.found = is && e.Code == 1, fmt.Sprint(p.Err)
+				t.done, t.found = is && e.Type == 1 && e.Code == 1, fmt.Sprint(p.Err)
 			})
 			return t.done, t.found
 		}}
@@ -57,7 +57,7 @@ func forbidden(name, rfc string, to func(*World) netip.Addr) step {
 // routerBehind: prefixes go on downwards, RFC 9818.
 func routerBehind(*World) []step {
 	return append(beginning(),
-		waitFor("r3, behind the LAN, asks the box for a prefix and gets one", "RFC 9818 section 3", 30*time.Second, func(w *World) (bool, string) {
+		waitFor("r3, behind the LAN, asks the box for a prefix and gets one", "RFC 9818 section 5.1", 30*time.Second, func(w *World) (bool, string) {
 			p := w.r3.delegated()
 			return p.IsValid(), fmt.Sprint(p)
 		}),

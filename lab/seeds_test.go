@@ -18,9 +18,12 @@ import (
 func fingerprint(w *World, f func()) string {
 	sum := sha256.New()
 	w.rec.listen(func(r *record) {
-		fmt.Fprintf(sum, "%d %s %s %s %s %s %s\n", r.At.Sub(start), r.Wire, r.From, packet.Summary(r.Frame, w.opener), r.Dropped, hex.EncodeToString(r.Frame), r.decision)
+		fmt.Fprintf(sum, "%d %s %s %s %s %s\n", r.At.Sub(start), r.Wire, r.From, packet.Summary(r.Frame, w.opener), r.Dropped, hex.EncodeToString(r.Frame))
 	})
 	f()
+	for _, r := range w.rec.all(0, func(*record) bool { return true }) { // what nodes said comes after a frame has arrived
+		fmt.Fprintf(sum, "%d %d %s %s\n", r.id, r.walk, r.decision, r.rfc)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.entries {

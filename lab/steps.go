@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"oasis6/lab/host"
+	"oasis6/lab/packet"
 	"oasis6/status"
 )
 
@@ -61,17 +62,15 @@ func (b *box) peer() (status.Peer, bool) {
 	return s.Tunnel.Peers[0], true
 }
 
-// address is a host's preferred global one, the newest; not valid while there is none.
+// address is a host's preferred global one of the provider's, the newest; not valid while there is none.
 func (w *World) address(name string) (a netip.Addr) {
 	for _, x := range w.hosts[name].View().Addresses {
-		if x.State == host.Preferred && x.Prefix.Addr().IsGlobalUnicast() && x.Prefix.Addr().Is6() && !isULA(x.Prefix.Addr()) {
+		if x.State == host.Preferred && netip.MustParsePrefix(providerPrefix).Contains(x.Prefix.Addr()) {
 			a = x.Prefix.Addr()
 		}
 	}
 	return a
 }
-
-func isULA(a netip.Addr) bool { return a.IsPrivate() }
 
 // hasDefault says whether a host has a default route of IPv6.
 func (w *World) hasDefault(name string) bool {
@@ -114,10 +113,7 @@ func fetched(name, node, url string, only6 bool, judge func(w *World, p host.Pag
 // seenFrom judges a page by the address that the server saw.
 func seenFrom(want func(*World) netip.Addr) func(*World, host.Page) (bool, string) {
 	return func(w *World, p host.Page) (bool, string) {
-		if len(w.visits) == 0 {
-			return false, "the server has seen nobody"
-		}
-		from := w.visits[len(w.visits)-1].from
+		from := w.visitor
 		if a := want(w); from.Unmap() != a {
 			return false, fmt.Sprintf("the server saw %s, not %s", from, addressText(a))
 		}
@@ -194,16 +190,21 @@ func splitTunnel(*World) []step {
 
 // split looks at the wires beyond the box for what does not belong there.
 func (w *World) split() (bool, string) {
-	in, around := 0, 0
+	var six, four, in, around int
 	for _, r := range w.rec.all(0, func(r *record) bool { return r.Wire == "wan" }) {
-		switch {
-		case r.inner != nil && r.inner[0]>>4 != 6:
+		switch kind := packet.KindOf(r.Frame); {
+		case r.inner != nil && r.inner[0]>>4 == 6:
+			six++
+		case r.inner != nil, kind == packet.Data: // IPv4, or what cannot be looked into
 			in++
-		case r.Frame[12] == typeIPv6>>8 && r.Frame[13] == typeIPv6&0xff:
+		case kind == packet.TCP && isIPv4(r.Frame):
+			four++
+		case !isIPv4(r.Frame) && kind != packet.ARP:
 			around++
 		}
 	}
-	return in == 0 && around == 0, fmt.Sprintf("%d IPv4 packets in the tunnel, %d IPv6 packets beside it", in, around)
+	return in == 0 && around == 0 && six > 0 && four > 0,
+		fmt.Sprintf("in the tunnel %d IPv6 packets and %d others, beside it %d of IPv4's TCP and %d IPv6 packets", six, in, four, around)
 }
 
 // join is a list in words.

@@ -64,6 +64,12 @@ func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision 
 	switch {
 	case h.Dropped != "":
 		d.Node, d.Text = h.Wire, "Lost on the wire: "+h.Dropped
+	case h.inner != nil && (kind == page.Router || kind == page.Hub): // the end of the tunnel, which itself tells of the datagram alone
+		d.Text, d.RFC = r.ended(h, arrival)
+		if len(next) > 0 {
+			d.Text, d.RFC = changed(h, next[0])
+		}
+		d.Text = sentence(said) + d.Text
 	case said != "":
 		d.Text, d.RFC = said, rfc
 	case len(next) == 0:
@@ -74,6 +80,14 @@ func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision 
 		d.Text, d.RFC = changed(h, next[0])
 	}
 	return d
+}
+
+// sentence makes one of a phrase, to stand before another.
+func sentence(phrase string) string {
+	if phrase == "" {
+		return ""
+	}
+	return strings.ToUpper(phrase[:1]) + phrase[1:] + ". "
 }
 
 // ended is for a packet that nobody saw again: it has arrived, or was refused.
@@ -135,6 +149,8 @@ func changed(in, out *record) (text, rfc string) {
 			hop, endText(out.Frame, 12), endText(out.Frame, 16)), "RFC 8200 section 3"
 	case in.inner != nil && out.inner == nil:
 		return hop + "Decrypted. The source fits what this peer may send, and the route leads out to " + out.To, "RFC 8200 section 3"
+	case in.inner != nil && out.inner != nil && in.inner[7] != out.inner[7]:
+		return hop + "Decrypted, and encrypted again for the site whose allowed IPs hold the destination", "RFC 8200 section 3"
 	case in.inner != nil && !slices.Equal(outer(in.Frame), outer(out.Frame)):
 		return translated(in.Frame, out.Frame), "RFC 4787"
 	case hop != "":

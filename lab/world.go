@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,8 @@ type Options struct {
 	Seed     uint64
 	Link     LinkKind
 	Scenario string // its name; empty: the first
-	// Start is the first instant; zero: now. With Sim the same seed and start give the same world, to the last octet.
+	// Start is the first instant; zero: now, with Sim always the same day. With Sim the same seed and start give the same
+	// world, to the last octet.
 	Start time.Time
 }
 
@@ -62,27 +64,27 @@ type World struct {
 	life   context.Context
 	end    context.CancelFunc
 
-	nodes  []page.Node
-	links  []link
-	wires  map[string]*wire.Wire
-	hub    *hubNode
-	boxes  []*box
-	ipv4   map[string]*nat.Node
-	net6   *inet6.Router
-	hosts  map[string]*host.Host
-	visits []visit
-	rogue  *inet6.Router
-	clone  *trouble.Claimant
+	nodes   []page.Node
+	links   []link
+	wires   map[string]*wire.Wire
+	hub     *hubNode
+	boxes   []*box
+	ipv4    map[string]*nat.Node
+	net6    *inet6.Router
+	hosts   map[string]*host.Host
+	visitor netip.Addr // whom a web server saw last; not valid: nobody yet
+	rogue   *inet6.Router
+	clone   *trouble.Claimant
 
-	r3       *downstream // nil: not in this world
-	scanning *host.Scan  // nil: none is under way
-	roguing  bool        // the laptop advertises
-	mtuPing  *tries
+	r3       *downstream   // nil: not in this world
+	farewell *engine.Timer // of the rogue
+	scanning *host.Scan    // nil: none is under way
+	roguing  bool          // the laptop advertises
 
 	keys    *keyring // of WG
 	closing bool
-	running atomic.Int64 // loops that are to end
-	ways    []func()     // look at the paths of the boxes again
+	running atomic.Int64      // loops that are to end
+	ways    map[string]func() // look at the paths of boxes again, by their names; of WG
 
 	rec    *recorder
 	script *script
@@ -93,10 +95,17 @@ type World struct {
 	told    func()       // there is something new
 }
 
+// firstDay is when simulated worlds begin: the story of this project was told that day.
+var firstDay = time.Date(2019, time.April, 4, 14, 42, 0, 0, time.UTC)
+
 // New builds a world. It does nothing before it is run.
 func New(o Options) (*World, error) {
 	o.Link = cmp.Or(o.Link, Sim)
-	if o.Start.IsZero() {
+	switch {
+	case !o.Start.IsZero():
+	case o.Link == Sim: // the same for the same seed
+		o.Start = firstDay
+	default:
 		o.Start = time.Now()
 	}
 	sc, err := findScenario(o.Scenario)
@@ -106,7 +115,7 @@ func New(o Options) (*World, error) {
 	o.Scenario = sc.name
 	w := &World{
 		Engine: engine.New(engine.Config{Start: o.Start, Seed: o.Seed, Real: o.Link == WG}), opt: o,
-		wires: map[string]*wire.Wire{}, ipv4: map[string]*nat.Node{}, hosts: map[string]*host.Host{},
+		wires: map[string]*wire.Wire{}, ipv4: map[string]*nat.Node{}, hosts: map[string]*host.Host{}, ways: map[string]func(){},
 	}
 	w.life, w.end = context.WithCancel(context.Background())
 	w.keys = newKeyring()
@@ -136,8 +145,8 @@ func (w *World) poll() {
 	if w.closing {
 		return
 	}
-	for _, look := range w.ways {
-		look()
+	for _, name := range sortedKeys(w.ways) {
+		w.ways[name]()
 	}
 	w.script.poll()
 	w.Engine.AfterFunc(pollEvery, w.poll)

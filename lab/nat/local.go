@@ -14,8 +14,9 @@ const pathLasts = 10 * time.Minute
 
 // Program is one of the node itself that has a UDP port.
 type Program struct {
-	// Receive gets what comes to the port, at whichever of the node's addresses. data is good until it returns.
-	Receive func(from netip.AddrPort, data []byte)
+	// Receive gets what comes to the port, at whichever of the node's addresses. data is good until it returns. It says in
+	// words what became of it; empty: nothing is to be said.
+	Receive func(from netip.AddrPort, data []byte) string
 	// Failed hears of ICMP errors about what was sent to a place; nil: nobody does.
 	Failed func(to netip.AddrPort, text string)
 }
@@ -151,7 +152,9 @@ func (n *Node) deliver(t *transit) {
 		return
 	}
 	t.note(fmt.Sprintf("for the program at UDP port %d here", p.dst.Port()), "")
-	n.programs[p.dst.Port()].Receive(p.src, data)
+	if became := n.programs[p.dst.Port()].Receive(p.src, data); became != "" {
+		t.note(became, "")
+	}
 }
 
 // leastMTU is what every IPv4 link carries, RFC 791 section 3.2: a smaller one is an attack.

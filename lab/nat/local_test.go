@@ -18,8 +18,11 @@ type program struct{ got, failed []string }
 func (p *program) listen(t *testing.T, n *Node, port uint16) {
 	t.Helper()
 	err := n.Listen(port, Program{
-		Receive: func(from netip.AddrPort, data []byte) { p.got = append(p.got, from.String()+" "+string(data)) },
-		Failed:  func(to netip.AddrPort, text string) { p.failed = append(p.failed, to.String()+" "+text) },
+		Receive: func(from netip.AddrPort, data []byte) string {
+			p.got = append(p.got, from.String()+" "+string(data))
+			return ""
+		},
+		Failed: func(to netip.AddrPort, text string) { p.failed = append(p.failed, to.String()+" "+text) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +34,7 @@ func TestProgramsOfTheNodeItself(t *testing.T) {
 	h := newHome(t, Config{})
 	var p program
 	p.listen(t, h.nat, 51820)
-	if err := h.nat.Listen(51820, Program{Receive: func(netip.AddrPort, []byte) {}}); err == nil {
+	if err := h.nat.Listen(51820, Program{Receive: func(netip.AddrPort, []byte) string { return "" }}); err == nil {
 		t.Error("a port is given twice")
 	}
 	if err := h.nat.SendUDP(51820, serverX, []byte("hello")); err != nil {

@@ -105,6 +105,9 @@ func NewNode(e *engine.Engine, cfg NodeConfig) (*Node, error) {
 	return n, nil
 }
 
+// Name is that of the configuration.
+func (n *Node) Name() string { return n.cfg.Name }
+
 // Mappings are the sessions of the translator.
 func (n *Node) Mappings() []Entry {
 	if n.nat == nil {
