@@ -306,3 +306,42 @@ func TestHubBindAllocatesNothing(t *testing.T) {
 		t.Errorf("parseControl: %v allocations, want 0", n)
 	}
 }
+
+// A batch of full datagrams over loopback, by the hub's sockets and by those of wireguard-go.
+func BenchmarkBatch(b *testing.B) {
+	for name, open := range map[string]func() conn.Bind{"hub": func() conn.Bind { return &hubBind{} }, "wireguard-go": conn.NewStdNetBind} {
+		b.Run(name, func(b *testing.B) {
+			from, to := open(), open()
+			if _, _, err := from.Open(0); err != nil {
+				b.Fatal(err)
+			}
+			fns, port, err := to.Open(0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = errors.Join(from.Close(), to.Close()) }()
+			ep, err := from.ParseEndpoint(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port).String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			n := to.BatchSize()
+			out, in, sizes, eps := make([][]byte, n), make([][]byte, n), make([]int, n), make([]conn.Endpoint, n)
+			for i := range in {
+				in[i], out[i] = make([]byte, 1<<16), make([]byte, 1452, 1<<16) // as wireguard-go's are: it joins in place
+			}
+			b.SetBytes(int64(n * 1452))
+			for b.Loop() {
+				if err := from.Send(out, ep); err != nil {
+					b.Fatal(err)
+				}
+				for got := 0; got < n; {
+					k, err := fns[0](in, sizes, eps)
+					if err != nil {
+						b.Fatal(err)
+					}
+					got += k
+				}
+			}
+		})
+	}
+}
