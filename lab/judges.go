@@ -214,26 +214,26 @@ const (
 
 func judgeSLAAC(w *World) judge {
 	var name string
-	var addr netip.Addr
+	var asked []netip.Addr
 	c := newChecks("a host asks for routers", "a router answers", "the host asks whether its address is free", "it is, and the host uses it")
 	c.watch = func(r *record) {
 		p := contentOf(r)
 		switch {
 		case w.isLANHost(r.From) && isICMP6(p, ra.TypeRouterSolicitation):
-			name, addr = r.From, netip.Addr{}
+			name, asked = r.From, nil
 			c.done = make([]bool, len(c.done)) // of one host, all of it
 			c.mark(0)
 		case r.To == name && isICMP6(p, ra.TypeRouterAdvertisement):
 			c.mark(1)
 		case r.From == name && c.done[1]:
 			if a, ok := asks(p); ok {
-				addr = a
+				asked = append(asked, a)
 				c.mark(2)
 			}
 		}
 	}
 	c.look = func() {
-		if c.done[2] && w.stateOf(name, addr) == host.Preferred {
+		if slices.ContainsFunc(asked, func(a netip.Addr) bool { return w.stateOf(name, a) == host.Preferred }) {
 			c.mark(3)
 		}
 	}

@@ -167,6 +167,18 @@ func TestFlappingLessonNeedsShortInterruptions(t *testing.T) {
 	}
 }
 
+// After a renumbering a host asks for an address out of each prefix, and prefers one of them.
+func TestLessonOnSLAACBesideAStalePrefix(t *testing.T) {
+	_, s := pupilWorld(t, "renumber")
+	if err := s.class.start("slaac"); err != nil {
+		t.Fatal(err)
+	}
+	tasks()["slaac"](t, s, func(d time.Duration) { runs(t, s, "slaac", d) })
+	if st := s.lesson("slaac"); !st.Passed {
+		t.Error(st.Progress)
+	}
+}
+
 func TestLessonSaysWhichWorldItNeeds(t *testing.T) {
 	s := NewSource(newTestWorld(t, Options{Seed: 1}))
 	if err := s.class.start("redirect"); err == nil || !strings.Contains(err.Error(), "--scenario downstream-router") {
