@@ -3,23 +3,13 @@
 package netstack
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// kernelLink is an interface of the kernel, as far as we care.
-type kernelLink struct {
-	index, master int
-	name, kind    string
-	mtu           int
-	up, running   bool
-}
 
 // bridges watches the bridges that have a tap of ours, and their ports. Each message of the kernel is no more than a sign
 // to look at all.
@@ -69,17 +59,6 @@ func overrun(err error) bool {
 func (b *bridges) close() {
 	_ = b.f.Close() // it was only read
 	b.wg.Wait()
-}
-
-// find looks an interface up; of one that is not there the index is 0.
-func (b *bridges) find(name string) (kernelLink, error) {
-	all, err := readLinks()
-	for _, l := range all {
-		if l.name == name {
-			return l, nil
-		}
-	}
-	return kernelLink{}, err
 }
 
 // add begins to tell a tap of its bridge.
@@ -152,57 +131,4 @@ func byName(all []kernelLink, name string) kernelLink {
 		return kernelLink{}
 	}
 	return all[i]
-}
-
-// readLinks reads the interfaces of the network namespace.
-func readLinks() ([]kernelLink, error) {
-	rib, err := syscall.NetlinkRIB(syscall.RTM_GETLINK, syscall.AF_UNSPEC)
-	if err != nil {
-		return nil, fmt.Errorf("read interfaces: %w", err)
-	}
-	msgs, err := syscall.ParseNetlinkMessage(rib)
-	if err != nil {
-		return nil, fmt.Errorf("read interfaces: %w", err)
-	}
-	var out []kernelLink
-	for _, m := range msgs {
-		if m.Header.Type != syscall.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
-			continue
-		}
-		flags := binary.NativeEndian.Uint32(m.Data[8:])
-		l := kernelLink{
-			index: int(int32(binary.NativeEndian.Uint32(m.Data[4:]))),
-			up:    flags&unix.IFF_UP != 0, running: flags&unix.IFF_RUNNING != 0 && flags&unix.IFF_UP != 0,
-		}
-		attrs(m.Data[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
-			switch {
-			case typ == unix.IFLA_IFNAME:
-				l.name = ifname(v)
-			case typ == unix.IFLA_MTU && len(v) >= 4:
-				l.mtu = int(int32(binary.NativeEndian.Uint32(v)))
-			case typ == unix.IFLA_MASTER && len(v) >= 4:
-				l.master = int(int32(binary.NativeEndian.Uint32(v)))
-			case typ == unix.IFLA_LINKINFO:
-				attrs(v, func(typ uint16, v []byte) {
-					if typ == unix.IFLA_INFO_KIND {
-						l.kind = ifname(v)
-					}
-				})
-			}
-		})
-		out = append(out, l)
-	}
-	return out, nil
-}
-
-// attrs calls f for each attribute; what does not parse ends the message.
-func attrs(b []byte, f func(typ uint16, val []byte)) {
-	for len(b) >= unix.SizeofRtAttr {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < unix.SizeofRtAttr || n > len(b) {
-			return
-		}
-		f(binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[unix.SizeofRtAttr:n])
-		b = b[min((n+3)&^3, len(b)):]
-	}
 }

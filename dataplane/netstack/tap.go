@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -36,6 +35,7 @@ const (
 type tap struct {
 	bridge string
 	name   string
+	index  int
 	mac    neigh.MAC
 	file   *os.File
 	raw    syscall.RawConn
@@ -64,7 +64,7 @@ var (
 
 // openTap makes a port of a bridge.
 func (p *Plane) openTap(bridge string) (Link, error) {
-	l, err := p.bridges.find(bridge)
+	l, err := findLink(bridge)
 	if err != nil {
 		return nil, err
 	}
@@ -152,83 +152,30 @@ func (t *tap) configure(fd int) error {
 	}
 	filter := onlyIPv6()
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNATTACHFILTER, uintptr(unsafe.Pointer(&prog))); errno != 0 {
-		return fmt.Errorf("%s: filter: %w", t.name, errno)
-	}
+	// Without it more frames come than we look at.
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNATTACHFILTER, uintptr(unsafe.Pointer(&prog)))
 	return nil
 }
 
-// plug makes the interface a port of the bridge. It gets the bridge's MTU first: a smaller one would become all ports'.
+// plug makes the interface a port of the bridge. It gets the bridge's MTU first: a smaller one would become all ports'. The
+// kernel's side gets a high address, that no bridge takes for its own while it has another port.
 func (t *tap) plug(bridge kernelLink) error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
 	// Our station speaks IPv6 there, not the kernel. Where that cannot be said, the kernel only talks to itself.
 	_ = writeConf(t.name, "disable_ipv6", "1")
-	if err := t.setMAC(s); err != nil {
-		return err
-	}
-	if err := t.setMTU(s, bridge.mtu); err != nil {
-		return err
-	}
-	if err := t.join(s); err != nil {
-		return err
-	}
-	ifr, err := unix.NewIfreq(t.name)
+	own, err := findLink(t.name)
 	if err != nil {
 		return err
 	}
-	ifr.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr); err != nil {
-		return fmt.Errorf("%s: up: %w", t.name, err)
+	t.index = own.index
+	mac := t.mac
+	mac[0] = 0xfe
+	if err := setLink(t.index, 0, linkAttr{unix.IFLA_ADDRESS, mac[:]}, number(unix.IFLA_MTU, bridge.mtu)); err != nil {
+		return fmt.Errorf("%s: address and mtu: %w", t.name, err)
 	}
-	t.now.Store(&tapState{mtu: bridge.mtu})
-	return nil
-}
-
-// setMAC gives the kernel's side a high address, that no bridge takes for its own while it has another port.
-func (t *tap) setMAC(s int) error {
-	ifr, err := unix.NewIfreq(t.name)
-	if err != nil {
-		return err
-	}
-	b := (*[unsafe.Sizeof(*ifr)]byte)(unsafe.Pointer(ifr))[unix.IFNAMSIZ:]
-	*(*uint16)(unsafe.Pointer(&b[0])) = unix.ARPHRD_ETHER
-	b[2] = 0xfe
-	copy(b[3:8], t.mac[1:])
-	if err := unix.IoctlIfreq(s, unix.SIOCSIFHWADDR, ifr); err != nil {
-		return fmt.Errorf("%s: hardware address: %w", t.name, err)
-	}
-	return nil
-}
-
-func (t *tap) setMTU(s, mtu int) error {
-	ifr, err := unix.NewIfreq(t.name)
-	if err != nil {
-		return err
-	}
-	ifr.SetUint32(uint32(mtu))
-	if err := unix.IoctlIfreq(s, unix.SIOCSIFMTU, ifr); err != nil {
-		return fmt.Errorf("%s: mtu %d: %w", t.name, mtu, err)
-	}
-	return nil
-}
-
-func (t *tap) join(s int) error {
-	own, err := net.InterfaceByName(t.name)
-	if err != nil {
-		return err
-	}
-	ifr, err := unix.NewIfreq(t.bridge)
-	if err != nil {
-		return err
-	}
-	ifr.SetUint32(uint32(own.Index))
-	if err := unix.IoctlIfreq(s, unix.SIOCBRADDIF, ifr); err != nil {
+	if err := setLink(t.index, unix.IFF_UP, number(unix.IFLA_MASTER, bridge.index)); err != nil {
 		return fmt.Errorf("%s: port of %s: %w", t.name, t.bridge, err)
 	}
+	t.now.Store(&tapState{mtu: bridge.mtu})
 	return nil
 }
 
@@ -252,21 +199,11 @@ func (t *tap) moved(s tapState) {
 	if was := t.now.Swap(&s); *was == s {
 		return
 	} else if was.mtu != s.mtu && !s.gone {
-		t.follow(s.mtu)
+		_ = setLink(t.index, 0, number(unix.IFLA_MTU, s.mtu)) // else the bridge's becomes what the tap has, and that is an event
 	}
 	if f := t.state.Load(); f != nil {
 		(*f)(s.up)
 	}
-}
-
-// follow gives the tap a new MTU of the bridge.
-func (t *tap) follow(mtu int) {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(s)
-	_ = t.setMTU(s, mtu) // then the bridge's becomes what the tap has, and that is an event
 }
 
 // run is fastLink's.
