@@ -58,9 +58,9 @@ func newLoneBox(t *testing.T, c netlab.WorldConfig) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Userspace = c.Userspace || strings.HasPrefix(t.Name(), userspaceTest+"/")
+	c.Userspace = c.Userspace || strings.HasPrefix(t.Name(), userspaceTest)
 	w := netlab.NewWorld(t, c)
-	b := &box{T: t, World: w, Site: w.Site, bin: netlab.Build(t, netlab.BoxPackage), schema: schema}
+	b := &box{T: t, World: w, Site: w.Site, bin: boxBinary(t), schema: schema}
 	b.Settle() // snapshots are of a machine at rest
 	return b
 }

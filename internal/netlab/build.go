@@ -33,7 +33,31 @@ func Build(t T, pkg string, flags ...string) string {
 	return path
 }
 
-func build(path, pkg string, flags []string) error {
+// BuildFor is Build for another processor, as cross.sh builds it. What it returns is a command that runs here: where the
+// machine cannot run it, in the emulator, a command as well.
+func BuildFor(t T, pkg, goarch, emulator string) string {
+	t.Helper()
+	path := filepath.Join(binDir, strings.ReplaceAll(pkg, "/", "_")+"-"+goarch)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	program := path
+	if emulator != "" {
+		program += ".bin"
+	}
+	if err := build(program, pkg, []string{"-trimpath", "-ldflags=-s -w"}, "GOARCH="+goarch, "GOMIPS=softfloat", "GOARM=5"); err != nil {
+		t.Fatalf("%v", err)
+	}
+	if emulator != "" {
+		script := "#!/bin/sh\nexec " + emulator + " " + program + ` "$@"` + "\n"
+		if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+			t.Fatalf("%v", err)
+		}
+	}
+	return path
+}
+
+func build(path, pkg string, flags []string, env ...string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -46,7 +70,7 @@ func build(path, pkg string, flags []string) error {
 	// Without a stamp the build does not depend on git being there and willing.
 	args := append([]string{"build", "-buildvcs=false", "-o", filepath.Join(tmp, "out")}, flags...)
 	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Env = productEnv(flags)
+	cmd.Env = append(productEnv(flags), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
