@@ -12,7 +12,7 @@ TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz renumb
 R2 ?= hub
 LAB_FLAGS = $(if $(filter kea,$(R2)),-kea)
 # Inputs for each fuzz target in make test, and seconds in make soak.
-FUZZ_RUNS ?= 30000
+FUZZ_RUNS ?= 10000
 SOAK_EACH ?= 600
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
@@ -101,7 +101,7 @@ lab-seeds: ## every scenario of the lab with a hundred seeds, and once on wiregu
 	cd lab && OASIS6_SEEDS=100 ../bin/lab.test -test.timeout 15m -test.run 'DependOnTheSeedAlone/neighbour' & scan=$$!; \
 	(cd lab && OASIS6_SEEDS=100 ../bin/lab.test -test.timeout 15m -test.run 'DependOnTheSeedAlone' -test.skip 'DependOnTheSeedAlone/neighbour'); \
 	rest=$$?; wait $$scan && exit $$rest
-	cd lab && ../bin/lab.test -test.timeout 10m -test.run ScenariosOnWireGuard
+	cd lab && ../bin/lab.test -test.timeout 10m -test.run "ScenariosOnWireGuard|ScenariosAsNobody"
 
 # The end-to-end tests wait most of the time: begun first, the others run beside them. One of them fills the neighbor
 # table of a bare kernel to show what that does: all namespaces of the machine share it, so that test has it to itself.
