@@ -113,20 +113,22 @@ func TestLessons(t *testing.T) {
 			if do == nil {
 				t.Fatal("nobody does its task")
 			}
-			do(t, s, func(d time.Duration) { runs(t, s, "", d) })
-			if st := s.lesson(l.id); st.Started || st.Passed {
-				t.Errorf("it was not started, and yet: %+v", st)
+			if !underRace { // it takes its time
+				do(t, s, func(d time.Duration) { runs(t, s, "", d) })
+				if st := s.lesson(l.id); st.Started || st.Passed {
+					t.Errorf("it was not started, and yet: %+v", st)
+				}
+				if w.isCut() {
+					press(t, s, doTunnel, "", "")
+				}
+				runs(t, s, "", 2*time.Minute)
 			}
-			if w.isCut() {
-				press(t, s, doTunnel, "", "")
-			}
-			runs(t, s, "", 2*time.Minute)
 			if err := s.class.start(l.id); err != nil {
 				t.Fatal(err)
 			}
-			runs(t, s, l.id, 3*time.Minute)
+			runs(t, s, l.id, time.Minute)
 			if st := s.lesson(l.id); !st.Started || st.Passed || st.Progress == "" || st.Text == "" || st.Task == "" {
-				t.Errorf("three minutes in which nobody does anything: %+v", st)
+				t.Errorf("a minute in which nobody does anything: %+v", st)
 			}
 			do(t, s, func(d time.Duration) { runs(t, s, l.id, d) })
 			if st := s.lesson(l.id); !st.Passed {
