@@ -172,6 +172,12 @@ func TestBoxAnswersEcho(t *testing.T) {
 	if len(na) != 1 || na[0].to != hostMAC || na[0].dst != host || na[0].pkt[44]&0xe0 != 0xe0 {
 		t.Fatalf("advertisements %+v, want one with R, S and O", na)
 	}
+	// A host may ask for the router from a global address.
+	group := netip.MustParseAddr("ff02::1:ff00:5301")
+	w.fromHost(neigh.GroupMAC(group), solicitation(host, boxLL, group))
+	if na := w.icmp(typeNA); len(na) != 1 || na[0].to != hostMAC || na[0].dst != host || na[0].src != boxLL {
+		t.Errorf("advertisements of the link-local address %+v, want one", na)
+	}
 	w.fromHost(boxMAC, ip6pkt.EchoRequest(host, box, 64, 7, 1))
 	if got := w.icmp(ip6pkt.TypeEchoReply); len(got) != 1 || got[0].to != hostMAC || got[0].src != box {
 		t.Errorf("to the host: %+v, want a reply", got)

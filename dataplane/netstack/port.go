@@ -273,7 +273,10 @@ func (r *port) perform(now time.Time, act neigh.Actions[waiting]) {
 // output takes what gVisor sends by this interface. It may be called with locks of gVisor.
 func (r *port) output(pkt []byte) {
 	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
-	if dst.IsMulticast() || dst.IsLinkLocalUnicast() {
+	nd := pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen])
+	onLink := dst.IsMulticast() || dst.IsLinkLocalUnicast() || nd ||
+		netip.AddrFrom16([16]byte(pkt[offSrc:offSrc+16])).IsLinkLocalUnicast()
+	if onLink {
 		r.send(r.p.o.Now(), dst, pkt, offload.Info{})
 		return
 	}
