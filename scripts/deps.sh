@@ -29,6 +29,7 @@ strace          strace
 tshark          tshark
 tcpdump         tcpdump
 curl            curl
+qemu-mipsel     qemu-user
 sysctl          procps
 shellcheck      shellcheck
 chromium        chromium
