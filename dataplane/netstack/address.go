@@ -132,7 +132,8 @@ func sortedAddrs[V any](m map[netip.Addr]V) []netip.Addr {
 
 func (p *Plane) addAddress(id tcpip.NICID, x *address, now time.Time) {
 	a := x.want.Prefix.Addr()
-	p.setDAD(id, !x.want.NoDAD)
+	free := x.want.NoDAD || p.mark.checked(a)
+	p.setDAD(id, !free)
 	err := p.stack.AddProtocolAddress(id, tcpip.ProtocolAddress{
 		Protocol:          ipv6.ProtocolNumber,
 		AddressWithPrefix: tcpip.AddressWithPrefix{Address: fromAddr(a), PrefixLen: x.want.Prefix.Bits()},
@@ -142,7 +143,7 @@ func (p *Plane) addAddress(id tcpip.NICID, x *address, now time.Time) {
 	case err != nil:
 		p.log.Debug("address refused", "addr", a, "err", err.String())
 		x.state = absent
-	case x.want.NoDAD:
+	case free:
 		x.state = assigned
 	default:
 		x.state = tentative // what detection finds comes by dadReports

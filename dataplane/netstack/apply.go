@@ -54,7 +54,7 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 	p.settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return errors.Join(p.mark.serve(), p.trouble())
+	return p.trouble()
 }
 
 // Restore is dataplane.Plane's. There is nothing to be put back: the links go when nobody names them.
@@ -70,6 +70,14 @@ func (p *Plane) Restore(context.Context) error {
 	return p.mark.drop()
 }
 
+// lanAddrs are those that hosts may use. Plane.mu is held.
+func (p *Plane) lanAddrs() (out []netip.Addr) {
+	for _, r := range p.ports {
+		out = append(out, r.addrs.assigned()...)
+	}
+	return out
+}
+
 // settle makes all as it is wanted: links, addresses, table. It is called after each change of either side.
 func (p *Plane) settle() {
 	p.mu.Lock()
@@ -81,6 +89,11 @@ func (p *Plane) settle() {
 	p.settleAddresses()
 	p.rebuild()
 	p.tell()
+	if p.active {
+		if err := p.mark.serve(p.lanAddrs()); err != nil {
+			p.log.Warn("a successor will have to wait for its addresses", "err", err)
+		}
+	}
 	p.mu.Unlock()
 	for _, r := range gone {
 		if err := errors.Join(r.close(), p.mark.forget(r.name)); err != nil {

@@ -7,15 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"oasis6/internal/wholefile"
 )
 
-// mark is what a successor must know: that LANs are served, and what accept_ra of their bridges was.
+// mark is what a successor must know: that LANs are served, with which addresses, and what accept_ra of their bridges was.
+// Addresses that a predecessor had are not checked again: hosts use them, and a second without them is a second without
+// Internet.
 //
 // The kernel of the machine must not take our own Router Advertisements: it would have a default route through the box
 // beside its own, and choose between them.
@@ -25,12 +29,14 @@ type mark struct {
 
 	mu    sync.Mutex
 	state markState
+	left  map[netip.Addr]bool // addresses of the predecessor, as long as they are not in use again
 }
 
 type markState struct {
-	BootID   string            `json:"boot_id"`
-	Serving  bool              `json:"serving"`
-	AcceptRA map[string]string `json:"accept_ra"` // of bridges, before our first change
+	BootID    string            `json:"boot_id"`
+	Serving   bool              `json:"serving"`
+	Addresses []netip.Addr      `json:"addresses"` // on LANs, past duplicate address detection
+	AcceptRA  map[string]string `json:"accept_ra"` // of bridges, before our first change
 }
 
 // markFile is its name in RunDir.
@@ -38,6 +44,7 @@ const markFile = "userspace.json"
 
 func (m *mark) open(dir, boot string) {
 	m.state = markState{BootID: boot, AcceptRA: map[string]string{}}
+	m.left = map[netip.Addr]bool{}
 	if dir == "" {
 		return
 	}
@@ -48,6 +55,9 @@ func (m *mark) open(dir, boot string) {
 		return // none, or of another boot, which is as good
 	}
 	m.took = old.Serving
+	for _, a := range old.Addresses {
+		m.left[a] = m.took
+	}
 	if old.AcceptRA != nil {
 		m.state.AcceptRA = old.AcceptRA
 	}
@@ -70,15 +80,25 @@ func (m *mark) save() error {
 	return nil
 }
 
-// serve is for a successor.
-func (m *mark) serve() error {
+// serve is for a successor. It writes what is new.
+func (m *mark) serve(addrs []netip.Addr) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.state.Serving {
+	sortAddrs(addrs)
+	if m.path == "" || m.state.Serving && slices.Equal(m.state.Addresses, addrs) {
 		return nil
 	}
-	m.state.Serving = true
+	m.state.Serving, m.state.Addresses = true, addrs
 	return m.save()
+}
+
+// checked says, once, whether the predecessor had an address.
+func (m *mark) checked(a netip.Addr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.left[a]
+	delete(m.left, a)
+	return was
 }
 
 // drop puts all back.
@@ -89,7 +109,7 @@ func (m *mark) drop() error {
 	for bridge, was := range m.state.AcceptRA {
 		errs = append(errs, putBack(bridge, was))
 	}
-	m.state.Serving, m.state.AcceptRA = false, map[string]string{}
+	m.state.Serving, m.state.Addresses, m.state.AcceptRA = false, nil, map[string]string{}
 	if m.path != "" {
 		if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)

@@ -269,6 +269,12 @@ func TestSuccessorIsTheSameStation(t *testing.T) {
 	}
 	m.links = map[string]dataplane.Link{}
 	m.open()
+	m.p.mu.Lock()
+	l := m.p.describe("br-lan")
+	m.p.mu.Unlock()
+	if !ready2(l) {
+		t.Errorf("the successor begins without a link-local address: %+v", l)
+	}
 	m.wait("no link-local address", ready2)
 	if !m.p.TookOver() || m.links["br-lan"].LinkLocal != first {
 		t.Errorf("took over %v with link-local %v, want true and %v", m.p.TookOver(), m.links["br-lan"].LinkLocal, first)
