@@ -19,6 +19,7 @@ const (
 // scenario is a world and what happens in it.
 type scenario struct {
 	name  string
+	title string
 	about string
 	parts []part
 	steps func(*World) []step
@@ -47,6 +48,7 @@ func (s *scenario) plan() (nodes []page.Node, links []link) {
 // Listed is a scenario as a list shows it.
 type Listed struct {
 	Name  string
+	Title string // of the page
 	About string
 	// Missing says what a scenario waits for that this version does not have; empty: it can be had.
 	Missing string
@@ -55,10 +57,10 @@ type Listed struct {
 // later are scenarios whose features are not there yet.
 func later() []Listed {
 	return []Listed{
-		{"roam", "The box moves to another network.", "roaming of the box is not in this version"},
-		{"udp-blocked", "An airport lets no UDP through.", "the TLS carrier is not in this version"},
-		{"reboot-1970", "A board boots without a clock.", "setting the clock is not in this version"},
-		{"ipv6-only", "Hosts without IPv4.", "NAT64 is not in this version"},
+		{"roam", "Roaming", "The box moves to another network.", "roaming of the box is not in this version"},
+		{"udp-blocked", "UDP blocked", "An airport lets no UDP through.", "the TLS carrier is not in this version"},
+		{"reboot-1970", "A clock of 1970", "A board boots without a clock.", "setting the clock is not in this version"},
+		{"ipv6-only", "IPv6 only", "Hosts without IPv4.", "NAT64 is not in this version"},
 	}
 }
 
@@ -66,16 +68,9 @@ func later() []Listed {
 func Scenarios() []Listed {
 	var all []Listed
 	for _, s := range scenarios() {
-		all = append(all, Listed{Name: s.name, About: s.about})
+		all = append(all, Listed{Name: s.name, Title: s.title, About: s.about})
 	}
 	return append(all, later()...)
-}
-
-// UnavailableError says that a scenario exists by name alone.
-type UnavailableError struct{ Listed }
-
-func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("scenario %s is not available: %s", e.Name, e.Missing)
 }
 
 // findScenario finds one by name; empty is the first.
@@ -92,7 +87,7 @@ func findScenario(name string) (*scenario, error) {
 	}
 	for _, l := range later() {
 		if l.Name == name {
-			return nil, &UnavailableError{l}
+			return nil, fmt.Errorf("scenario %s is not available: %s", l.Name, l.Missing)
 		}
 	}
 	return nil, fmt.Errorf("no scenario %q: there are %s", name, strings.Join(names, ", "))
@@ -101,15 +96,15 @@ func findScenario(name string) (*scenario, error) {
 // scenarios are those that can be had.
 func scenarios() []scenario {
 	return []scenario{
-		{scenarioDefault, "IPv4 stays on the NATs, IPv6 goes through the tunnel.", nil, splitTunnel},
-		{scenarioTwoSites, "Two sites on one hub, which reach each other only if it allows that.", []part{secondSite}, twoSites},
-		{scenarioDownstream, "A router behind the LAN gets a prefix of its own.", []part{behindLAN}, routerBehind},
-		{"renumber", "The provider gives another prefix while hosts work.", nil, renumbering},
-		{"nat-rebind", "A NAT on the way forgets its table.", nil, natRebind},
-		{"tunnel-down", "The tunnel dies, and comes back.", nil, tunnelDown},
-		{"rogue-ra", "Somebody else advertises on the LAN.", nil, rogueRouter},
-		{"duplicate-address", "Two nodes want one address.", nil, duplicateAddress},
-		{"mtu", "The path carries less than before.", nil, pathShrinks},
-		{"neighbour-scan", "Somebody scans the LAN from the Internet.", nil, neighbourScan},
+		{scenarioDefault, "Split tunnel", "IPv4 stays on the NATs, IPv6 goes through the tunnel.", nil, splitTunnel},
+		{scenarioTwoSites, "Two sites", "Two sites on one hub, which reach each other only if it allows that.", []part{secondSite}, twoSites},
+		{scenarioDownstream, "A router behind the LAN", "A router behind the LAN gets a prefix of its own.", []part{behindLAN}, routerBehind},
+		{"renumber", "Renumbering", "The provider gives another prefix while hosts work.", nil, renumbering},
+		{"nat-rebind", "A NAT forgets", "A NAT on the way forgets its table.", nil, natRebind},
+		{"tunnel-down", "The tunnel is down", "The tunnel dies, and comes back.", nil, tunnelDown},
+		{"rogue-ra", "Rogue router", "Somebody else advertises on the LAN.", nil, rogueRouter},
+		{"duplicate-address", "Duplicate address", "Two nodes want one address.", nil, duplicateAddress},
+		{"mtu", "Path MTU", "The path carries less than before.", nil, pathShrinks},
+		{"neighbour-scan", "A scan of the LAN", "Somebody scans the LAN from the Internet.", nil, neighbourScan},
 	}
 }

@@ -63,7 +63,7 @@ func NewSource(w *World) *Source {
 func (s *Source) World() page.World {
 	w := s.w
 	p := page.World{
-		Title: title(w.opt.Scenario), Link: string(w.opt.Link), Seed: w.opt.Seed, Start: w.Engine.Start(), Scenario: w.opt.Scenario,
+		Title: w.title, Link: string(w.opt.Link), Seed: w.opt.Seed, Start: w.Engine.Start(), Scenario: w.opt.Scenario,
 		Nodes: append([]page.Node(nil), w.nodes...), Actions: w.buttons(), Lessons: s.class.list(),
 	}
 	for _, x := range Scenarios() {
@@ -80,20 +80,6 @@ func (s *Source) World() page.World {
 		p.Tunnels = append(p.Tunnels, page.Pipe{ID: id, Name: "Tunnel of " + b.name, Path: paths()[b.name]})
 	}
 	return p
-}
-
-// title is a scenario's name as a headline.
-func title(name string) string {
-	b := []byte(name)
-	for i, c := range b {
-		if c == '-' {
-			b[i] = ' '
-		}
-	}
-	if len(b) > 0 && b[0] >= 'a' && b[0] <= 'z' {
-		b[0] -= 'a' - 'A'
-	}
-	return string(b)
 }
 
 // State is page.Views'.

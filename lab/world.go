@@ -61,6 +61,7 @@ func (o Options) boxExtra() string {
 type World struct {
 	Engine *engine.Engine
 	opt    Options
+	title  string
 	life   context.Context
 	end    context.CancelFunc
 
@@ -117,6 +118,7 @@ func New(o Options) (*World, error) {
 		Engine: engine.New(engine.Config{Start: o.Start, Seed: o.Seed, Real: o.Link == WG}), opt: o,
 		wires: map[string]*wire.Wire{}, ipv4: map[string]*nat.Node{}, hosts: map[string]*host.Host{}, ways: map[string]func(){},
 	}
+	w.title = sc.title
 	w.life, w.end = context.WithCancel(context.Background())
 	w.keys = newKeyring()
 	w.rec = newRecorder(w.opener)
