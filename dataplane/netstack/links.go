@@ -17,7 +17,13 @@ type kernelLink struct {
 	name, kind    string
 	mtu           int
 	up, running   bool
+	// forwards: as a port of a bridge, the spanning tree lets it through. What duplicate address detection would hear
+	// before then says nothing.
+	forwards bool
 }
+
+// brForwarding is BR_STATE_FORWARDING (linux/if_bridge.h).
+const brForwarding = 3
 
 // findLink looks an interface up; of one that is not there the index is 0.
 func findLink(name string) (kernelLink, error) {
@@ -59,14 +65,24 @@ func decodeLink(b []byte) kernelLink {
 		case typ == unix.IFLA_MASTER && len(v) >= 4:
 			l.master = int(int32(binary.NativeEndian.Uint32(v)))
 		case typ == unix.IFLA_LINKINFO:
-			attrs(v, func(typ uint16, v []byte) {
-				if typ == unix.IFLA_INFO_KIND {
-					l.kind = ifname(v)
-				}
-			})
+			attrs(v, l.info)
 		}
 	})
 	return l
+}
+
+// info reads the attributes of one kind of interface, and of one kind of port.
+func (l *kernelLink) info(typ uint16, v []byte) {
+	switch typ {
+	case unix.IFLA_INFO_KIND:
+		l.kind = ifname(v)
+	case unix.IFLA_INFO_SLAVE_DATA:
+		attrs(v, func(typ uint16, v []byte) {
+			if typ == unix.IFLA_BRPORT_STATE && len(v) > 0 {
+				l.forwards = v[0] == brForwarding
+			}
+		})
+	}
 }
 
 // attrs calls f for each attribute; what does not parse ends the message.

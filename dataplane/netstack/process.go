@@ -29,7 +29,7 @@ func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info
 		p.local(from, v.Packet, off)
 	case forward.Forward:
 		if out := p.view.Load().ports[v.Out]; out == nil {
-			p.tunnel.send(v.Packet, off, from.port != nil)
+			p.toTunnel(from, v.Packet, off)
 		} else if b != nil && out.fast != nil {
 			b.add(now, out, v.NextHop, v.Packet)
 		} else {
@@ -43,12 +43,21 @@ func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info
 	}
 }
 
+// toTunnel lets a LAN's reader wait where there is no room: what comes meanwhile waits in the kernel's queue of the tap.
+func (p *Plane) toTunnel(from origin, pkt []byte, off offload.Info) {
+	if from.port != nil {
+		p.tunnel.sendOrWait(pkt, off)
+		return
+	}
+	p.tunnel.send(pkt, off)
+}
+
 // answer sends an error, or a reset, that we have made. Who sent on an Ethernet gets it where it is, without being asked
 // for: that must not cost a solicitation.
 func (p *Plane) answer(now time.Time, from origin, v forward.Verdict) {
 	switch out := p.view.Load().ports[v.Out]; {
 	case out == nil:
-		p.tunnel.send(v.Packet, offload.Info{}, false)
+		p.tunnel.send(v.Packet, offload.Info{})
 	case v.MAC != [6]byte{}:
 		out.transmit(v.MAC, v.Packet, offload.Info{})
 	default:
@@ -97,7 +106,7 @@ func (p *Plane) emit(pkt []byte) {
 		out.send(now, hop, pkt, offload.Info{})
 		return
 	}
-	p.tunnel.send(pkt, offload.Info{}, false)
+	p.tunnel.send(pkt, offload.Info{})
 }
 
 // unreachable tells the sender of a packet that nobody has its destination.

@@ -228,6 +228,18 @@ func TestTapFollowsItsBridge(t *testing.T) {
 	}
 }
 
+// A port that the spanning tree does not let through yet is as good as none.
+func TestTapWaitsForTheSpanningTree(t *testing.T) {
+	m := newMachine(t)
+	ip(t, "link", "set", "br-lan", "type", "bridge", "stp_state", "1", "forward_delay", "200")
+	begin := time.Now()
+	m.open()
+	m.wait("no link-local address", ready2)
+	if took := time.Since(begin); took < 4*time.Second {
+		t.Errorf("ready after %v, before the port forwards", took)
+	}
+}
+
 func TestCardWithoutABridgeIsRefused(t *testing.T) {
 	m := newMachine(t)
 	ip(t, "link", "set", "lan1", "nomaster")

@@ -96,14 +96,22 @@ func (t *tunnel) emitted(pkt []byte) {
 	case pkt[offNext] == ip6pkt.ProtoHopByHop, pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen]):
 	case dst.IsMulticast():
 	case dst.IsLinkLocalUnicast():
-		t.send(pkt, offload.Info{}, false)
+		t.send(pkt, offload.Info{})
 	default:
 		t.p.emit(pkt)
 	}
 }
 
-// send puts a packet on its way to the hub. It does not keep pkt. patient: the caller may be made to wait a moment.
-func (t *tunnel) send(pkt []byte, off offload.Info, patient bool) {
+// send puts a packet on its way to the hub, or drops it. It does not keep pkt.
+func (t *tunnel) send(pkt []byte, off offload.Info) {
+	t.sendOr(pkt, off, func(queued) bool { return false })
+}
+
+// sendOrWait is send for who may be made to wait a moment.
+func (t *tunnel) sendOrWait(pkt []byte, off offload.Info) { t.sendOr(pkt, off, t.await) }
+
+// sendOr asks full what to do where there is no room.
+func (t *tunnel) sendOr(pkt []byte, off offload.Info, full func(queued) bool) {
 	if out := t.output.Load(); out != nil {
 		(*out)(slices.Clone(pkt))
 		return
@@ -113,7 +121,7 @@ func (t *tunnel) send(pkt []byte, off offload.Info, patient bool) {
 		return // nobody reads
 	}
 	item := t.buf.keep(pkt, off)
-	if t.put(item) || patient && t.await(item) {
+	if t.put(item) || full(item) {
 		return
 	}
 	t.p.drops.tunnel.Add(1)
