@@ -179,7 +179,7 @@ func (s *Source) schedule() {
 func (s *Source) flush() {
 	s.mu.Lock()
 	fresh, missed, changed, after := s.fresh, s.missed, s.changed, s.toldLog
-	s.fresh, s.missed, s.changed, s.flushing = nil, 0, false, false
+	s.fresh, s.missed, s.changed = nil, 0, false
 	s.mu.Unlock()
 	u := page.Update{Changed: changed, Packets: s.packets(fresh), Log: s.w.entriesAfter(after), Missed: missed}
 	s.mu.Lock()
@@ -192,7 +192,12 @@ func (s *Source) flush() {
 		case c <- u:
 		default:
 			s.missed += uint64(len(u.Packets))
+			s.changed = s.changed || u.Changed
 		}
+	}
+	// Only now: a flush that began meanwhile could overtake this one.
+	if s.flushing = false; len(s.fresh) > 0 || s.changed {
+		s.schedule()
 	}
 }
 
