@@ -189,7 +189,9 @@ func (p *Plane) linkDown(r *port) {
 // Linux, a cable that was pulled for a moment costs no second without addresses. Plane.mu is held.
 func (p *Plane) linkUp(r *port) {
 	p.setDAD(r.nic, false)
+	r.ep.muted.Store(true)        // it does not leave its groups
 	_ = p.stack.DisableNIC(r.nic) // both fail only for a NIC that is not there
+	r.ep.muted.Store(false)
 	_ = p.stack.EnableNIC(r.nic)
 	for _, x := range r.addrs {
 		if x.state == taken { // whoever had it may be elsewhere now

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,14 +283,34 @@ func TestLinkFlap(t *testing.T) {
 		t.Errorf("with carrier again: %+v", l)
 	}
 	w.pass(2 * time.Second)
-	if mld := w.frames(); len(mld) == 0 {
-		t.Error("no group is reported again")
-	}
+	w.wantReport(w.frames())
 	w.toHub()
 	w.fromHost(boxMAC, datagram(host, far, 10))
 	if out := w.toHub(); len(out) != 1 {
 		t.Errorf("%d packets to the hub, want 1", len(out))
 	}
+}
+
+// wantReport looks for one report of all groups, in their order, and for no leave.
+func (w *world) wantReport(frames []frame) {
+	w.Helper()
+	for _, f := range frames {
+		if len(f.pkt) < recordsAt || f.pkt[mldAt] != typeMLDv2 {
+			continue
+		}
+		var groups [][]byte
+		for rest := f.pkt[recordsAt:]; len(rest) > 0; rest = rest[recordLen:] {
+			if rest[0] == 3 {
+				w.Errorf("group %x is left", rest[4:recordLen])
+			}
+			groups = append(groups, rest[4:recordLen])
+		}
+		if !slices.IsSortedFunc(groups, bytes.Compare) || len(groups) < 4 {
+			w.Errorf("groups %x, want all in their order", groups)
+		}
+		return
+	}
+	w.Error("no group is reported again")
 }
 
 func TestRestoreLeavesNothing(t *testing.T) {
