@@ -310,7 +310,9 @@ func (p *Plane) recall() {
 
 // addNIC makes an interface in gVisor.
 func (p *Plane) addNIC(id tcpip.NICID, ep *nic, name string) error {
-	if err := p.stack.CreateNICWithOptions(id, ep, stack.NICOptions{Name: name}); err != nil {
+	// The interface of this name that was there before may not be wholly gone yet.
+	o := stack.NICOptions{Name: fmt.Sprintf("%s#%d", name, id)}
+	if err := p.stack.CreateNICWithOptions(id, ep, o); err != nil {
 		return fmt.Errorf("interface %s: gvisor: %s", name, err)
 	}
 	return nil

@@ -77,12 +77,28 @@ type fastLink interface {
 	udp() bool // it takes super-packets of UDP, too
 }
 
+// lastIndex is below what the forwarder takes. An index comes again only after all others, so that what was meant for an
+// interface that has gone does not meet its successor.
+const lastIndex = 4000
+
+// newIndex is one that no interface has. Plane.mu is held.
+func (p *Plane) newIndex() tcpip.NICID {
+	for {
+		id := p.nextNIC
+		if p.nextNIC++; p.nextNIC > lastIndex {
+			p.nextNIC = tunnelNIC + 1
+		}
+		if !p.stack.HasNIC(id) {
+			return id
+		}
+	}
+}
+
 // openPort attaches the link. Plane.mu is held.
 func (p *Plane) openPort(name string, link Link) (*port, error) {
 	r := &port{
-		p: p, name: name, nic: p.nextNIC, link: link, mac: link.MAC(), addrs: addresses{}, up: link.Up(), mtu: link.MTU(),
+		p: p, name: name, nic: p.newIndex(), link: link, mac: link.MAC(), addrs: addresses{}, up: link.Up(), mtu: link.MTU(),
 	}
-	p.nextNIC++
 	r.fast, _ = link.(fastLink)
 	r.neigh = neigh.New(p.float, func(w waiting) int { return len(w.pkt) })
 	r.ep = &nic{mac: tcpip.LinkAddress(r.mac[:]), out: r.output}

@@ -19,17 +19,28 @@ type drops struct {
 	malformed atomic.Uint64 // no whole IPv6 packet
 	tunnel    atomic.Uint64 // the tunnel's queue was full, or nobody reads it
 	foreign   atomic.Uint64 // gVisor sent from an address that is not ours any more
+	group     atomic.Uint64 // came in a frame for a group, but is for one node
+	gone      atomic.Uint64 // its interface has just gone
 }
 
 // process does with a packet what the forwarder says. pkt may be changed and is not kept.
 func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info, b *batch) {
 	v := p.fwd.Packet(now, from.index, from.mac, pkt, int(off.Size))
+	if v.Action != forward.Local && from.ether[0]&1 != 0 && pkt[offDst] != 0xff {
+		// As Linux: such a frame is not for us to pass on, and nobody is told (RFC 4443 section 2.4 e.4).
+		if v.Action != forward.Drop {
+			p.drops.group.Add(1)
+		}
+		return
+	}
 	switch v.Action {
 	case forward.Local:
 		p.local(from, v.Packet, off)
 	case forward.Forward:
-		if out := p.view.Load().ports[v.Out]; out == nil {
+		if out := p.view.Load().ports[v.Out]; v.Out == tunnelNIC {
 			p.toTunnel(from, v.Packet, off)
+		} else if out == nil {
+			p.drops.gone.Add(1) // never by the tunnel instead
 		} else if b != nil && out.fast != nil {
 			b.add(now, out, v.NextHop, v.Packet)
 		} else {
@@ -56,8 +67,10 @@ func (p *Plane) toTunnel(from origin, pkt []byte, off offload.Info) {
 // for: that must not cost a solicitation.
 func (p *Plane) answer(now time.Time, from origin, v forward.Verdict) {
 	switch out := p.view.Load().ports[v.Out]; {
-	case out == nil:
+	case v.Out == tunnelNIC:
 		p.tunnel.send(v.Packet, offload.Info{})
+	case out == nil:
+		p.drops.gone.Add(1)
 	case v.MAC != [6]byte{}:
 		out.transmit(v.MAC, v.Packet, offload.Info{})
 	default:
@@ -77,11 +90,11 @@ func (p *Plane) local(from origin, pkt []byte, off offload.Info) {
 			return // gone meanwhile, or anycast
 		}
 	}
-	if out := view.ports[forward.Index(at)]; out != nil {
+	if at == tunnelNIC {
+		p.tunnel.ep.input(pkt)
+	} else if out := view.ports[forward.Index(at)]; out != nil {
 		out.ep.input(pkt)
-		return
 	}
-	p.tunnel.ep.input(pkt)
 }
 
 // emit routes what gVisor sends to an address beyond a link. It may be called with locks of gVisor.
@@ -102,11 +115,13 @@ func (p *Plane) emit(pkt []byte) {
 	if v := p.fwd.Output(now, index, pkt); v.Action != forward.Forward {
 		return
 	}
-	if out := view.ports[index]; out != nil {
+	if index == tunnelNIC {
+		p.tunnel.send(pkt, offload.Info{})
+	} else if out := view.ports[index]; out != nil {
 		out.send(now, hop, pkt, offload.Info{})
-		return
+	} else {
+		p.drops.gone.Add(1)
 	}
-	p.tunnel.send(pkt, offload.Info{})
 }
 
 // unreachable tells the sender of a packet that nobody has its destination.

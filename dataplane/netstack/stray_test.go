@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"testing"
+
+	"oasis6/dataplane/netstack/forward"
+	"oasis6/dataplane/netstack/neigh"
+	"oasis6/internal/ip6pkt"
+)
+
+// A frame for a group with a packet for one node is somebody's trick: with two routers each packet would be doubled.
+func TestGroupFramesAreNotForwarded(t *testing.T) {
+	w := ready(t)
+	all := neigh.MAC{0x33, 0x33, 0, 0, 0, 1}
+	w.fromHost(all, datagram(host, far, 100))
+	expired := datagram(host, far, 100)
+	expired[offHops] = 1
+	w.fromHost(neigh.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, expired)
+	if out := w.toHub(); len(out) != 0 {
+		t.Errorf("to the hub %x", out)
+	}
+	if got := w.frames(); len(got) != 0 {
+		t.Errorf("on the LAN %+v", got)
+	}
+	if n := w.p.drops.group.Load(); n != 2 {
+		t.Errorf("%d counted, want 2", n)
+	}
+	w.fromHost(boxMAC, datagram(host, far, 100))
+	if out := w.toHub(); len(out) != 1 {
+		t.Errorf("%d packets to the hub from a frame for us, want 1", len(out))
+	}
+}
+
+// What is for a LAN that has just gone must not leave by the tunnel instead.
+func TestNothingLeavesByTheTunnelInstead(t *testing.T) {
+	w := ready(t)
+	w.fromHost(boxMAC, datagram(host, far, 100)) // opens the firewall for the answer
+	w.toHub()
+	w.p.view.Store(&view{ports: map[forward.Index]*port{}, own: w.p.view.Load().own})
+	w.fromHub(ip6pkt.UDP(far, host, 9, 1000, 64, make([]byte, 100)))
+	if out := w.toHub(); len(out) != 0 {
+		t.Errorf("back to the hub %x", out)
+	}
+	if w.p.drops.gone.Load() == 0 {
+		t.Error("not counted")
+	}
+	w.p.mu.Lock()
+	w.p.rebuild()
+	w.p.mu.Unlock()
+}
+
+// A LAN whose tap is taken away again and again stays in the forwarder's table.
+func TestLinkIsOpenedAgainForEver(t *testing.T) {
+	w := ready(t)
+	for range lastIndex + 100 {
+		if err := w.p.Watch(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.p.Watch([]string{"oasis0", "br-lan"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	for name, r := range w.p.ports {
+		if r.nic > lastIndex {
+			t.Errorf("%s has index %d", name, r.nic)
+		}
+	}
+}
