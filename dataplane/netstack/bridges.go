@@ -119,10 +119,24 @@ func runningPorts(all []kernelLink, t *tap) (out []int) {
 
 func stateOf(all []kernelLink, t *tap) tapState {
 	bridge, own := byName(all, t.bridge), byName(all, t.name)
-	s := tapState{mtu: bridge.mtu}
+	s := tapState{mtu: bridge.mtu, ports: portsMTU(all, t, bridge)}
 	s.gone = bridge.index == 0 || bridge.kind != "bridge" || own.index == 0 || own.master != bridge.index
 	s.up = !s.gone && bridge.up && own.up && len(runningPorts(all, t)) > 0 && own.forwards
 	return s
+}
+
+// portsMTU is the smallest of the bridge's ports but the tap; without any, the bridge's.
+func portsMTU(all []kernelLink, t *tap, bridge kernelLink) int {
+	mtu := 0
+	for _, l := range all {
+		if bridge.index != 0 && l.master == bridge.index && l.name != t.name && (mtu == 0 || l.mtu < mtu) {
+			mtu = l.mtu
+		}
+	}
+	if mtu == 0 {
+		return bridge.mtu
+	}
+	return mtu
 }
 
 func byName(all []kernelLink, name string) kernelLink {

@@ -54,7 +54,8 @@ type tap struct {
 // tapState is what the kernel says of the bridge.
 type tapState struct {
 	up, gone bool
-	mtu      int
+	mtu      int // of the bridge
+	ports    int // the smallest of its other ports; without any, the bridge's
 }
 
 var (
@@ -175,7 +176,7 @@ func (t *tap) plug(bridge kernelLink) error {
 	if err := setLink(t.index, unix.IFF_UP, number(unix.IFLA_MASTER, bridge.index)); err != nil {
 		return fmt.Errorf("%s: port of %s: %w", t.name, t.bridge, err)
 	}
-	t.now.Store(&tapState{mtu: bridge.mtu})
+	t.now.Store(&tapState{mtu: bridge.mtu, ports: bridge.mtu})
 	return nil
 }
 
@@ -198,8 +199,10 @@ func (t *tap) Attach(_ func([]byte), state func(up bool)) { t.state.Store(&state
 func (t *tap) moved(s tapState) {
 	if was := t.now.Swap(&s); *was == s {
 		return
-	} else if was.mtu != s.mtu && !s.gone {
-		_ = setLink(t.index, 0, number(unix.IFLA_MTU, s.mtu)) // else the bridge's becomes what the tap has, and that is an event
+	} else if was.ports != s.ports && !s.gone {
+		// A bridge has the smallest of its ports. The tap must never be what keeps it small, and where this fails the bridge
+		// becomes what the tap is, which is an event.
+		_ = setLink(t.index, 0, number(unix.IFLA_MTU, s.ports))
 	}
 	if f := t.state.Load(); f != nil {
 		(*f)(s.up)
