@@ -32,6 +32,9 @@ type boxPlane interface {
 func (b *daemon) openPlane(cfg *config.Config, bootID string) (boxPlane, error) {
 	b.forwards, b.userspace = true, b.wantsUserspace(cfg)
 	if !b.userspace {
+		if err := netstack.Sweep(b.run, bootID); err != nil {
+			b.log.Warn("kernel state of an earlier box in userspace not put back", "err", err)
+		}
 		return kernel.Open(kernel.Options{RunDir: b.run, Log: b.log, BootID: bootID})
 	}
 	b.log.Info("forwarding in userspace", "dataplane", cfg.Router.Dataplane.Name())

@@ -63,6 +63,17 @@ func (m *mark) open(dir, boot string) {
 	}
 }
 
+// Sweep puts back what a box with this data plane has left in the kernel, for one with another: it was killed, or has left
+// for a successor. Where there was none it does nothing.
+func Sweep(runDir, bootID string) error {
+	var m mark
+	m.open(runDir, bootID)
+	if !m.took && len(m.state.AcceptRA) == 0 {
+		return nil
+	}
+	return m.drop()
+}
+
 func (m *mark) save() error {
 	if m.path == "" {
 		return nil
@@ -88,8 +99,13 @@ func (m *mark) serve(addrs []netip.Addr) error {
 	if m.path == "" || m.state.Serving && slices.Equal(m.state.Addresses, addrs) {
 		return nil
 	}
+	was := m.state
 	m.state.Serving, m.state.Addresses = true, addrs
-	return m.save()
+	if err := m.save(); err != nil {
+		m.state = was // so that it is tried again
+		return err
+	}
+	return nil
 }
 
 // checked says, once, whether the predecessor had an address.
@@ -107,10 +123,17 @@ func (m *mark) drop() error {
 	defer m.mu.Unlock()
 	var errs []error
 	for bridge, was := range m.state.AcceptRA {
-		errs = append(errs, putBack(bridge, was))
+		if err := putBack(bridge, was); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		delete(m.state.AcceptRA, bridge)
 	}
-	m.state.Serving, m.state.Addresses, m.state.AcceptRA = false, nil, map[string]string{}
-	if m.path != "" {
+	m.state.Serving, m.state.Addresses = false, nil
+	switch {
+	case len(m.state.AcceptRA) > 0: // whoever comes next knows what is still to be put back
+		errs = append(errs, m.save())
+	case m.path != "":
 		if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
