@@ -126,25 +126,25 @@ func (p *Plane) emit(pkt []byte) {
 
 // unreachable tells the sender of a packet that nobody has its destination.
 func (p *Plane) unreachable(now time.Time, out *port, w waiting) {
-	in, ok := p.wayTo(netip.AddrFrom16([16]byte(w.pkt[offSrc:offSrc+16])), out)
+	in, hop, ok := p.wayTo(netip.AddrFrom16([16]byte(w.pkt[offSrc:offSrc+16])), out)
 	if !ok {
 		return
 	}
 	if v := p.fwd.Unreachable(now, in, w.pkt); v.Action == forward.Answer {
+		v.NextHop = hop // a router of the LAN, where the sender is behind one
 		p.answer(now, origin{index: in}, v)
 	}
 }
 
-// wayTo is by which interface a packet came in, as far as its source says.
-func (p *Plane) wayTo(src netip.Addr, out *port) (forward.Index, bool) {
+// wayTo is by which interface and neighbor the sender of a packet is reached, as far as its source says.
+func (p *Plane) wayTo(src netip.Addr, out *port) (forward.Index, netip.Addr, bool) {
 	if _, ours := p.view.Load().own[src]; ours || len(p.view.Load().ports) == 0 {
-		return 0, false
+		return 0, netip.Addr{}, false
 	}
 	if src.IsLinkLocalUnicast() {
-		return forward.Index(out.nic), true
+		return forward.Index(out.nic), src, true
 	}
-	index, _, ok := p.fwd.Route(netip.IPv6Unspecified(), src)
-	return index, ok
+	return p.fwd.Route(netip.IPv6Unspecified(), src)
 }
 
 // neighborNews tells the forwarder who is there.

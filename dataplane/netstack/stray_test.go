@@ -3,8 +3,11 @@
 package netstack
 
 import (
+	"net/netip"
 	"testing"
+	"time"
 
+	"oasis6/dataplane"
 	"oasis6/dataplane/netstack/forward"
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/internal/ip6pkt"
@@ -68,5 +71,34 @@ func TestLinkIsOpenedAgainForEver(t *testing.T) {
 		if r.nic > lastIndex {
 			t.Errorf("%s has index %d", name, r.nic)
 		}
+	}
+}
+
+// RFC 4443 section 3.1 code 3: also to a sender that is behind a router of the LAN, by that router.
+func TestAddressUnreachableGoesByTheRouter(t *testing.T) {
+	w := ready(t)
+	want := desired()
+	behind, sender := netip.MustParsePrefix("2001:db8:1:10::/64"), netip.MustParseAddr("2001:db8:1:10::5")
+	router := netip.MustParseAddr("fe80::99")
+	want.Routes = append(want.Routes, dataplane.Route{Dst: behind, Via: router, Iface: "br-lan"})
+	want.Firewall.Sources[0].Routed = []netip.Prefix{behind}
+	w.apply(want)
+	w.fromHub(ip6pkt.EchoRequest(far, sender, 64, 1, 1)) // so that the box looks for the router
+	w.pass(100 * time.Millisecond)
+	w.advertise(router, 0xe0, boxLL, boxMAC)
+	w.frames()
+	w.fromHost(boxMAC, datagram(sender, nobody, 10))
+	w.pass(4 * time.Second)
+	var errors []frame
+	for _, f := range w.frames() {
+		if f.dst == sender {
+			errors = append(errors, f)
+		}
+	}
+	if len(errors) != 1 || errors[0].to != hostMAC {
+		t.Fatalf("to the sender %+v, want an error by the router", errors)
+	}
+	if typ, code, _ := code(errors[0].pkt); typ != 1 || code != 3 {
+		t.Errorf("type %d code %d, want 1 and 3", typ, code)
 	}
 }
