@@ -129,12 +129,21 @@ type Timer struct {
 	f     func()
 	at    time.Time
 	seq   uint64
+	late  bool
 	index int // in the queue; -1: not there
 }
 
 // AfterFunc runs f on the engine's goroutine when d has passed. f must not wait for anything that another event brings.
 func (e *Engine) AfterFunc(d time.Duration, f func()) *Timer {
 	t := &Timer{e: e, f: f, index: -1}
+	t.Reset(d)
+	return t
+}
+
+// AfterFuncLate is AfterFunc for the loops of box and hub. They run beside the event that woke them, so which of the two asks
+// first for an event of the same instant is chance: theirs come after all others.
+func (e *Engine) AfterFuncLate(d time.Duration, f func()) *Timer {
+	t := &Timer{e: e, f: f, late: true, index: -1}
 	t.Reset(d)
 	return t
 }
@@ -244,13 +253,17 @@ func (e *Engine) settle() {
 	}
 }
 
-// queue is a heap of events: the earliest first, of those at one instant the one that was asked for first.
+// queue is a heap of events: the earliest first, of those at one instant the late ones last, else the one that was asked for
+// first.
 type queue []*Timer
 
 func (q queue) Len() int { return len(q) }
 func (q queue) Less(i, j int) bool {
 	if !q[i].at.Equal(q[j].at) {
 		return q[i].at.Before(q[j].at)
+	}
+	if q[i].late != q[j].late {
+		return q[j].late
 	}
 	return q[i].seq < q[j].seq
 }
