@@ -14,6 +14,8 @@ LAB_FLAGS = $(if $(filter kea,$(R2)),-kea)
 # Inputs for each fuzz target in make test, and seconds in make soak.
 FUZZ_RUNS ?= 10000
 SOAK_EACH ?= 600
+# The end-to-end tests of the userspace data plane.
+USERSPACE = ^TestUserspace|^TestBulk$$
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
 .NOTPARALLEL:
@@ -103,8 +105,11 @@ lab-seeds: ## every scenario of the lab with a hundred seeds, and once on wiregu
 	rest=$$?; wait $$scan && exit $$rest
 	cd lab && ../bin/lab.test -test.timeout 10m -test.run "ScenariosOnWireGuard|ScenariosAsNobody"
 
-# The end-to-end tests wait most of the time: begun first, the others run beside them. One of them fills the neighbor
-# table of a bare kernel to show what that does: all namespaces of the machine share it, so that test has it to itself.
+# The end-to-end tests wait most of the time: begun first, the others run beside them, and those of the userspace data plane,
+# which have no part of the kernel's neighbor table, in a process of their own. One fills that table of a bare kernel to show
+# what that does: all namespaces of the machine share it, so that test has it to itself.
 race: ## run all tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 25m -skip TestFloodsFromTheLAN ./internal/e2e ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m -run '$(USERSPACE)' ./internal/e2e & apart=$$!; \
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m -skip '$(USERSPACE)|TestFloodsFromTheLAN' ./internal/e2e ./...; \
+	rest=$$?; wait $$apart && exit $$rest
 	CGO_ENABLED=1 $(GO) test -race -timeout 5m -run TestFloodsFromTheLAN ./internal/e2e
