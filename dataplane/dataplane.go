@@ -10,6 +10,7 @@ package dataplane
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -25,6 +26,28 @@ type Desired struct {
 	// Hub is what the same table does on a hub. Only one of the two may be set: with both, the Plane makes the hub's.
 	Hub   HubFirewall
 	Proxy []NDProxy // one for each interface
+}
+
+// Clone shares no slice with d, so that who keeps it is not concerned by what the caller does later.
+func Clone(d Desired) Desired {
+	d.LANs = slices.Clone(d.LANs)
+	d.Addresses = slices.Clone(d.Addresses)
+	d.Routes = slices.Clone(d.Routes)
+	d.Firewall.LANs = slices.Clone(d.Firewall.LANs)
+	d.Firewall.Delegations = slices.Clone(d.Firewall.Delegations)
+	d.Firewall.Stale = slices.Clone(d.Firewall.Stale)
+	d.Firewall.Local = slices.Clone(d.Firewall.Local)
+	d.Firewall.Sources = slices.Clone(d.Firewall.Sources)
+	for i := range d.Firewall.Sources {
+		s := &d.Firewall.Sources[i]
+		s.OnLink, s.Routed = slices.Clone(s.OnLink), slices.Clone(s.Routed)
+	}
+	d.Hub.Pools, d.Hub.Taken = slices.Clone(d.Hub.Pools), slices.Clone(d.Hub.Taken)
+	d.Proxy = slices.Clone(d.Proxy)
+	for i := range d.Proxy {
+		d.Proxy[i].Prefixes = slices.Clone(d.Proxy[i].Prefixes)
+	}
+	return d
 }
 
 // Tunnel is the interface that the tunnel device made.

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -178,7 +177,7 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 		return err
 	}
 	old := p.want
-	p.want, p.active = clone(want), true
+	p.want, p.active = dataplane.Clone(want), true
 	if done, err := p.kept.change(ctx, p, old); done {
 		return err
 	}
@@ -204,28 +203,6 @@ func (p *Plane) Restore(ctx context.Context) error {
 	}
 	p.memory = newMemory()
 	return p.store.remove()
-}
-
-// clone keeps the caller's slices out of what the watcher reads later.
-func clone(d dataplane.Desired) dataplane.Desired {
-	d.LANs = slices.Clone(d.LANs)
-	d.Addresses = slices.Clone(d.Addresses)
-	d.Routes = slices.Clone(d.Routes)
-	d.Firewall.LANs = slices.Clone(d.Firewall.LANs)
-	d.Firewall.Delegations = slices.Clone(d.Firewall.Delegations)
-	d.Firewall.Stale = slices.Clone(d.Firewall.Stale)
-	d.Firewall.Local = slices.Clone(d.Firewall.Local)
-	d.Firewall.Sources = slices.Clone(d.Firewall.Sources)
-	for i := range d.Firewall.Sources {
-		s := &d.Firewall.Sources[i]
-		s.OnLink, s.Routed = slices.Clone(s.OnLink), slices.Clone(s.Routed)
-	}
-	d.Hub.Pools, d.Hub.Taken = slices.Clone(d.Hub.Pools), slices.Clone(d.Hub.Taken)
-	d.Proxy = slices.Clone(d.Proxy)
-	for i := range d.Proxy {
-		d.Proxy[i].Prefixes = slices.Clone(d.Proxy[i].Prefixes)
-	}
-	return d
 }
 
 // sum is the fingerprint of the wanted table, empty for none.

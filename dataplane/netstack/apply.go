@@ -46,7 +46,7 @@ func (p *Plane) Apply(ctx context.Context, want dataplane.Desired) error {
 		p.mu.Unlock()
 		return errClosed("apply")
 	}
-	p.want, p.active = clone(want), true
+	p.want, p.active = dataplane.Clone(want), true
 	p.mu.Unlock()
 	if want.Tunnel.MTU > 0 {
 		p.tunnel.setMTU(want.Tunnel.MTU)
@@ -355,28 +355,6 @@ func (p *Plane) describe(name string) dataplane.Link {
 		l.Taken, l.TakenBy = r.ll, a.by
 	}
 	return l
-}
-
-// clone keeps the caller's slices out of what is read later.
-func clone(d dataplane.Desired) dataplane.Desired {
-	d.LANs = slices.Clone(d.LANs)
-	d.Addresses = slices.Clone(d.Addresses)
-	d.Routes = slices.Clone(d.Routes)
-	d.Firewall.LANs = slices.Clone(d.Firewall.LANs)
-	d.Firewall.Delegations = slices.Clone(d.Firewall.Delegations)
-	d.Firewall.Stale = slices.Clone(d.Firewall.Stale)
-	d.Firewall.Local = slices.Clone(d.Firewall.Local)
-	d.Firewall.Sources = slices.Clone(d.Firewall.Sources)
-	for i := range d.Firewall.Sources {
-		s := &d.Firewall.Sources[i]
-		s.OnLink, s.Routed = slices.Clone(s.OnLink), slices.Clone(s.Routed)
-	}
-	d.Hub.Pools, d.Hub.Taken = slices.Clone(d.Hub.Pools), slices.Clone(d.Hub.Taken)
-	d.Proxy = slices.Clone(d.Proxy)
-	for i := range d.Proxy {
-		d.Proxy[i].Prefixes = slices.Clone(d.Proxy[i].Prefixes)
-	}
-	return d
 }
 
 func sortAddrs(list []netip.Addr) { slices.SortFunc(list, netip.Addr.Compare) }
