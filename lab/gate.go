@@ -4,11 +4,9 @@ package lab
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 	"sync"
 
-	"oasis6/internal/ip6pkt"
 	"oasis6/lab/engine"
 	"oasis6/lab/wire"
 )
@@ -57,7 +55,6 @@ func (x *gate) Send(frame []byte) error {
 		if len(x.reports) == 0 {
 			x.e.Post(x.flush)
 		}
-		sortRecords(frame)
 		x.reports = append(x.reports, frame)
 		return nil
 	}
@@ -74,34 +71,6 @@ func (x *gate) flush() {
 		}
 	}
 	x.reports = nil
-}
-
-// Of a report in an Ethernet frame: IPv6, a hop-by-hop header with Router Alert, ICMPv6 (RFC 9777 section 5.2).
-const (
-	reportAt  = wire.Header + ip6pkt.HeaderLen + 8
-	recordsAt = reportAt + 8
-	recordLen = 20 // without sources and auxiliary data, as gVisor makes them
-	countAt   = reportAt + 6
-	typeMLDv2 = 143
-)
-
-// sortRecords puts the records of a report in order. The checksum stays right: it does not depend on the order.
-func sortRecords(frame []byte) {
-	if len(frame) < recordsAt || frame[reportAt] != typeMLDv2 {
-		return
-	}
-	n := int(binary.BigEndian.Uint16(frame[countAt:]))
-	if len(frame) != recordsAt+n*recordLen {
-		return
-	}
-	records := make([][recordLen]byte, n)
-	for i := range records {
-		records[i] = [recordLen]byte(frame[recordsAt+i*recordLen:])
-	}
-	slices.SortFunc(records, func(a, b [recordLen]byte) int { return bytes.Compare(a[:], b[:]) })
-	for i, r := range records {
-		copy(frame[recordsAt+i*recordLen:], r[:])
-	}
 }
 
 // isReport says whether a frame is for the group of MLDv2-capable routers, RFC 9777 section 5.2.14.

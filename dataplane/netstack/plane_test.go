@@ -291,6 +291,14 @@ func TestLinkFlap(t *testing.T) {
 	}
 }
 
+// Of a Multicast Listener Report version 2 behind a hop-by-hop header of 8 octets (RFC 9777 section 5.2).
+const (
+	typeMLDv2 = 143
+	mldAt     = ip6pkt.HeaderLen + 8
+	recordsAt = mldAt + 8
+	recordLen = 4 + 16
+)
+
 // wantReport looks for one report of all groups, in their order, and for no leave.
 func (w *world) wantReport(frames []frame) {
 	w.Helper()

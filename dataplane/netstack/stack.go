@@ -3,10 +3,8 @@
 package netstack
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,31 +97,11 @@ func (n *nic) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 			pkt = append(pkt, part...)
 		}
 		if len(pkt) >= ip6pkt.HeaderLen && !n.muted.Load() {
-			sortRecords(pkt)
+			ip6pkt.SortReport(pkt)
 			n.out(pkt)
 		}
 	}
 	return len(all), nil
-}
-
-// Of a Multicast Listener Report version 2 behind a hop-by-hop header of 8 octets (RFC 3810 section 5.2).
-const (
-	typeMLDv2 = 143
-	mldAt     = ip6pkt.HeaderLen + 8
-	recordsAt = mldAt + 8
-	recordLen = 4 + 16 // without sources; gVisor sends no others
-)
-
-// sortRecords puts the records of such a report in the order of their groups: gVisor has them in that of a map, and equal
-// worlds should send equal packets. The checksum does not depend on the order.
-func sortRecords(pkt []byte) {
-	if len(pkt) < recordsAt || pkt[offNext] != ip6pkt.ProtoHopByHop || pkt[ip6pkt.HeaderLen] != ip6pkt.ProtoICMPv6 ||
-		pkt[ip6pkt.HeaderLen+1] != 0 || pkt[mldAt] != typeMLDv2 || (len(pkt)-recordsAt)%recordLen != 0 {
-		return
-	}
-	records := slices.Collect(slices.Chunk(slices.Clone(pkt[recordsAt:]), recordLen))
-	slices.SortFunc(records, func(x, y []byte) int { return bytes.Compare(x[4:], y[4:]) })
-	copy(pkt[recordsAt:], slices.Concat(records...))
 }
 
 // MTU is stack.NetworkLinkEndpoint's, as is what follows.

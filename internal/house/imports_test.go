@@ -148,7 +148,7 @@ func rooms() map[string][]string {
 		"html/template":                     {},
 		"net/http":                          {"lab", "trial", "cmd", "internal/netlab", "bench"},
 		"plugin":                            {},
-		"testing":                           {"internal/netlab", "hub/store/storetest"},
+		"testing":                           {"internal/netlab", "hub/store/storetest", "lab/pcapng/pcapngtest"},
 		"go.etcd.io/bbolt":                  {"hub/store"},
 		"rsc.io/qr":                         {"cmd"},
 		"github.com/google/go-cmp":          {},

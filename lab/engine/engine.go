@@ -38,7 +38,6 @@ type Engine struct {
 	calls    []*Timer      // of Call: they come before the queue
 	flushers []func() bool
 	pace     pace
-	steps    int // events that Run may take while it is paused
 	seek     seek
 	rest     rest
 }

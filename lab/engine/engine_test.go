@@ -135,7 +135,7 @@ func TestPacedRun(t *testing.T) {
 	if len(ticks) > 0 || !e.Shown().Equal(shown) {
 		t.Errorf("time goes on while paused: %d events, %v and %v shown", len(ticks), shown, e.Shown())
 	}
-	e.Step()
+	e.StepUntil(time.Minute, func() bool { return true })
 	one := <-ticks
 	if err := e.Call(t.Context(), func() {}); err != nil {
 		t.Error(err)

@@ -78,10 +78,9 @@ func (e *Engine) due() (until time.Time, single bool) {
 		return e.nowLocked(), false
 	case len(e.calls) > 0: // they take no time, and are no steps
 		return time.Time{}, false
-	case e.pace.paused && e.steps == 0 && e.seek.found == nil:
+	case e.pace.paused && e.seek.found == nil:
 		return time.Time{}, false
 	case e.pace.paused:
-		e.steps = max(0, e.steps-1)
 		if len(e.queue) == 0 {
 			e.seek = seek{}
 			return time.Time{}, false
@@ -106,7 +105,7 @@ func (e *Engine) await(ctx context.Context, end time.Time) {
 	if !end.IsZero() {
 		wait = min(wait, end.Sub(e.nowLocked()))
 	}
-	if e.steps > 0 || len(e.calls) > 0 || e.seek.found != nil {
+	if len(e.calls) > 0 || e.seek.found != nil {
 		wait = 0
 	}
 	e.mu.Unlock()
@@ -152,16 +151,6 @@ func (e *Engine) change(f func(*pace)) {
 	}
 	f(&e.pace)
 	e.anchor()
-	e.mu.Unlock()
-	e.wake()
-}
-
-// Step runs one event while paused.
-func (e *Engine) Step() {
-	e.mu.Lock()
-	if e.pace.paused {
-		e.steps++
-	}
 	e.mu.Unlock()
 	e.wake()
 }

@@ -4,7 +4,6 @@ package host
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 	"sync/atomic"
 
@@ -71,7 +70,7 @@ func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 		case ipv4.ProtocolNumber:
 			l.h.identify(frame[wire.Header:])
 		case ipv6.ProtocolNumber:
-			if isReport(frame[wire.Header:]) {
+			if ip6pkt.SortReport(frame[wire.Header:]) {
 				l.h.report(frame)
 				continue
 			}
@@ -97,30 +96,6 @@ func (h *Host) identify(b []byte) {
 	ip.SetID(uint16(h.ids.Add(1)))
 	ip.SetChecksum(0)
 	ip.SetChecksum(^ip.CalculateChecksum())
-}
-
-// Of a Multicast Listener Report version 2 behind a hop-by-hop header of 8 octets (RFC 3810 section 5.2).
-const (
-	mldReport    = 143
-	mldAt        = ip6pkt.HeaderLen + 8
-	mldRecordsAt = mldAt + 8
-	mldRecord    = 4 + 16
-)
-
-// isReport says whether a packet is such a report, and puts its records in the order of their addresses: gVisor has them in
-// the order of a map. Sorting does not change the checksum.
-func isReport(b []byte) bool {
-	if len(b) < mldRecordsAt || b[6] != ip6pkt.ProtoHopByHop || b[ip6pkt.HeaderLen] != ip6pkt.ProtoICMPv6 ||
-		b[ip6pkt.HeaderLen+1] != 0 || b[mldAt] != mldReport {
-		return false
-	}
-	n := int(binary.BigEndian.Uint16(b[mldRecordsAt-2:]))
-	if len(b) == mldRecordsAt+n*mldRecord { // records without sources; gVisor sends no others
-		records := slices.Collect(slices.Chunk(slices.Clone(b[mldRecordsAt:]), mldRecord))
-		slices.SortFunc(records, func(x, y []byte) int { return bytes.Compare(x[4:], y[4:]) })
-		copy(b[mldRecordsAt:], slices.Concat(records...))
-	}
-	return true
 }
 
 // report sends reports of one instant in the order of their octets: gVisor has them, too, in the order of a map.

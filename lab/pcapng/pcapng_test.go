@@ -8,9 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +15,7 @@ import (
 
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/wgkey"
+	"oasis6/lab/pcapng/pcapngtest"
 )
 
 var (
@@ -32,34 +30,6 @@ func ethernet(p []byte) []byte {
 	return slices.Concat([]byte{0, 0, 0x5e, 0, 0x53, 1, 0, 0, 0x5e, 0, 0x53, 2, 0x86, 0xdd}, p)
 }
 
-// tshark reads fields of a capture, one line for each packet.
-func tshark(t *testing.T, file []byte, fields ...string) []string {
-	t.Helper()
-	path, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("OASIS6_REQUIRE_NETNS") == "1" {
-			t.Fatal("needs tshark:", err)
-		}
-		t.Skip("needs tshark (apt install tshark):", err)
-	}
-	name := filepath.Join(t.TempDir(), "test.pcapng")
-	if err := os.WriteFile(name, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-r", name, "-T", "fields", "-E", "separator=|", "-t", "ud"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	cmd := exec.Command(path, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil || strings.Contains(stderr.String(), "appears to be") {
-		t.Fatalf("tshark: %v\n%s", err, stderr.String())
-	}
-	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-}
-
 func TestWiresharkReadsWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	var f bytes.Buffer
@@ -72,7 +42,7 @@ func TestWiresharkReadsWhatWasWritten(t *testing.T) {
 	check(t, w.WritePacket(Packet{Interface: lan, At: at, Data: ethernet(echo(1)), Comments: []string{"Route ::/0 → tunnel", "hop limit 64 → 63"}}))
 	check(t, w.WritePacket(Packet{Interface: tunnel, At: at.Add(1), Data: echo(2)}))
 	check(t, w.WritePacket(Packet{Interface: lan, At: time.Unix(-5, 0), Data: ethernet(append(echo(3), 0))}))
-	got := tshark(t, f.Bytes(), "frame.interface_name", "frame.time_epoch", "frame.len", "frame.comment", "icmpv6.echo.sequence_number", "frame.encap_type")
+	got := pcapngtest.Fields(t, f.Bytes(), "frame.interface_name", "frame.time_epoch", "frame.len", "frame.comment", "icmpv6.echo.sequence_number", "frame.encap_type")
 	want := []string{
 		"lan|1795435200.123456789|62|Route ::/0 → tunnel,hop limit 64 → 63|1|1",
 		"tunnel|1795435200.123456790|48||2|7",

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"oasis6/lab/noise"
 	"oasis6/lab/packet"
 	"oasis6/lab/pcapng"
+	"oasis6/lab/pcapng/pcapngtest"
 	"oasis6/lab/simwg/device"
 )
 
@@ -145,7 +143,7 @@ func TestWiresharkOpensASimulatedWire(t *testing.T) {
 		}
 		want = append(want, fmt.Sprintf("%d|%s|1|%d", f[message], seq, len(f)))
 	}
-	got := tshark(t, file.Bytes(), "wg.type", "icmpv6.echo.sequence_number", "udp.checksum.status", "frame.len", "_ws.malformed", "wg.decryption_error", "wg.handshake_ok", "wg.receiver_pubkey.known_privkey")
+	got := pcapngtest.Fields(t, file.Bytes(), "wg.type", "icmpv6.echo.sequence_number", "udp.checksum.status", "frame.len", "_ws.malformed", "wg.decryption_error", "wg.handshake_ok", "wg.receiver_pubkey.known_privkey")
 	handshakes, cookies := 0, 0
 	for n, line := range got {
 		f := strings.Split(line, "|")
@@ -165,30 +163,6 @@ func TestWiresharkOpensASimulatedWire(t *testing.T) {
 	if handshakes != 3 || cookies != 1 {
 		t.Errorf("%d handshakes and %d cookies in %q", handshakes, cookies, got)
 	}
-}
-
-func tshark(t *testing.T, file []byte, fields ...string) []string {
-	t.Helper()
-	path, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("OASIS6_REQUIRE_NETNS") == "1" {
-			t.Fatal("needs tshark:", err)
-		}
-		t.Skip("needs tshark (apt install tshark):", err)
-	}
-	name := filepath.Join(t.TempDir(), "test.pcapng")
-	if err := os.WriteFile(name, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-r", name, "-T", "fields", "-E", "separator=|", "-o", "udp.check_checksum:TRUE"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	out, err := exec.Command(path, args...).Output()
-	if err != nil {
-		t.Fatalf("tshark: %v", err)
-	}
-	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
 // The same run gives the same octets, on every wire; another seed gives others.

@@ -7,9 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +22,7 @@ import (
 	"oasis6/internal/wgkey"
 	"oasis6/lab/noise"
 	"oasis6/lab/pcapng"
+	"oasis6/lab/pcapng/pcapngtest"
 )
 
 var (
@@ -142,12 +140,12 @@ func TestWiresharkOpensARealHandshake(t *testing.T) {
 	if len(first) != 1 || len(second) != 0 {
 		t.Fatalf("%d and %d handshakes recorded, want that of the end that began it", len(first), len(second))
 	}
-	got := tshark(t, capture(t, w, first), "wg.type", "icmpv6.echo.sequence_number", "wg.handshake_ok", "ipv6.dst")
+	got := pcapngtest.Fields(t, capture(t, w, first), "wg.type", "icmpv6.echo.sequence_number", "wg.handshake_ok", "ipv6.dst")
 	want := []string{"1|||", "2||1|", "4|1||2001:db8::2", "4|2||2001:db8::1", "4|3||2001:db8::2"}
 	if !slices.Equal(withoutKeepalives(got), want) {
 		t.Errorf("tshark reads\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, line := range tshark(t, capture(t, w, nil), "wg.type", "icmpv6.type") {
+	for _, line := range pcapngtest.Fields(t, capture(t, w, nil), "wg.type", "icmpv6.type") {
 		if !strings.HasSuffix(line, "|") {
 			t.Errorf("tshark opens a packet without keys: %s", line)
 		}
@@ -178,30 +176,6 @@ func capture(t *testing.T, w *wire, keys []pcapng.Secrets) []byte {
 		}
 	}
 	return f.Bytes()
-}
-
-func tshark(t *testing.T, file []byte, fields ...string) []string {
-	t.Helper()
-	path, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("OASIS6_REQUIRE_NETNS") == "1" {
-			t.Fatal("needs tshark:", err)
-		}
-		t.Skip("needs tshark (apt install tshark):", err)
-	}
-	name := filepath.Join(t.TempDir(), "test.pcapng")
-	if err := os.WriteFile(name, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-r", name, "-T", "fields", "-E", "separator=|"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	out, err := exec.Command(path, args...).Output()
-	if err != nil {
-		t.Fatalf("tshark: %v", err)
-	}
-	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
 // The pinned wireguard-go is laid out as this package knows it.
