@@ -170,9 +170,12 @@ func Begin(k pcapng.Secrets, index uint32, at [12]byte) ([]byte, *Handshake) {
 	return b[:InitiationLen], &Handshake{index, k, s}
 }
 
+// typeOf is a message's type with the three octets behind it, which are 0 in all that WireGuard takes. b has four at least.
+func typeOf(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
+
 // Follow takes an initiation that somebody made with these keys. Not ok: it was made with others.
 func Follow(k pcapng.Secrets, b []byte) (*Handshake, bool) {
-	if len(b) != InitiationLen || b[0] != TypeInitiation {
+	if len(b) != InitiationLen || typeOf(b) != TypeInitiation {
 		return nil, false
 	}
 	ephemeral, static := k.Ephemeral.Public(), k.Static.Public()
@@ -219,7 +222,7 @@ func (h *Handshake) Respond(ephemeral wgkey.Private, index uint32) ([]byte, *Ses
 
 // Finish takes the answer. Not ok: it is none to this handshake.
 func (h *Handshake) Finish(b []byte) (*Session, bool) {
-	if len(b) != ResponseLen || b[0] != TypeResponse || binary.LittleEndian.Uint32(b[8:]) != h.Index {
+	if len(b) != ResponseLen || typeOf(b) != TypeResponse || binary.LittleEndian.Uint32(b[8:]) != h.Index {
 		return nil, false
 	}
 	s, key := h.answer(wgkey.Public(b[12:44]))
@@ -292,7 +295,7 @@ func (s *Session) Seal(receiver uint32, counter uint64, content []byte) []byte {
 
 // Open gives what is in a transport message of the session, with its padding.
 func (s *Session) Open(b []byte) (content []byte, ok bool) {
-	if len(b) < HeaderLen+TagLen || b[0] != TypeTransport {
+	if len(b) < HeaderLen+TagLen || typeOf(b) != TypeTransport {
 		return nil, false
 	}
 	key := s.keyOf(binary.LittleEndian.Uint32(b[4:]))

@@ -38,7 +38,7 @@ func (r *Reader) Begun(k pcapng.Secrets, initiation []byte) bool {
 
 // Answered tells of a response; not ok if it answers nothing that has begun.
 func (r *Reader) Answered(response []byte) bool {
-	if len(response) != ResponseLen || response[0] != TypeResponse {
+	if len(response) != ResponseLen || typeOf(response) != TypeResponse {
 		return false
 	}
 	for _, h := range r.begun.get(binary.LittleEndian.Uint32(response[8:])) {
@@ -53,7 +53,7 @@ func (r *Reader) Answered(response []byte) bool {
 
 // Open is what a transport message carries, with its padding; empty for a keepalive. It is a packet.Opener.
 func (r *Reader) Open(datagram []byte) (content []byte, ok bool) {
-	if len(datagram) < HeaderLen+TagLen || datagram[0] != TypeTransport {
+	if len(datagram) < HeaderLen+TagLen || typeOf(datagram) != TypeTransport {
 		return nil, false
 	}
 	for _, s := range r.sessions.get(binary.LittleEndian.Uint32(datagram[4:])) {
