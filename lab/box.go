@@ -85,8 +85,9 @@ func (b *box) start() error {
 	if p.tunnel, err = b.w.newTunnel(b.v4, p.plane, router.TunnelConfig(cfg), name, log); err != nil {
 		return errors.Join(err, p.plane.Close())
 	}
+	end := p.tunnel.(router.Tunnel)
 	p.router, err = router.New(router.Options{
-		Config: cfg, Tunnel: p.tunnel.(router.Tunnel), Plane: p.plane, Clock: newLoopClock(e), Rand: e.Rand(name + " loop").Float64,
+		Config: cfg, Tunnel: relayedTunnel{end, relay(e, end.Events())}, Plane: newRelayedPlane(e, p.plane), Clock: newLoopClock(e), Rand: e.Rand(name + " loop").Float64,
 		Entropy: e.Source(name + " identity"), Wall: e.Now, BootID: name, Files: b.files, Log: log, Version: "lab", Commands: p.commands,
 		ProbeDNS: func(context.Context, netip.Addr) bool { return false }, // the box answers no DNS
 	})
@@ -97,7 +98,7 @@ func (b *box) start() error {
 	p.cut = func() {
 		links.shut()
 		_ = p.tunnel.Close() // nothing can be done about it, and nothing leaves
-		cancel()
+		e.Post(cancel)
 	}
 	b.process = p
 	go func() {

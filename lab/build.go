@@ -3,45 +3,26 @@
 package lab
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"time"
 
-	"oasis6/dhcpv6"
 	"oasis6/hub/store"
 	"oasis6/internal/hostmodel"
-	"oasis6/internal/ip6pkt"
 	"oasis6/lab/host"
 	"oasis6/lab/host/inet6"
 	"oasis6/lab/host/trouble"
 	"oasis6/lab/nat"
 	"oasis6/lab/wire"
-	"oasis6/ra"
 )
 
 // lay makes the wires. Both ends get a MAC by the wire's place in the plan.
 func (w *World) lay() {
 	for i, l := range w.links {
-		x := wire.New(w.Engine, wire.Config{ID: l.id, Delay: l.delay, Late: fromLoop}, [2]string{l.a, l.b}, [2][6]byte{mac(byte(2 * i)), mac(byte(2*i + 1))})
+		x := wire.New(w.Engine, wire.Config{ID: l.id, Delay: l.delay}, [2]string{l.a, l.b}, [2][6]byte{mac(byte(2 * i)), mac(byte(2*i + 1))})
 		x.Tap(w.rec.add)
 		w.wires[l.id] = x
 	}
-}
-
-// fromLoop says whether a frame is one of those that the loops of boxes make: Router Advertisements and DHCPv6.
-func fromLoop(frame []byte) bool {
-	p := frame[wire.Header:]
-	if isIPv4(frame) || len(p) < ip6pkt.HeaderLen+ip6pkt.UDPHeaderLen {
-		return false
-	}
-	switch p[6] {
-	case ip6pkt.ProtoICMPv6:
-		return p[ip6pkt.HeaderLen] == ra.TypeRouterAdvertisement
-	case ip6pkt.ProtoUDP:
-		return binary.BigEndian.Uint16(p[ip6pkt.HeaderLen:]) == dhcpv6.ServerPort
-	}
-	return false
 }
 
 // end of a wire at a node.

@@ -42,7 +42,7 @@ func (c *loopClock) Set(at time.Time) error {
 			c.timer.Stop()
 		}
 	case c.timer == nil:
-		c.timer = c.e.AfterFuncLate(at.Sub(c.e.Now()), c.ring)
+		c.timer = c.e.AfterFunc(at.Sub(c.e.Now()), c.ring)
 	default:
 		c.timer.Reset(at.Sub(c.e.Now()))
 	}

@@ -98,8 +98,9 @@ func (h *hubNode) start() error {
 	h.commands, h.done = make(chan control.Command, 4), make(chan struct{})
 	// The loop reads what was wanted last, and asks nobody: whoever asks the loop would wait for it.
 	reload := func() (*config.HubConfig, error) { return parseHub(*h.wanted.Load()) }
+	end := h.tunnel.(hub.Tunnel)
 	h.hub, err = hub.New(h.w.life, hub.Options{
-		Config: cfg, Tunnel: h.tunnel.(hub.Tunnel), Plane: h.plane, Store: h.store, Clock: newLoopClock(e), Rand: e.Rand(nodeR2 + " loop").Float64,
+		Config: cfg, Tunnel: relayedHub{end, relay(e, end.Events())}, Plane: newRelayedPlane(e, h.plane), Store: h.store, Clock: newLoopClock(e), Rand: e.Rand(nodeR2 + " loop").Float64,
 		Wall: e.Now, BootID: "lab", Log: log, Version: "lab", Commands: h.commands, Reload: reload,
 		OnLink: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(r2Net6)} },
 	})
@@ -120,10 +121,12 @@ func (h *hubNode) start() error {
 func (h *hubNode) reload() {
 	text := h.text()
 	h.wanted.Store(&text)
-	select {
-	case h.commands <- control.Reload:
-	default:
-	}
+	h.w.Engine.Post(func() {
+		select {
+		case h.commands <- control.Reload:
+		default:
+		}
+	})
 }
 
 // status is what `oasis6 status` would show; false: it has not begun, or has just ended.
@@ -138,7 +141,7 @@ func (h *hubNode) status() (status.Snapshot, bool) {
 }
 
 func (h *hubNode) close() {
-	h.cancel()
+	h.w.Engine.Post(h.cancel)
 	h.cancel = nil
 	h.w.when(h.done, func() {
 		if err := errors.Join(h.tunnel.Close(), h.plane.Close()); err != nil {

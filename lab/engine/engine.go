@@ -128,21 +128,12 @@ type Timer struct {
 	f     func()
 	at    time.Time
 	seq   uint64
-	late  bool
 	index int // in the queue; -1: not there
 }
 
 // AfterFunc runs f on the engine's goroutine when d has passed. f must not wait for anything that another event brings.
 func (e *Engine) AfterFunc(d time.Duration, f func()) *Timer {
 	t := &Timer{e: e, f: f, index: -1}
-	t.Reset(d)
-	return t
-}
-
-// AfterFuncLate is AfterFunc for the loops of box and hub. They run beside the event that woke them, so which of the two asks
-// first for an event of the same instant is chance: theirs come after all others.
-func (e *Engine) AfterFuncLate(d time.Duration, f func()) *Timer {
-	t := &Timer{e: e, f: f, late: true, index: -1}
 	t.Reset(d)
 	return t
 }
@@ -202,7 +193,7 @@ func (e *Engine) Call(ctx context.Context, f func()) error {
 }
 
 // OnRest registers f to be called each time that all is at rest after an event. It says whether it made something
-// happen, which is then waited for, too. All calls are in the order of registration.
+// happen: then all is at rest again before anybody else is called. Calls are in the order of registration.
 func (e *Engine) OnRest(f func() bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -244,7 +235,10 @@ func (e *Engine) settle() {
 		}
 		again = false
 		for _, f := range flushers {
-			again = f() || again
+			if f() && !e.cfg.Real { // and all is at rest again before the next one
+				again = true
+				break
+			}
 		}
 		if e.cfg.Real {
 			return
@@ -252,17 +246,13 @@ func (e *Engine) settle() {
 	}
 }
 
-// queue is a heap of events: the earliest first, of those at one instant the late ones last, else the one that was asked for
-// first.
+// queue is a heap of events: the earliest first, of those at one instant the one that was asked for first.
 type queue []*Timer
 
 func (q queue) Len() int { return len(q) }
 func (q queue) Less(i, j int) bool {
 	if !q[i].at.Equal(q[j].at) {
 		return q[i].at.Before(q[j].at)
-	}
-	if q[i].late != q[j].late {
-		return q[j].late
 	}
 	return q[i].seq < q[j].seq
 }

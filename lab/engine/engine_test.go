@@ -269,18 +269,3 @@ func TestStepUntilEndsWithWhatWasLookedFor(t *testing.T) {
 		t.Error("it is not paused any more")
 	}
 }
-
-// A loop runs beside the event that woke it: its events of the same instant come last, whoever asked first.
-func TestLateEventsComeLast(t *testing.T) {
-	e := New(Config{Start: start})
-	var got []string
-	e.AfterFuncLate(time.Second, func() { got = append(got, "late") })
-	e.AfterFunc(time.Second, func() { got = append(got, "a") })
-	e.AfterFunc(time.Second, func() { got = append(got, "b") })
-	if err := e.RunFor(t.Context(), time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"a", "b", "late"}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
-	}
-}

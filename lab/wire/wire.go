@@ -35,9 +35,6 @@ type Config struct {
 	ID    string
 	Delay time.Duration // each way
 	MTU   int           // 0: 1500
-	// Late says of frames that they are sent by goroutines which run beside the event that woke them. Of what a port sends
-	// at one instant they leave last, so that chance decides nothing. nil: none are.
-	Late func(frame []byte) bool
 }
 
 // Wire carries frames both ways, in order. What a node sends at one instant arrives Delay later, as an event each.
@@ -54,7 +51,6 @@ type Wire struct {
 	filter func(from *Port, frame []byte) string
 	taps   []func(*Passage)
 	outbox []sent
-	late   func(frame []byte) bool
 }
 
 type sent struct {
@@ -78,10 +74,7 @@ func New(e *engine.Engine, c Config, nodes [2]string, macs [2][6]byte) *Wire {
 	if c.MTU == 0 {
 		c.MTU = 1500
 	}
-	if c.Late == nil {
-		c.Late = func([]byte) bool { return false }
-	}
-	w := &Wire{e: e, cfg: c, late: c.Late, mtu: c.MTU, rand: e.Rand("wire " + c.ID)}
+	w := &Wire{e: e, cfg: c, mtu: c.MTU, rand: e.Rand("wire " + c.ID)}
 	for i := range w.ports {
 		w.ports[i] = &Port{wire: w, end: i, node: nodes[i], mac: macs[i]}
 	}
@@ -169,13 +162,11 @@ func (w *Wire) flush() bool {
 	out := w.outbox
 	w.outbox = nil
 	w.mu.Unlock()
-	// Each end in its own order, but for what the loop of a box sends beside the event that woke it: that is last.
+	// Each end in its own order.
 	for end := range w.ports {
-		for _, late := range []bool{false, true} {
-			for _, s := range out {
-				if s.from.end == end && w.late(s.frame) == late {
-					w.carry(s)
-				}
+		for _, s := range out {
+			if s.from.end == end {
+				w.carry(s)
 			}
 		}
 	}

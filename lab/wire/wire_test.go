@@ -168,21 +168,3 @@ func TestSwitchLearns(t *testing.T) {
 		t.Errorf("%s, want %s", got(), want)
 	}
 }
-
-// What a loop sends beside the event that woke it leaves last, whoever was first.
-func TestLateFramesLeaveLast(t *testing.T) {
-	e := engine.New(engine.Config{Seed: 1})
-	w := New(e, Config{ID: "w", Late: func(f []byte) bool { return f[Header] == 'l' }}, [2]string{"a", "b"}, [2][6]byte{mac(1), mac(2)})
-	var a, b listener
-	a.attach(w.Port(0))
-	b.attach(w.Port(1))
-	for _, text := range []string{"late", "x", "late2", "y"} {
-		if err := w.Port(0).Send(frame(mac(2), mac(1), text)); err != nil {
-			t.Error(err)
-		}
-	}
-	run(t, e, time.Second)
-	if got := strings.Join(b.got, " "); got != "x y late late2" {
-		t.Errorf("arrived: %s", got)
-	}
-}
