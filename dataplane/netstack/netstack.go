@@ -50,6 +50,9 @@ type Options struct {
 	RunDir, BootID string
 	// Tunnel is the name of the tunnel's interface, for texts and before Apply has named it.
 	Tunnel string
+	// Explain, if there is one, hears of each packet that came in what was decided, and again of one whose next hop does not
+	// answer. It is called on the packet's path, by any goroutine, and must not wait.
+	Explain func(Decision)
 	// Given is what the node has beside what Apply wants, as an administrator would configure it: the uplink of a hub.
 	Given Given
 }
@@ -87,8 +90,8 @@ var ErrNoInterface = errors.New("no such interface")
 // tunnelNIC is the index of the tunnel, in gVisor and in the forwarder. LANs have those that follow.
 const tunnelNIC = 1
 
-// upkeepEvery is how often the forwarder is told of neighbors again, which it forgets in hours, and a link-local address
-// that another node had is tried once more.
+// upkeepEvery is how often the forwarder is told of neighbors again, which it forgets in hours, a link-local address
+// that another node had is tried once more, and what was lost is logged.
 const upkeepEvery = time.Minute
 
 // Plane is a router in this process.
@@ -122,6 +125,7 @@ type Plane struct {
 	retry       tcpip.Timer      // for links that could not be opened
 	tried       map[string]error // why they could not
 	upkeep      tcpip.Timer
+	losses      losses // that the upkeep has logged
 	told        map[string]dataplane.Link
 	closed      bool
 }
@@ -182,9 +186,11 @@ func (p *Plane) open() (err error) {
 // lookAfter does from time to time what nothing else calls for.
 func (p *Plane) lookAfter() {
 	p.settle()
+	c := p.Counters()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
+		p.losses.report(p.log, c)
 		p.upkeep.Reset(upkeepEvery)
 	}
 }
