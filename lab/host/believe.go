@@ -159,7 +159,7 @@ func (h *Host) route() {
 }
 
 // routes are all that lead away, the best first: the longest prefix, on the link before by a router, then the higher
-// preference, then the older (RFC 4191 section 3.2).
+// preference, then the older (RFC 4191 section 3.2). Those by routers that do not answer come after all others.
 func (h *Host) routes() []hostmodel.Route {
 	var out []hostmodel.Route
 	if h.cfg.Autoconf {
@@ -178,16 +178,20 @@ func (h *Host) routes() []hostmodel.Route {
 	if h.cfg.Gateway4.IsValid() {
 		out = append(out, hostmodel.Route{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: h.cfg.Gateway4})
 	}
-	slices.SortStableFunc(out, func(a, b hostmodel.Route) int {
-		onLink := func(r hostmodel.Route) int {
-			if r.Via.IsValid() {
-				return 1
-			}
-			return 0
-		}
-		return cmp.Or(cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()), cmp.Compare(onLink(a), onLink(b)), cmp.Compare(b.Preference, a.Preference))
-	})
+	slices.SortStableFunc(out, byWorth)
+	slices.SortStableFunc(out, h.bySilence)
 	return out
+}
+
+// byWorth compares routes by what is known of them when all routers answer.
+func byWorth(a, b hostmodel.Route) int {
+	onLink := func(r hostmodel.Route) int {
+		if r.Via.IsValid() {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()), cmp.Compare(onLink(a), onLink(b)), cmp.Compare(b.Preference, a.Preference))
 }
 
 // Source is the source address that a new connection to dst has (RFC 6724); ok is false where there is no route, or no

@@ -92,6 +92,7 @@ type Host struct {
 	routers   map[netip.Addr][6]byte  // MACs of routers whose advertisements were heard
 	table     []tcpip.Route
 	redirects []redirected
+	silence   silence
 	mtu       int // of the port when the host was made: what happens to the wire later, nobody tells it
 	rand      *rand.Rand
 	watchers  map[flow]func(ICMPError)
@@ -122,7 +123,8 @@ func New(e *engine.Engine, cfg Config) (*Host, error) {
 	}
 	h := &Host{e: e, cfg: cfg, addrs: map[netip.Addr]*address{}, holders: map[netip.Addr][6]byte{},
 		routers: map[netip.Addr][6]byte{}, watchers: map[flow]func(ICMPError){},
-		mtu: cfg.Port.MTU(), rand: e.Rand("programs " + cfg.Name)}
+		silence: silence{since: map[netip.Addr]time.Time{}, asked: map[netip.Addr]time.Time{}},
+		mtu:     cfg.Port.MTU(), rand: e.Rand("programs " + cfg.Name)}
 	cfg.Model.MAC, cfg.Model.RealDAD, cfg.Model.Optimistic = cfg.Port.MAC(), true, false
 	h.model = hostmodel.New(cfg.Model, e.Rand("host "+cfg.Name).Float64)
 	random := &source{from: e.Source("stack " + cfg.Name)}
@@ -138,6 +140,7 @@ func New(e *engine.Engine, cfg Config) (*Host, error) {
 		HandleLocal:        true,
 		RandSource:         random,
 		SecureRNG:          random,
+		NUDDisp:            &neighborReports{h: h, waiting: map[tcpip.Address]bool{}},
 	})
 	if err := h.setup(); err != nil {
 		h.stack.Destroy()

@@ -74,6 +74,8 @@ func (h *Host) receive6(frame []byte) (text, rfc string) {
 			}
 		}
 		return "the address is not mine", "RFC 4861 section 7.2.3"
+	case header.ICMPv6NeighborAdvert:
+		return h.answered(m)
 	case header.ICMPv6EchoRequest:
 		if h.addrs[m.Dst] != nil {
 			return "echo request answered", "RFC 4443 section 4.2"

@@ -4,6 +4,7 @@ package host
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 
@@ -73,6 +74,10 @@ func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 			if ip6pkt.SortReport(frame[wire.Header:]) {
 				l.h.report(frame)
 				continue
+			}
+			if l.h.silence.some.Load() {
+				dst := netip.AddrFrom16([16]byte(frame[wire.Header+ip6pkt.HeaderLen-16:]))
+				l.h.e.Post(func() { l.h.missed(dst) })
 			}
 		}
 		l.h.transmit(frame)

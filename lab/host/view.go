@@ -50,6 +50,8 @@ type Route struct {
 	Via   netip.Addr // zero: on the link
 	Until lifetime.Until
 	From  Giver
+	// Silent says that Via does not answer any more (RFC 4861 section 7.3): the route is used only where there is no other.
+	Silent bool
 }
 
 // Server is a DNS server.
@@ -96,7 +98,7 @@ func (h *Host) View() View {
 	}
 	v.Addresses = h.addresses(now)
 	for _, r := range h.routes() {
-		e := Route{Dst: r.Prefix, Via: r.Via, Until: r.Until, From: h.giver(r.From)}
+		e := Route{Dst: r.Prefix, Via: r.Via, Until: r.Until, From: h.giver(r.From), Silent: h.isSilent(r.Via)}
 		if !r.From.IsValid() {
 			e.Until = lifetime.Forever
 		}
