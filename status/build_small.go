@@ -10,3 +10,7 @@ type Build struct{}
 const hasBuild = false
 
 func (Build) dataplane() string { return "" }
+
+func forwards(Build) bool { return false }
+
+func (p *printer) forwarding(Build) {}

@@ -48,7 +48,7 @@ func TestSchemaIsStrict(t *testing.T) {
 			t.Errorf("%s: additionalProperties is %q, want false", path, s.AdditionalProperties)
 		}
 		for _, k := range slices.Sorted(maps.Keys(s.Properties)) {
-			if k != "dhcpv6" && k != "hub" && k != "dataplane" && !slices.Contains(s.Required, k) {
+			if k != "dhcpv6" && k != "hub" && k != "dataplane" && k != "forwarding" && !slices.Contains(s.Required, k) {
 				t.Errorf("%s: %s is not required", path, k)
 			}
 		}

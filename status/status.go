@@ -191,8 +191,8 @@ type Host struct {
 type Neighbors struct {
 	Known   int    `json:"known"`   // addresses of hosts that packets from the tunnel reach without limit
 	Dropped uint64 `json:"dropped"` // packets to other addresses that were over the limit
-	Entries int    `json:"entries"` // of the kernel's neighbor table
-	Most    int    `json:"most"`    // gc_thresh3 of the kernel, one for the whole machine; 0: unknown
+	Entries int    `json:"entries"` // of the neighbor table
+	Most    int    `json:"most"`    // of the kernel's table gc_thresh3, one for the whole machine; 0: unknown
 }
 
 // Event is one thing a user may have noticed. At is wall-clock time, for people only.

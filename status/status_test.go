@@ -122,7 +122,9 @@ func full() Snapshot {
 			Hosts: []Host{{MAC: "00:00:5e:00:53:01", Addresses: []string{"2001:db8:ebbd:990a::10", "fe80::10"}, SeenS: 75.5}},
 		}},
 		Neighbors: Neighbors{Known: 12, Dropped: 9913, Entries: 700, Most: 1024},
-		Build:     Build{Dataplane: "userspace"},
+		Build: Build{Dataplane: "userspace", Forwarding: &Forwarding{
+			Flows: 31, Refused: map[string]uint64{"unsolicited": 17, "no route": 2}, Lost: map[string]uint64{"no room in the tunnel's queue": 4}, Silent: 5,
+		}},
 		Hub: &Hub{
 			Pools: []Pool{{Prefix: "2001:db8:ebbd:9900::/56", Leases: 2}}, SitesUp: 1, Leases: 2,
 			FormerPools: []FormerPool{{Prefix: "2001:db8:ebbd:9a00::/56", Leases: 1, ValidS: 1200}},

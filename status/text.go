@@ -35,6 +35,10 @@ func Text(s Snapshot) string {
 	if s.Hub != nil {
 		p.hub(*s.Hub, s.Sites)
 	}
+	if hasBuild && forwards(s.Build) {
+		p.forwarding(s.Build)
+		s.Neighbors.Most = 0 // of a table in which who was not heard for longest gives way: there is nothing to be done
+	}
 	p.neighbors(s.Neighbors)
 	p.events(s.Events)
 	return p.b.String()

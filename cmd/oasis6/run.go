@@ -136,7 +136,7 @@ func (b *daemon) serve(cfg *config.Config, commands <-chan control.Command) (err
 	}
 	snapshot := snapshotter(r.Snapshot)
 	if withUserspace {
-		snapshot = b.snapshots(snapshot)
+		snapshot = b.snapshots(snapshot, plane)
 	}
 	box.open(snapshot, func() (released bool, how string) {
 		left, err := r.Leave(context.Background()) // it ends with Run, whatever becomes of the client

@@ -73,12 +73,16 @@ func (b *daemon) sweepKernel(bootID string) {
 }
 
 // snapshots adds what the router does not know.
-func (b *daemon) snapshots(of snapshotter) snapshotter {
+func (b *daemon) snapshots(of snapshotter, plane boxPlane) snapshotter {
 	return func(ctx context.Context) (status.Snapshot, error) {
 		s, err := of(ctx)
 		s.Dataplane = config.DataplaneKernel.Name()
 		if b.userspace {
 			s.Dataplane = config.DataplaneUserspace.Name()
+		}
+		if p, ok := plane.(*netstack.Plane); ok {
+			c := p.Counters()
+			s.Forwarding = &status.Forwarding{Flows: c.Flows, Refused: c.Refused, Lost: c.Lost, Silent: c.Silent}
 		}
 		return s, err
 	}

@@ -29,4 +29,4 @@ func (b *daemon) openTunnel(cfg *config.Config, _ boxPlane) (*tun.Tunnel, error)
 
 func (b *daemon) wantsUserspace(*config.Config) bool { return false }
 
-func (b *daemon) snapshots(of snapshotter) snapshotter { return of }
+func (b *daemon) snapshots(of snapshotter, _ boxPlane) snapshotter { return of }

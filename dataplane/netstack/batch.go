@@ -48,7 +48,7 @@ func (b *batch) add(now time.Time, out *port, hop netip.Addr, pkt []byte) {
 
 func (b *batch) out(s *offload.Super[way]) {
 	b.head = s.To.port.header(s.To.mac)
-	s.To.port.fast.send(s.Info, b.head[:], s.Parts)
+	s.To.port.sent(s.To.port.fast.send(s.Info, b.head[:], s.Parts))
 }
 
 func (b *batch) flush() {

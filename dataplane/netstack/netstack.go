@@ -90,8 +90,8 @@ var ErrNoInterface = errors.New("no such interface")
 // tunnelNIC is the index of the tunnel, in gVisor and in the forwarder. LANs have those that follow.
 const tunnelNIC = 1
 
-// upkeepEvery is how often the forwarder is told of neighbors again, which it forgets in hours, and a link-local address
-// that another node had is tried once more.
+// upkeepEvery is how often the forwarder is told of neighbors again, which it forgets in hours, a link-local address
+// that another node had is tried once more, and what was lost is logged.
 const upkeepEvery = time.Minute
 
 // Plane is a router in this process.
@@ -125,6 +125,7 @@ type Plane struct {
 	retry       tcpip.Timer      // for links that could not be opened
 	tried       map[string]error // why they could not
 	upkeep      tcpip.Timer
+	losses      losses // that the upkeep has logged
 	told        map[string]dataplane.Link
 	closed      bool
 }
@@ -185,9 +186,11 @@ func (p *Plane) open() (err error) {
 // lookAfter does from time to time what nothing else calls for.
 func (p *Plane) lookAfter() {
 	p.settle()
+	c := p.Counters()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
+		p.losses.report(p.log, c)
 		p.upkeep.Reset(upkeepEvery)
 	}
 }

@@ -70,8 +70,8 @@ type waiting struct {
 
 // fastLink is a Link that leaves to others what a network card can do.
 type fastLink interface {
-	// send sends a frame of an Ethernet header and parts of a packet, which stay the caller's.
-	send(off offload.Info, head []byte, parts [][]byte)
+	// send sends a frame of an Ethernet header and parts of a packet, which stay the caller's. What it cannot send is lost.
+	send(off offload.Info, head []byte, parts [][]byte) error
 	// run begins to call deliver for each frame, which may be changed.
 	run(deliver func(frame []byte, off offload.Info))
 	udp() bool // it takes super-packets of UDP, too
@@ -133,7 +133,9 @@ func (r *port) close() error {
 	}
 	r.neigh.SetSolicitor(neigh.Solicitor{})
 	act := r.neigh.Flush()
+	lost := r.neigh.Stats().Dropped
 	r.mu.Unlock()
+	r.p.drops.waiting.Add(lost)
 	r.perform(r.p.o.Now(), act)
 	if !r.p.stack.CheckNIC(r.nic) {
 		return err
@@ -229,13 +231,20 @@ func (r *port) resolve(now time.Time, to netip.Addr, pkt []byte, off offload.Inf
 func (r *port) transmit(to neigh.MAC, pkt []byte, off offload.Info) {
 	if r.fast != nil {
 		head := r.header(to)
-		r.fast.send(off, head[:], [][]byte{pkt})
+		r.sent(r.fast.send(off, head[:], [][]byte{pkt}))
 		return
 	}
 	frame := make([]byte, 0, etherHeader+len(pkt))
 	head := r.header(to)
 	frame = append(append(frame, head[:]...), pkt...)
-	_ = r.link.Send(frame) // lost, as on any link
+	r.sent(r.link.Send(frame))
+}
+
+// sent counts what a link did not take. That one without carrier takes nothing is no news.
+func (r *port) sent(err error) {
+	if err != nil && r.link.Up() {
+		r.p.drops.link.Add(1)
+	}
 }
 
 func (r *port) header(to neigh.MAC) (h [etherHeader]byte) {

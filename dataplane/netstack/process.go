@@ -4,7 +4,6 @@ package netstack
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -13,15 +12,6 @@ import (
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/dataplane/netstack/offload"
 )
-
-// drops counts what gets lost beside the forwarder's reasons.
-type drops struct {
-	malformed atomic.Uint64 // no whole IPv6 packet
-	tunnel    atomic.Uint64 // the tunnel's queue was full, or nobody reads it
-	foreign   atomic.Uint64 // gVisor sent from an address that is not ours any more
-	group     atomic.Uint64 // came in a frame for a group, but is for one node
-	gone      atomic.Uint64 // its interface has just gone
-}
 
 // process does with a packet what the forwarder says. pkt may be changed and is not kept.
 func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info, b *batch) {

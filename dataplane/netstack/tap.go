@@ -245,14 +245,14 @@ func (t *tap) Send(frame []byte) error {
 	if len(frame) < etherHeader {
 		return errors.New("frame is shorter than an Ethernet header")
 	}
-	t.send(offload.Info{}, frame[:etherHeader], [][]byte{frame[etherHeader:]})
-	return nil
+	return t.send(offload.Info{}, frame[:etherHeader], [][]byte{frame[etherHeader:]})
 }
 
 // tapWriter is what one write needs, kept for reuse.
 type tapWriter struct {
 	head [vnetHeader]byte
 	iov  []unix.Iovec
+	err  unix.Errno // of the write; 0: none
 	try  func(fd uintptr) bool
 }
 
@@ -260,7 +260,7 @@ func newTapWriter() *tapWriter {
 	w := &tapWriter{}
 	w.try = func(fd uintptr) bool {
 		// A tap never makes a writer wait; what it cannot take is lost, as on any link.
-		_, _, _ = unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(len(w.iov)))
+		_, _, w.err = unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&w.iov[0])), uintptr(len(w.iov)))
 		return true
 	}
 	return w
@@ -275,7 +275,7 @@ func (w *tapWriter) add(b []byte) {
 }
 
 // send is fastLink's.
-func (t *tap) send(off offload.Info, head []byte, parts [][]byte) {
+func (t *tap) send(off offload.Info, head []byte, parts [][]byte) error {
 	w := t.writers.Get().(*tapWriter)
 	writeVnet(w.head[:], off)
 	w.iov = w.iov[:0]
@@ -284,9 +284,13 @@ func (t *tap) send(off offload.Info, head []byte, parts [][]byte) {
 	for _, b := range parts {
 		w.add(b)
 	}
-	_ = t.raw.Write(w.try) // it fails when the tap is closed
+	err := t.raw.Write(w.try) // it fails when the tap is closed
+	if err == nil && w.err != 0 {
+		err = w.err
+	}
 	clear(w.iov)
 	t.writers.Put(w)
+	return err
 }
 
 // Close removes the interface.

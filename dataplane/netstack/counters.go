@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"log/slog"
+	"sync/atomic"
+)
+
+// Counters are the packets that went no further since Open, by reason in words. A reason without any is not there.
+type Counters struct {
+	Flows int // that the firewall knows now
+	// Refused are those that the table or the firewall was against, whether their sender was told or not.
+	Refused map[string]uint64
+	// Lost are those that nobody was against: there was no room for them, or nobody to take them.
+	Lost map[string]uint64
+	// Silent are errors that were not sent, as there were too many (RFC 4443 section 2.4 f).
+	Silent uint64
+}
+
+// drops counts what gets lost beside the forwarder's reasons.
+type drops struct {
+	malformed atomic.Uint64 // no whole IPv6 packet
+	tunnel    atomic.Uint64 // the tunnel's queue was full, or nobody reads it
+	foreign   atomic.Uint64 // gVisor sent from an address that is not ours any more
+	group     atomic.Uint64 // came in a frame for a group, but is for one node
+	gone      atomic.Uint64 // its interface has just gone
+	link      atomic.Uint64 // the link did not take it
+	socket    atomic.Uint64 // our own sockets were not read fast enough
+	waiting   atomic.Uint64 // no room to wait for a neighbor, on links that are closed again
+}
+
+// Texts of Counters.Lost.
+const (
+	lostMalformed = "no whole IPv6 packet"
+	lostTunnel    = "no room in the tunnel's queue"
+	lostForeign   = "from an address of the box that has just gone"
+	lostGroup     = "for one node in a frame for many"
+	lostGone      = "to a LAN that has just gone"
+	lostLink      = "not taken by the LAN's link"
+	lostSocket    = "ND and DHCPv6 messages faster than they are read"
+	lostWaiting   = "no room to wait for a neighbor"
+)
+
+// isTrouble says whether a loss is one that a person should hear of. The rest are what senders do wrong, or what a full
+// line makes of any queue: TCP measures it so.
+func isTrouble(why string) bool {
+	return why == lostLink || why == lostSocket || why == lostWaiting
+}
+
+// Counters may be called from any goroutine.
+func (p *Plane) Counters() Counters {
+	s := p.fwd.Stats()
+	c := Counters{Flows: s.Flows, Refused: s.Refused, Lost: map[string]uint64{}, Silent: s.Silent}
+	p.mu.Lock()
+	waiting := p.drops.waiting.Load()
+	for _, r := range p.ports {
+		waiting += r.neighStats().Dropped
+	}
+	p.mu.Unlock()
+	for why, n := range map[string]uint64{
+		lostMalformed: p.drops.malformed.Load(), lostTunnel: p.drops.tunnel.Load(), lostForeign: p.drops.foreign.Load(),
+		lostGroup: p.drops.group.Load(), lostGone: p.drops.gone.Load(), lostLink: p.drops.link.Load(),
+		lostSocket: p.drops.socket.Load(), lostWaiting: waiting,
+	} {
+		if n > 0 {
+			c.Lost[why] = n
+		}
+	}
+	return c
+}
+
+// losses is what was logged of Counters.
+type losses struct {
+	last    Counters
+	trouble map[string]bool // reasons of which a warning stands
+}
+
+// report logs what has become more since it was called last: all of it for who looks for a fault, and once, when it begins,
+// what is trouble.
+func (l *losses) report(log *slog.Logger, c Counters) {
+	var all []any
+	more := func(now, was map[string]uint64) {
+		for _, why := range sortedNames(now) {
+			if now[why] > was[why] {
+				all = append(all, slog.Uint64(why, now[why]-was[why]))
+			}
+		}
+	}
+	more(c.Refused, l.last.Refused)
+	more(c.Lost, l.last.Lost)
+	if len(all) > 0 {
+		log.Debug("packets that went no further in the last minute", all...)
+	}
+	trouble := map[string]bool{}
+	for _, why := range sortedNames(c.Lost) {
+		n := c.Lost[why] - min(c.Lost[why], l.last.Lost[why])
+		if n == 0 || !isTrouble(why) {
+			continue
+		}
+		trouble[why] = true
+		if !l.trouble[why] {
+			log.Warn("packets are lost", "why", why, "packets", n)
+		}
+	}
+	l.last, l.trouble = c, trouble
+}
