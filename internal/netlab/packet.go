@@ -26,19 +26,30 @@ type PacketWatch struct{ watch[Packet] }
 func (n *Node) WatchIPv6(iface string) *PacketWatch {
 	n.lab.T.Helper()
 	w := &PacketWatch{}
-	n.readIPv6(iface, func(b []byte) {
-		if len(b) < 40 {
-			return
-		}
-		p := Packet{At: time.Now(), Protocol: b[6]}
-		p.Src, _ = netip.AddrFromSlice(b[8:24]) // 16 octets: cannot fail
-		p.Dst, _ = netip.AddrFromSlice(b[24:40])
-		if p.Protocol == protoICMPv6 && len(b) >= 42 {
-			p.ICMPv6 = [2]byte(b[40:])
-		}
-		w.add(p)
-	})
+	n.readIPv6(iface, w.take)
 	return w
+}
+
+// WatchIPv6Sent is WatchIPv6 for what the node sends by an interface. R2's wg0 shows what goes into the tunnel, and so what
+// comes out of it at a box whose own end nobody can listen at.
+func (n *Node) WatchIPv6Sent(iface string) *PacketWatch {
+	n.lab.T.Helper()
+	w := &PacketWatch{}
+	n.readIPv6Sent(iface, w.take)
+	return w
+}
+
+func (w *PacketWatch) take(b []byte) {
+	if len(b) < 40 {
+		return
+	}
+	p := Packet{At: time.Now(), Protocol: b[6]}
+	p.Src, _ = netip.AddrFromSlice(b[8:24]) // 16 octets: cannot fail
+	p.Dst, _ = netip.AddrFromSlice(b[24:40])
+	if p.Protocol == protoICMPv6 && len(b) >= 42 {
+		p.ICMPv6 = [2]byte(b[40:])
+	}
+	w.add(p)
 }
 
 // From is how many packets came from a prefix.

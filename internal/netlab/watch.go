@@ -118,14 +118,44 @@ func (n *Node) WatchRA(iface string) *RAWatch {
 // readIPv6 calls handle with each IPv6 packet that arrives at an interface.
 func (n *Node) readIPv6(iface string, handle func([]byte)) {
 	n.lab.T.Helper()
+	n.readPackets(iface, unix.ETH_P_IPV6, nil, handle)
+}
+
+// readIPv6Sent is readIPv6 for those that leave by it.
+func (n *Node) readIPv6Sent(iface string, handle func([]byte)) {
+	n.lab.T.Helper()
+	n.readPackets(iface, unix.ETH_P_ALL, sentIPv6(), handle)
+}
+
+// sentIPv6 takes the IPv6 packets that this machine sends.
+func sentIPv6() []unix.SockFilter {
+	const skfAdOff, skfAdProtocol, skfAdPkttype = ^uint32(0xfff), 0, 4 // linux/filter.h: offsets from the end of numbers
+	return []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: skfAdOff + skfAdPkttype},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.PACKET_OUTGOING, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: skfAdOff + skfAdProtocol},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.ETH_P_IPV6, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: ^uint32(0)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+}
+
+// readPackets calls handle with each packet of a protocol that the filter takes; nil takes all.
+func (n *Node) readPackets(iface string, protocol uint16, filter []unix.SockFilter, handle func([]byte)) {
+	n.lab.T.Helper()
 	index := n.link(iface).Attrs().Index
 	n.read("packet socket", func() (int, error) {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return -1, err
 		}
-		proto := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IPV6))
-		return fd, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index})
+		if filter != nil {
+			prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+			if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+				return fd, fmt.Errorf("packet filter: %w", err)
+			}
+		}
+		return fd, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(protocol), Ifindex: index})
 	}, handle)
 }
 
