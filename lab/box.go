@@ -44,6 +44,8 @@ type process struct {
 	done     chan struct{}
 	err      error // after done
 	cut      func()
+	// endRelays is for when the loop has ended.
+	endRelays func()
 }
 
 // text is the box's configuration.
@@ -86,12 +88,16 @@ func (b *box) start() error {
 		return errors.Join(err, p.plane.Close())
 	}
 	end := p.tunnel.(router.Tunnel)
+	events, endEvents := relay(e, end.Events())
+	plane := newRelayedPlane(e, p.plane)
+	p.endRelays = func() { endEvents(); plane.end() }
 	p.router, err = router.New(router.Options{
-		Config: cfg, Tunnel: relayedTunnel{end, relay(e, end.Events())}, Plane: newRelayedPlane(e, p.plane), Clock: newLoopClock(e), Rand: e.Rand(name + " loop").Float64,
+		Config: cfg, Tunnel: relayedTunnel{end, events}, Plane: plane, Clock: newLoopClock(e), Rand: e.Rand(name + " loop").Float64,
 		Entropy: e.Source(name + " identity"), Wall: e.Now, BootID: name, Files: b.files, Log: log, Version: "lab", Commands: p.commands,
 		ProbeDNS: func(context.Context, netip.Addr) bool { return false }, // the box answers no DNS
 	})
 	if err != nil {
+		p.endRelays()
 		return errors.Join(err, p.tunnel.Close(), p.plane.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -121,6 +127,7 @@ func (b *box) cutPower() {
 }
 
 func (b *box) closed(p *process) {
+	p.endRelays()
 	if err := errors.Join(p.tunnel.Close(), p.plane.Close()); err != nil {
 		b.w.say(slog.LevelWarn, b.name, "not wholly closed: "+err.Error(), "")
 	}

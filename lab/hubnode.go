@@ -48,6 +48,8 @@ type hubNode struct {
 	done     chan struct{}
 	cancel   context.CancelFunc
 	err      error // after done
+	// endRelays is for when the loop has ended.
+	endRelays func()
 }
 
 // text is the hub's configuration.
@@ -99,12 +101,16 @@ func (h *hubNode) start() error {
 	// The loop reads what was wanted last, and asks nobody: whoever asks the loop would wait for it.
 	reload := func() (*config.HubConfig, error) { return parseHub(*h.wanted.Load()) }
 	end := h.tunnel.(hub.Tunnel)
+	events, endEvents := relay(e, end.Events())
+	plane := newRelayedPlane(e, h.plane)
+	h.endRelays = func() { endEvents(); plane.end() }
 	h.hub, err = hub.New(h.w.life, hub.Options{
-		Config: cfg, Tunnel: relayedHub{end, relay(e, end.Events())}, Plane: newRelayedPlane(e, h.plane), Store: h.store, Clock: newLoopClock(e), Rand: e.Rand(nodeR2 + " loop").Float64,
+		Config: cfg, Tunnel: relayedHub{end, events}, Plane: plane, Store: h.store, Clock: newLoopClock(e), Rand: e.Rand(nodeR2 + " loop").Float64,
 		Wall: e.Now, BootID: "lab", Log: log, Version: "lab", Commands: h.commands, Reload: reload,
 		OnLink: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(r2Net6)} },
 	})
 	if err != nil {
+		h.endRelays()
 		return errors.Join(err, h.tunnel.Close(), h.plane.Close())
 	}
 	ctx, cancel := context.WithCancel(h.w.life)
@@ -144,6 +150,7 @@ func (h *hubNode) close() {
 	h.w.Engine.Post(h.cancel)
 	h.cancel = nil
 	h.w.when(h.done, func() {
+		h.endRelays()
 		if err := errors.Join(h.tunnel.Close(), h.plane.Close()); err != nil {
 			h.w.say(slog.LevelWarn, nodeR2, "not wholly closed: "+err.Error(), "")
 		}

@@ -18,27 +18,27 @@ import (
 // first for an event or sends first. So what loops hear waits until all is at rest, and comes to them one by one. In real
 // time there is no such order, and nothing waits.
 
-// relay gives out what comes in when all is at rest: one thing, and only when the one before was taken.
-func relay[T any](e *engine.Engine, in <-chan T) <-chan T {
+// relay gives out what comes in when all is at rest: one thing, and only when the one before was taken. After end nothing
+// comes out any more.
+func relay[T any](e *engine.Engine, in <-chan T) (out <-chan T, end func()) {
 	if e.Real() {
-		return in
+		return in, func() {}
 	}
-	out := make(chan T, 1)
-	e.OnRest(func() bool {
-		if len(out) > 0 {
+	c := make(chan T, 1)
+	return c, e.OnRest(func() bool {
+		if len(c) > 0 {
 			return false
 		}
 		select {
 		case v, ok := <-in:
 			if ok {
-				out <- v
+				c <- v
 			}
 			return ok
 		default:
 			return false
 		}
 	})
-	return out
 }
 
 // relayedPlane is a data plane whose loop hears of it at rest.
@@ -46,10 +46,12 @@ type relayedPlane struct {
 	*netstack.Plane
 	e      *engine.Engine
 	events <-chan dataplane.Event
+	end    func() // of the events; sockets end when they are closed
 }
 
 func newRelayedPlane(e *engine.Engine, p *netstack.Plane) *relayedPlane {
-	return &relayedPlane{p, e, relay(e, p.Events())}
+	events, end := relay(e, p.Events())
+	return &relayedPlane{p, e, events, end}
 }
 
 // Events is dataplane.Plane's.
@@ -70,7 +72,8 @@ func (p *relayedPlane) open(c dataplane.Conn, err error) (dataplane.Conn, error)
 		return c, err
 	}
 	in := make(chan dataplane.Received)
-	r := &relayedConn{Conn: c, got: relay(p.e, in), ended: make(chan struct{}), shut: make(chan struct{})}
+	r := &relayedConn{Conn: c, ended: make(chan struct{}), shut: make(chan struct{})}
+	r.got, r.end = relay(p.e, in)
 	go func() {
 		for {
 			m, err := c.Receive()
@@ -96,12 +99,16 @@ type relayedConn struct {
 	ended chan struct{}
 	err   error // after ended
 	shut  chan struct{}
+	end   func() // of the relay
 	once  sync.Once
 }
 
 // Close is dataplane.Conn's.
 func (c *relayedConn) Close() error {
-	c.once.Do(func() { close(c.shut) })
+	c.once.Do(func() {
+		close(c.shut)
+		c.end()
+	})
 	return c.Conn.Close()
 }
 

@@ -14,6 +14,7 @@ import (
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,16 +31,16 @@ type Config struct {
 type Engine struct {
 	cfg Config
 
-	mu       sync.Mutex
-	queue    queue
-	seq      uint64
-	now      time.Time     // virtual: instant of the last event
-	woken    chan struct{} // something changed while Run waits
-	calls    []*Timer      // of Call: they come before the queue
-	flushers []func() bool
-	pace     pace
-	seek     seek
-	rest     rest
+	mu    sync.Mutex
+	queue queue
+	seq   uint64
+	now   time.Time     // virtual: instant of the last event
+	woken chan struct{} // something changed while Run waits
+	calls []*Timer      // of Call: they come before the queue
+	hooks []*hook       // of OnRest
+	pace  pace
+	seek  seek
+	rest  rest
 }
 
 // pace ties virtual to real time: at real, it was virtual.
@@ -193,11 +194,29 @@ func (e *Engine) Call(ctx context.Context, f func()) error {
 }
 
 // OnRest registers f to be called each time that all is at rest after an event. It says whether it made something
-// happen: then all is at rest again before anybody else is called. Calls are in the order of registration.
-func (e *Engine) OnRest(f func() bool) {
+// happen: then all is at rest again before anybody else is called. Calls are in the order of registration. After end, f is
+// called no more, but perhaps for the event that runs.
+func (e *Engine) OnRest(f func() bool) (end func()) {
+	h := &hook{f}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.flushers = append(e.flushers, f)
+	e.hooks = append(e.hooks, h)
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		// A new list: whoever goes through the old one goes on.
+		e.hooks = slices.DeleteFunc(slices.Clone(e.hooks), func(x *hook) bool { return x == h })
+	}
+}
+
+// hook is what OnRest was given.
+type hook struct{ f func() bool }
+
+// Hooks is how many functions of OnRest there are. Each costs a call at every event, so nodes that end take theirs back.
+func (e *Engine) Hooks() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.hooks)
 }
 
 // pop takes a call if there is one, else the first event if it is due by until, and moves virtual time to it.
@@ -226,16 +245,16 @@ func (e *Engine) step(t *Timer) {
 
 // settle waits until nothing moves any more, in virtual time.
 func (e *Engine) settle() {
-	e.mu.Lock()
-	flushers := e.flushers
-	e.mu.Unlock()
 	for again := true; again; {
 		if !e.cfg.Real {
 			e.rest.wait()
 		}
+		e.mu.Lock()
+		hooks := e.hooks
+		e.mu.Unlock()
 		again = false
-		for _, f := range flushers {
-			if f() && !e.cfg.Real { // and all is at rest again before the next one
+		for _, h := range hooks {
+			if h.f() && !e.cfg.Real { // and all is at rest again before the next one
 				again = true
 				break
 			}

@@ -269,3 +269,38 @@ func TestStepUntilEndsWithWhatWasLookedFor(t *testing.T) {
 		t.Error("it is not paused any more")
 	}
 }
+
+// Who takes his function back is asked no more, also when others registered before and after him.
+func TestOnRestEnds(t *testing.T) {
+	e := New(Config{Start: start})
+	var asked [3]int
+	var ends [3]func()
+	for i := range ends {
+		ends[i] = e.OnRest(func() bool { asked[i]++; return false })
+	}
+	event := func() {
+		t.Helper()
+		asked = [3]int{}
+		e.Post(func() {})
+		if err := e.RunFor(t.Context(), time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(a, b, c bool, n int) {
+		t.Helper()
+		if asked[0] > 0 != a || asked[1] > 0 != b || asked[2] > 0 != c || e.Hooks() != n {
+			t.Errorf("asked %v of %d", asked, e.Hooks())
+		}
+	}
+	event()
+	want(true, true, true, 3)
+	ends[1]()
+	ends[1]() // again is nothing
+	event()
+	want(true, false, true, 2)
+	ends[0]()
+	var self func()
+	self = e.OnRest(func() bool { self(); return false })
+	event()
+	want(false, false, true, 1)
+}

@@ -35,6 +35,8 @@ type end struct {
 	sendErr string
 	counts  counts
 
+	restless func() // takes back what OnRest was given; nil: nothing was, or it has been
+
 	set  time.Time // what the timer is set for, zero: it is not; only flush uses it and stop
 	stop func()
 }
@@ -60,7 +62,7 @@ func newEnd(name string, public wgkey.Public, port uint16, mtu, queue int, opt O
 	e.setPort(port)
 	e.dev.Step(opt.Scheduler.Now(), device.SetWall{Ahead: opt.Wall})
 	if opt.OnRest != nil {
-		opt.OnRest(e.flush)
+		e.restless = opt.OnRest(e.flush)
 	}
 	return e
 }
@@ -101,6 +103,10 @@ func (e *end) SetWall(ahead time.Duration) { e.step(device.SetWall{Ahead: ahead}
 func (e *end) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.restless != nil {
+		e.restless()
+		e.restless = nil
+	}
 	e.closed, e.out = true, nil
 	e.post()
 	return nil

@@ -29,8 +29,8 @@ type Options struct {
 	Scheduler Scheduler
 	// OnRest, if there is one, registers f to be called whenever all goroutines are at rest; f says whether it made
 	// something happen. What loops want is then carried out in the order of registration, and does not depend on which loop
-	// was faster. nil: it is scheduled as soon as it is wanted.
-	OnRest func(f func() bool)
+	// was faster. end takes that back, when the end of the tunnel is closed. nil: it is scheduled as soon as it is wanted.
+	OnRest func(f func() bool) (end func())
 	// Rand gives 64 uniform bits. It belongs to the end.
 	Rand func() uint64
 	// SendUDP sends a datagram, which belongs to it, from a port of this node; an error says why nothing leaves.
