@@ -302,8 +302,11 @@ func (p *Plane) recall() {
 	now := p.o.Now()
 	for _, name := range sortedNames(p.ports) {
 		r := p.ports[name]
-		for _, n := range r.known(now) {
-			p.fwd.Neighbor(now, forward.Index(r.nic), n.Addr, n.MAC)
+		r.mu.Lock()
+		list := r.neigh.Known(dataplane.MaxNeighbors)
+		r.mu.Unlock()
+		for _, n := range list {
+			p.known(now, r, n)
 		}
 	}
 }

@@ -27,6 +27,7 @@ type drops struct {
 	gone      atomic.Uint64 // its interface has just gone
 	link      atomic.Uint64 // the link did not take it
 	socket    atomic.Uint64 // our own sockets were not read fast enough
+	strange   atomic.Uint64 // answers of the box itself to who is not known, too many at once
 	waiting   atomic.Uint64 // no room to wait for a neighbor, on links that are closed again
 }
 
@@ -39,6 +40,7 @@ const (
 	lostGone      = "to a LAN that has just gone"
 	lostLink      = "not taken by the LAN's link"
 	lostSocket    = "ND and DHCPv6 messages faster than they are read"
+	lostStrange   = "answers of the box to unknown neighbors, too many at once"
 	lostWaiting   = "no room to wait for a neighbor"
 )
 
@@ -61,7 +63,7 @@ func (p *Plane) Counters() Counters {
 	for why, n := range map[string]uint64{
 		lostMalformed: p.drops.malformed.Load(), lostTunnel: p.drops.tunnel.Load(), lostForeign: p.drops.foreign.Load(),
 		lostGroup: p.drops.group.Load(), lostGone: p.drops.gone.Load(), lostLink: p.drops.link.Load(),
-		lostSocket: p.drops.socket.Load(), lostWaiting: waiting,
+		lostSocket: p.drops.socket.Load(), lostStrange: p.drops.strange.Load(), lostWaiting: waiting,
 	} {
 		if n > 0 {
 			c.Lost[why] = n

@@ -16,6 +16,7 @@ import (
 	"oasis6/dataplane/netstack/forward"
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/dataplane/netstack/offload"
+	"oasis6/internal/bucket"
 	"oasis6/internal/ip6pkt"
 )
 
@@ -49,6 +50,7 @@ type port struct {
 	neigh *neigh.Table[waiting]
 	timer tcpip.Timer
 	armed time.Time // when timer comes; zero: it does not
+	asks  bucket.Bucket
 
 	sockets sockets
 	proxy   atomic.Pointer[proxy]
@@ -98,6 +100,7 @@ func (p *Plane) newIndex() tcpip.NICID {
 func (p *Plane) openPort(name string, link Link) (*port, error) {
 	r := &port{
 		p: p, name: name, nic: p.newIndex(), link: link, mac: link.MAC(), addrs: addresses{}, up: link.Up(), mtu: link.MTU(),
+		asks: bucket.Bucket{Burst: ownAskBurst, Every: ownAskEvery},
 	}
 	r.fast, _ = link.(fastLink)
 	r.neigh = neigh.New(p.float, func(w waiting) int { return len(w.pkt) })
@@ -174,27 +177,30 @@ func (r *port) arrived(frame []byte, off offload.Info) {
 		off = offload.Info{}
 	}
 	now := r.p.o.Now()
-	if r.hear(now, pkt, from) {
+	if x := r.proxy.Load(); x != nil && isSolicitation(pkt) && x.answer(r, now, pkt, from) {
+		r.learn(now, pkt)
 		return
 	}
 	r.p.process(now, origin{index: forward.Index(r.nic), port: r, mac: from, ether: to}, pkt, off, nil)
 }
 
-// hear takes what is not for the forwarder; false: it is.
-func (r *port) hear(now time.Time, pkt []byte, from neigh.MAC) bool {
+// hear takes what is for this node and came in here, and was within the limits; false: gVisor is to have it, too.
+func (r *port) hear(now time.Time, pkt []byte) bool {
 	if pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen]) {
-		r.mu.Lock()
-		act := r.neigh.Hear(now, pkt, r.owns)
-		r.rearm(now)
-		r.mu.Unlock()
-		r.perform(now, act)
+		r.learn(now, pkt)
 		r.sockets.nd(pkt, now)
-		if x := r.proxy.Load(); x != nil && pkt[ip6pkt.HeaderLen] == typeNS {
-			return x.answer(r, now, pkt, from)
-		}
 		return false
 	}
 	return pkt[offNext] == ip6pkt.ProtoUDP && r.sockets.dhcp(pkt, now)
+}
+
+// learn takes from a message of Neighbor Discovery who is there.
+func (r *port) learn(now time.Time, pkt []byte) {
+	r.mu.Lock()
+	act := r.neigh.Hear(now, pkt, r.owns)
+	r.rearm(now)
+	r.mu.Unlock()
+	r.perform(now, act)
 }
 
 // send sends a packet to a neighbor. It does not keep pkt.
@@ -208,6 +214,26 @@ func (r *port) send(now time.Time, to netip.Addr, pkt []byte, off offload.Info) 
 		return
 	}
 	r.resolve(now, to, pkt, off)
+}
+
+// sendOwn is send for what gVisor has to say, to neighbors mostly that have asked: whom we would have to ask for is perhaps a
+// forged sender, and few of those are asked for.
+func (r *port) sendOwn(now time.Time, to netip.Addr, pkt []byte) {
+	if !to.IsMulticast() {
+		mac, ok := r.lookup(now, to)
+		if ok {
+			r.transmit(mac, pkt, offload.Info{})
+			return
+		}
+		r.mu.Lock()
+		asks := r.asks.Take(now, 1)
+		r.mu.Unlock()
+		if !asks {
+			r.p.drops.strange.Add(1)
+			return
+		}
+	}
+	r.send(now, to, pkt, offload.Info{})
 }
 
 func (r *port) lookup(now time.Time, to netip.Addr) (neigh.MAC, bool) {
@@ -302,7 +328,7 @@ func (r *port) output(pkt []byte) {
 	onLink := dst.IsMulticast() || dst.IsLinkLocalUnicast() || nd ||
 		netip.AddrFrom16([16]byte(pkt[offSrc:offSrc+16])).IsLinkLocalUnicast()
 	if onLink {
-		r.send(r.p.o.Now(), dst, pkt, offload.Info{})
+		r.sendOwn(r.p.o.Now(), dst, pkt)
 		return
 	}
 	r.p.emit(pkt)
@@ -342,5 +368,15 @@ func (r *port) solicitor() {
 
 // ND message types (RFC 4861 section 4).
 const typeRS, typeRA, typeNS, typeNA, typeRedirect = 133, 134, 135, 136, 137
+
+// ownAskBurst and ownAskEvery are how many neighbors are asked for so that the box itself can answer them.
+const (
+	ownAskBurst = 128
+	ownAskEvery = time.Second / 64
+)
+
+func isSolicitation(pkt []byte) bool {
+	return pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && pkt[ip6pkt.HeaderLen] == typeNS
+}
 
 func isND(t byte) bool { return t >= typeRS && t <= typeRedirect }

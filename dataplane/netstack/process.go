@@ -28,7 +28,7 @@ func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info
 	}
 	switch v.Action {
 	case forward.Local:
-		p.local(from, v.Packet, off)
+		p.local(now, from, v.Packet, off)
 	case forward.Forward:
 		if out := p.view.Load().ports[v.Out]; v.Out == tunnelNIC {
 			p.toTunnel(from, v.Packet, off)
@@ -71,9 +71,12 @@ func (p *Plane) answer(now time.Time, from origin, v forward.Verdict) {
 	}
 }
 
-// local gives a packet for this node to gVisor, on the interface that has the address.
-func (p *Plane) local(from origin, pkt []byte, off offload.Info) {
+// local gives a packet for this node to the sockets and to gVisor, there on the interface that has the address.
+func (p *Plane) local(now time.Time, from origin, pkt []byte, off offload.Info) {
 	offload.Complete(pkt, off)
+	if from.port != nil && from.port.hear(now, pkt) {
+		return
+	}
 	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
 	view := p.view.Load()
 	at := tcpip.NICID(from.index)
@@ -111,7 +114,7 @@ func (p *Plane) emit(pkt []byte) {
 	if index == tunnelNIC {
 		p.tunnel.send(pkt, offload.Info{})
 	} else if out := view.ports[index]; out != nil {
-		out.send(now, hop, pkt, offload.Info{})
+		out.sendOwn(now, hop, pkt)
 	} else {
 		p.drops.gone.Add(1)
 	}
@@ -147,6 +150,15 @@ func (p *Plane) wayTo(src netip.Addr, out *port) (forward.Index, netip.Addr, boo
 // neighborNews tells the forwarder who is there.
 func (p *Plane) neighborNews(now time.Time, r *port, n neigh.News) {
 	if !n.Gone {
-		p.fwd.Neighbor(now, forward.Index(r.nic), n.Addr, n.MAC)
+		p.known(now, r, neigh.Known{Addr: n.Addr, MAC: n.MAC, Answered: n.Answered})
 	}
+}
+
+// known tells the forwarder of a neighbor.
+func (p *Plane) known(now time.Time, r *port, n neigh.Known) {
+	if n.Answered {
+		p.fwd.Neighbor(now, forward.Index(r.nic), n.Addr, n.MAC)
+		return
+	}
+	p.fwd.Heard(now, forward.Index(r.nic), n.Addr, n.MAC)
 }

@@ -264,9 +264,11 @@ func (w *world) toHub() [][]byte {
 }
 
 // fromHost puts a packet on the LAN.
-func (w *world) fromHost(to neigh.MAC, pkt []byte) {
-	f := slices.Concat(to[:], hostMAC[:], []byte{0x86, 0xdd}, pkt)
-	w.lan.deliver(f)
+func (w *world) fromHost(to neigh.MAC, pkt []byte) { w.from(hostMAC, to, pkt) }
+
+// from is fromHost for any station.
+func (w *world) from(mac, to neigh.MAC, pkt []byte) {
+	w.lan.deliver(slices.Concat(to[:], mac[:], []byte{0x86, 0xdd}, pkt))
 }
 
 func (w *world) fromHub(pkt []byte) { w.p.Tunnel().Deliver(slices.Clone(pkt)) }

@@ -114,9 +114,18 @@ func (f *Forwarder) Set(t *Table) {
 	f.state.Store(s)
 }
 
-// Neighbor tells that the stack has resolved or heard a node on a LAN. It is to be called also for one that was known
-// before, at least every hour while it is.
+// Neighbor tells that a node on a LAN has answered the stack. It is to be called also for one that was known before, at least
+// every hour while it is.
 func (f *Forwarder) Neighbor(now time.Time, on Index, addr netip.Addr, mac [6]byte) {
+	f.neighbor(now, on, addr, mac, seenNeighbor)
+}
+
+// Heard is Neighbor for a node that was heard and has not answered yet: that may be forged.
+func (f *Forwarder) Heard(now time.Time, on Index, addr netip.Addr, mac [6]byte) {
+	f.neighbor(now, on, addr, mac, seenSource)
+}
+
+func (f *Forwarder) neighbor(now time.Time, on Index, addr netip.Addr, mac [6]byte, c class) {
 	s := f.state.Load()
 	i := s.at(on)
 	if i == nil || !addr.Is6() {
@@ -129,7 +138,7 @@ func (f *Forwarder) Neighbor(now time.Time, on Index, addr netip.Addr, mac [6]by
 		}
 	}
 	if a := number(addr); i.onLink.has(a) {
-		f.seen.note(now, a, seenNeighbor)
+		f.seen.note(now, a, c)
 	}
 }
 

@@ -9,12 +9,21 @@ import (
 	"oasis6/internal/bucket"
 )
 
-// What is bounded in time. The first four are as in dataplane/kernel (seen.go, ruleset.go).
+// What is bounded in time. Neighbors, Router Solicitations and refusals are as in dataplane/kernel (seen.go, ruleset.go).
 const (
 	neighborRate  = 10 // packets a second to addresses that nobody was seen with
 	neighborBurst = 20
 	solicitRate   = 64 // router solicitations a second that reach the stack, of each LAN
 	solicitBurst  = 256
+	// Neighbor Discovery of one station, RS aside: a router behind the LAN, or a bridge that speaks for many hosts, is one too.
+	discoveryRate  = 100
+	discoveryBurst = 500
+	// What one station may ask for on LANs where nobody was seen, and all of them together. The kernel's data plane has only
+	// the size of its table.
+	scanRate      = 10
+	scanBurst     = 64
+	allScansRate  = 64
+	allScansBurst = 256
 	refuseRate    = 4 // errors a second of a rule that refuses; TCP gets resets beyond
 	refuseBurst   = 6
 
@@ -39,6 +48,9 @@ type limits struct {
 	mu        sync.Mutex
 	neighbors bucket.Bucket
 	solicits  map[Index]*bucket.Bucket
+	discovery [errorHosts]bucket.Bucket
+	scans     [errorHosts]bucket.Bucket
+	allScans  bucket.Bucket
 	refusals  [reasons]bucket.Bucket
 	all       bucket.Bucket
 	errors    [errorHosts]bucket.Bucket
@@ -53,7 +65,7 @@ func perSecond(rate, burst int) bucket.Bucket {
 func newLimits(seed [2]uint64) *limits {
 	l := &limits{
 		seed: seed, neighbors: perSecond(neighborRate, neighborBurst), solicits: map[Index]*bucket.Bucket{},
-		all: perSecond(allErrorRate, allErrorBurst),
+		all: perSecond(allErrorRate, allErrorBurst), allScans: perSecond(allScansRate, allScansBurst),
 	}
 	for i := range l.refusals {
 		l.refusals[i] = perSecond(refuseRate, refuseBurst)
@@ -61,6 +73,7 @@ func newLimits(seed [2]uint64) *limits {
 	for i := range errorHosts {
 		l.errors[i], l.tooBig[i] = perSecond(errorRate, errorBurst), perSecond(tooBigRate, tooBigBurst)
 		l.redirects[i] = perSecond(redirectRate, 1)
+		l.discovery[i], l.scans[i] = perSecond(discoveryRate, discoveryBurst), perSecond(scanRate, scanBurst)
 	}
 	return l
 }
@@ -81,6 +94,23 @@ func (l *limits) solicit(now time.Time, lan Index) bool {
 		l.solicits[lan] = b
 	}
 	return b.Take(now, 1)
+}
+
+// station is the key of a node by its MAC.
+func station(mac [6]byte) key { return key{in: u128{lo: pack(mac)}} }
+
+// neighborDiscovery says whether the stack is to hear more of a station.
+func (l *limits) neighborDiscovery(now time.Time, mac [6]byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.discovery[l.host(station(mac))].Take(now, 1)
+}
+
+// scan says whether a station of a LAN may have one more neighbor asked for.
+func (l *limits) scan(now time.Time, mac [6]byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.scans[l.host(station(mac))].Take(now, 1) && l.allScans.Take(now, 1)
 }
 
 // refusal says whether a rule may still answer with an error.

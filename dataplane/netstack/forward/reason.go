@@ -49,6 +49,8 @@ const (
 	Forged
 	NotOfThisLink
 	TooManySolicits
+	TooManyND
+	ScanFromLAN
 	NoServiceOutside
 
 	// Of a hub.
@@ -98,6 +100,8 @@ var reasonTexts = [reasons]string{
 	Forged:               "a LAN's source by another way, forged",
 	NotOfThisLink:        "not of this link",
 	TooManySolicits:      "too many solicitations",
+	TooManyND:            "too much Neighbor Discovery of one station",
+	ScanFromLAN:          "nobody seen there, asked for from a LAN, RFC 6583",
 	NoServiceOutside:     "no services outside",
 	NeighborDiscovery:    "neighbor discovery ends at its link",
 	ForgedSite:           "a site's source by another way, forged",

@@ -174,6 +174,9 @@ func (b *boxRules) tunnel(c *crossing) ruling {
 // flow lets out and notes it, and lets in what belongs to what went out.
 func (b *boxRules) flow(c *crossing) ruling {
 	if !c.in.tunnel {
+		if b.scans(c) {
+			return ruling{drop, 0, ScanFromLAN}
+		}
 		begun := b.open || !c.out.tunnel || c.f.flows.outbound(c.now, &c.packet)
 		if begun && c.in.lan && b.onLink.has(c.src) {
 			c.f.seen.note(c.now, c.src, seenSource)
@@ -199,6 +202,11 @@ func (b *boxRules) flow(c *crossing) ruling {
 	return ruling{}
 }
 
+// scans says whether a packet from a LAN is one more for a neighbor that nobody has seen.
+func (b *boxRules) scans(c *crossing) bool {
+	return c.in.lan && c.out.lan && b.onLink.has(c.dst) && !c.f.seen.has(c.now, c.dst) && !c.f.limits.scan(c.now, c.mac)
+}
+
 // transit are the types that pass in both directions (RFC 4890 section 4.3.1), Packet Too Big above all.
 func (p *packet) transit() bool {
 	switch {
@@ -208,6 +216,11 @@ func (p *packet) transit() bool {
 		return true
 	}
 	return p.kind == typeEchoRequest || p.kind == typeEchoReply
+}
+
+// discovery says whether it is a message of Neighbor Discovery.
+func (p *packet) discovery() bool {
+	return p.proto == protoICMPv6 && p.part != laterPart && p.kind >= typeRouterSolicit && p.kind <= typeRedirect
 }
 
 // input judges a packet to this machine as chain input does. It keeps the box's own services closed to the tunnel
@@ -232,6 +245,8 @@ func (b *boxRules) input(c *crossing) ruling {
 		if !c.f.limits.solicit(c.now, c.in.index) {
 			return ruling{drop, 0, TooManySolicits}
 		}
+	} else if c.in.lan && c.discovery() && !c.f.limits.neighborDiscovery(c.now, c.mac) {
+		return ruling{drop, 0, TooManyND}
 	}
 	switch {
 	case !c.in.tunnel, c.f.flows.inbound(c.now, &c.packet):

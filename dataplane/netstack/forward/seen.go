@@ -11,7 +11,7 @@ import (
 // packet to another one needs a token.
 //
 // A LAN that forges its sources can fill the set. Then those that only packets have shown give way to others of the kind,
-// never what the stack has resolved.
+// never who has answered the stack.
 const (
 	seenSize    = 4096
 	seenTimeout = 4 * time.Hour
@@ -20,7 +20,7 @@ const (
 
 const (
 	seenSource   class = iota // a packet came from there
-	seenNeighbor              // the stack knows its MAC
+	seenNeighbor              // it has answered the stack
 )
 
 type seen struct{ *store }

@@ -150,3 +150,84 @@ func TestRouterSolicitationsAreLimited(t *testing.T) {
 	w.wants(w.from(lan, rs()), "drop: too many solicitations")
 	w.after(time.Second).wants(w.from(lan, with(rs(), offHopLimit, 254)), "drop: not of this link")
 }
+
+// Who was only heard may be forged, and gives way like sources; who has answered stays.
+func TestHeardGivesWayToHeard(t *testing.T) {
+	d := aSite()
+	d.Firewall.Open = true
+	w := newWorld(t, d)
+	w.f.Neighbor(w.now, lan, ip(lanHost), hostMAC)
+	w.f.Heard(w.now, lan, ip(lanNobody), hostMAC)
+	w.answers(echo(farHost, lanNobody), in)
+	for i := range 4 * seenSize {
+		src := ip("2001:db8:ebbd:990a:2::").As16()
+		binary.BigEndian.PutUint32(src[12:], uint32(i))
+		w.f.Heard(w.now, lan, netip.AddrFrom16(src), otherMAC)
+	}
+	w.scan(neighborBurst, echo)
+	w.answers(echo(farHost, lanHost), in)
+	w.answers(echo(farHost, lanNobody), "drop: nobody seen there, RFC 6583")
+}
+
+// The Neighbor Discovery of one station reaches the stack up to a rate, that of another one is not concerned.
+func TestNeighborDiscoveryOfOneStationIsLimited(t *testing.T) {
+	w := newWorld(t, aSite())
+	count := func(on Index, mac [6]byte, n int) (got int) {
+		for range n {
+			pkt := with(icmp(typeNeighborSolicit, "fe80::1234", "ff02::1:ff00:1"), offHopLimit, 255)
+			if w.f.Packet(w.now, on, mac, pkt, 0).Action == Local {
+				got++
+			}
+		}
+		return got
+	}
+	if got := count(lan, hostMAC, 2000); got != discoveryBurst {
+		t.Errorf("%d at once, want %d", got, discoveryBurst)
+	}
+	if got := count(lan, routerMAC, 100); got != 100 {
+		t.Errorf("%d of another station, want 100", got)
+	}
+	if got := count(wan, hostMAC, 2000); got != 2000 {
+		t.Errorf("%d by what is no LAN, want all 2000", got)
+	}
+	w.after(time.Second)
+	if got := count(lan, hostMAC, 2000); got != discoveryRate {
+		t.Errorf("%d in a second, want %d", got, discoveryRate)
+	}
+}
+
+// RFC 6583: a scan of one LAN from another, or from itself, is asked for up to a rate; who was seen is reached without.
+func TestScanFromALANIsLimited(t *testing.T) {
+	w := newWorld(t, aSite())
+	w.f.Heard(w.now, guest, ip(guestHost), otherMAC)
+	scan := func(mac [6]byte, n int) (passed int) {
+		for i := range n {
+			dst := ip("2001:db8:ebbd:990b:1::").As16()
+			binary.BigEndian.PutUint32(dst[12:], uint32(i)+1)
+			if w.f.Packet(w.now, lan, mac, udp(lanHost, netip.AddrFrom16(dst).String()), 0).Action == Forward {
+				passed++
+			}
+		}
+		return passed
+	}
+	if got := scan(hostMAC, 1000); got != scanBurst {
+		t.Errorf("%d at once, want %d", got, scanBurst)
+	}
+	if got := scan(routerMAC, 10); got != 10 {
+		t.Errorf("%d of another station, want 10", got)
+	}
+	for range 100 {
+		w.wants(w.from(lan, udp(lanHost, guestHost)), "forward br-guest")
+	}
+	w.after(time.Second)
+	if got := scan(hostMAC, 1000); got != scanRate {
+		t.Errorf("%d in a second, want %d", got, scanRate)
+	}
+	passed := 0
+	for i := range 100 { // of stations that are many
+		passed += scan([6]byte{0, 0, 0x5e, 0, 0x53, byte(100 + i)}, 100)
+	}
+	if passed > allScansBurst+allScansRate {
+		t.Errorf("%d of many stations, want at most %d", passed, allScansBurst+allScansRate)
+	}
+}

@@ -122,6 +122,9 @@ func (t *Table[P]) confirm(now time.Time, e *entry[P], act *Actions[P]) {
 	t.disarm(e)
 	e.state, e.seen = reachable, now
 	e.until = now.Add(time.Duration((minReachable + spread*t.rand()) * float64(ReachableTime)))
+	if e.rank != rankKnown {
+		act.News = append(act.News, News{Addr: e.addr, MAC: e.mac, Answered: true})
+	}
 	t.promote(e, rankKnown, act)
 }
 

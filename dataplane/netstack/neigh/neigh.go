@@ -72,6 +72,8 @@ type News struct {
 	Addr netip.Addr
 	MAC  MAC
 	Gone bool
+	// Answered: it has said so itself when it was asked. What was only heard, anybody on the link can have said.
+	Answered bool
 }
 
 // Actions are to be done in their order.
@@ -87,6 +89,8 @@ type Known struct {
 	Addr netip.Addr
 	MAC  MAC
 	Seen time.Time // when it was last heard
+	// Answered is that of News.
+	Answered bool
 }
 
 // Solicitor is who asks: the node's address on the link. While From is not valid nobody can be asked.

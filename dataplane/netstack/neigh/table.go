@@ -231,7 +231,7 @@ func (t *Table[P]) Known(most int) []Known {
 	var out []Known
 	for _, e := range t.entries {
 		if e.state != incomplete {
-			out = append(out, Known{e.addr, e.mac, e.seen})
+			out = append(out, Known{e.addr, e.mac, e.seen, e.rank == rankKnown})
 		}
 	}
 	slices.SortFunc(out, func(a, b Known) int {

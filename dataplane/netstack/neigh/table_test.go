@@ -88,8 +88,11 @@ func text(act Actions[string]) string {
 	var out []string
 	for _, n := range act.News {
 		verb := "new"
-		if n.Gone {
+		switch {
+		case n.Gone:
 			verb = "gone"
+		case n.Answered:
+			verb = "answers"
 		}
 		out = append(out, fmt.Sprintf("%s %s %s", verb, n.Addr, short(n.MAC)))
 	}
@@ -165,7 +168,7 @@ func TestAnswerLetsPacketsGo(t *testing.T) {
 	// "If the link layer has addresses and no Target Link-Layer Address option is included, the receiving node SHOULD
 	// silently discard the received advertisement."
 	b.wants("no option", b.hear(na(host, flagSolicited, nil)), "")
-	b.wants("answer", b.hear(na(host, flagSolicited|flagOverride, &hers)), "new 2001:db8:1::2 02, send one to 02, send two to 02")
+	b.wants("answer", b.hear(na(host, flagSolicited|flagOverride, &hers)), "new 2001:db8:1::2 02, answers 2001:db8:1::2 02, send one to 02, send two to 02")
 	b.wants("lookup", b.lookup(host), "02")
 	b.wants("reachable", b.at("29.9s"), "")
 	if !b.t.Wake().IsZero() {

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+
+package netstack
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"oasis6/dataplane/netstack/neigh"
+	"oasis6/internal/ip6pkt"
+)
+
+// forged is one address of many in a /64.
+func forged(net netip.Addr, i int) netip.Addr {
+	a := net.As16()
+	binary.BigEndian.PutUint32(a[12:], uint32(i)+1000)
+	return netip.AddrFrom16(a)
+}
+
+// solicit is a Router Solicitation of a forged host.
+func solicit(src netip.Addr) []byte {
+	all := netip.IPv6LinkLocalAllRouters()
+	return ip6pkt.ICMPv6(src, all, 255, slices.Concat([]byte{typeRS, 0, 0, 0, 0, 0, 0, 0, 1, 1}, hostMAC[:]))
+}
+
+func (w *world) heard() int { return w.p.ports["br-lan"].neighStats().Entries }
+
+// What is over the limit gets neither to the socket nor to the neighbors.
+func TestFloodOfRouterSolicitationsCostsNothing(t *testing.T) {
+	w := ready(t)
+	c, err := w.p.OpenND("br-lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	before := w.heard()
+	for i := range 3000 {
+		w.fromHost(neigh.GroupMAC(netip.IPv6LinkLocalAllRouters()), solicit(forged(hostLL, i)))
+	}
+	if n := w.p.Counters().Refused["too many solicitations"]; n != 3000-256 {
+		t.Errorf("%d refused, want all but 256", n)
+	}
+	if n := w.heard() - before; n != 256 {
+		t.Errorf("%d neighbors of 3000 solicitations, want 256", n)
+	}
+	if n := w.p.Counters().Lost[lostSocket]; n != 0 {
+		t.Errorf("%d found the socket full, want none", n)
+	}
+}
+
+// One station that speaks as many does not push out who was heard: of the neighbors, nor of those that are reached freely.
+func TestFloodOfNeighborSolicitationsPushesOutNobody(t *testing.T) {
+	w := ready(t)
+	group := netip.MustParseAddr("ff02::1:ff00:1")
+	w.fromHost(neigh.GroupMAC(group), solicitation(host, box, group)) // a host that was only heard
+	w.frames()
+	for i := range 6000 {
+		w.from(neigh.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, 0x66}, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))
+	}
+	if n := len(w.icmp(typeNA)); n > 600 {
+		t.Errorf("%d advertisements for a flood, want some 500", n)
+	}
+	if _, ok := w.p.ports["br-lan"].lookup(w.p.o.Now(), host); !ok {
+		t.Error("the host was forgotten")
+	}
+	if n := w.p.Counters().Refused["too much Neighbor Discovery of one station"]; n < 5000 {
+		t.Errorf("%d refused, want more than 5000", n)
+	}
+	w.fromHost(neigh.GroupMAC(group), solicitation(host, box, group))
+	if n := len(w.icmp(typeNA)); n != 1 {
+		t.Errorf("%d answers to another station, want 1", n)
+	}
+}
+
+// A host that sends to all addresses of its LAN by the box has few asked for (RFC 6583).
+func TestScanFromTheLANIsLimited(t *testing.T) {
+	w := ready(t)
+	for i := range 2000 {
+		w.fromHost(boxMAC, datagram(host, forged(nobody, i), 10))
+	}
+	if n := len(w.icmp(typeNS)); n > 64 {
+		t.Errorf("%d solicitations, want at most 64", n)
+	}
+	w.pass(time.Second)
+	w.frames()
+	// Who was seen is reached all the same.
+	third := netip.MustParseAddr("2001:db8:1::33")
+	w.fromHost(boxMAC, datagram(third, far, 10))
+	w.fromHost(boxMAC, datagram(host, third, 10))
+	asked := slices.ContainsFunc(w.icmp(typeNS), func(f frame) bool {
+		return netip.AddrFrom16([16]byte(f.pkt[48:64])) == third
+	})
+	if !asked {
+		t.Error("a host that was seen is not asked for")
+	}
+}
+
+// The box's own answers to forged senders are few.
+func TestAnswersToForgedSendersAreLimited(t *testing.T) {
+	w := ready(t)
+	for i := range 2000 {
+		w.fromHost(boxMAC, ip6pkt.EchoRequest(forged(host, i), box, 64, 1, 1))
+		w.fromHost(boxMAC, ip6pkt.EchoRequest(forged(hostLL, i), boxLL, 64, 1, 1))
+		if i%10 == 0 {
+			w.clock.Advance(time.Millisecond) // so that gVisor answers
+		}
+	}
+	if n := len(w.icmp(typeNS)); n < 100 || n > ownAskBurst+40 {
+		t.Errorf("%d solicitations, want some %d", n, ownAskBurst)
+	}
+	if w.p.Counters().Lost[lostStrange] == 0 {
+		t.Error("not counted")
+	}
+}
