@@ -85,6 +85,7 @@ type World struct {
 	keys    *keyring // of WG
 	closing bool
 	running atomic.Int64      // loops that are to end
+	waiters sync.WaitGroup    // goroutines that wait for them
 	ways    map[string]func() // look at the paths of boxes again, by their names; of WG
 
 	rec    *recorder
@@ -157,13 +158,13 @@ func (w *World) poll() {
 // when runs f on the engine's goroutine once done is closed.
 func (w *World) when(done <-chan struct{}, f func()) {
 	w.running.Add(1)
-	go func() {
+	w.waiters.Go(func() {
 		select {
 		case <-done:
 			w.Engine.Post(func() { f(); w.running.Add(-1) })
 		case <-w.life.Done():
 		}
-	}()
+	})
 }
 
 // check says in the timeline that something went wrong which should not.
@@ -199,6 +200,7 @@ func (w *World) Close() {
 		w.hosts[name].Close()
 	}
 	w.end()
+	w.waiters.Wait()
 }
 
 // pending says whether something has still to be switched off.
