@@ -3,79 +3,76 @@
 package page
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+
+	"oasis6/internal/httpd"
 )
 
 // maxBody is ample for a command; the largest the page sends has some 100 octets.
 const maxBody = 4 << 10
 
 // fail answers with what went wrong, as the page shows it.
-func fail(w http.ResponseWriter, code int, format string, args ...any) {
-	answer(w, code, map[string]string{"error": fmt.Sprintf(format, args...)})
+func fail(w *httpd.Writer, code int, format string, args ...any) error {
+	return answer(w, code, map[string]string{"error": fmt.Sprintf(format, args...)})
 }
 
-func answer(w http.ResponseWriter, code int, v any) {
+func answer(w *httpd.Writer, code int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil { // a Speed or a place on the map that is no number
-		code, b = http.StatusInternalServerError, []byte(`{"error":"the world cannot be written as JSON"}`)
+		code, b = 500, []byte(`{"error":"the world cannot be written as JSON"}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_, _ = w.Write(b) // who has gone needs no answer
+	w.Set("Content-Type", "application/json")
+	return w.Send(code, b)
 }
 
 // done answers a command. What the world refuses is a conflict with how it stands.
-func done(w http.ResponseWriter, err error) {
+func done(w *httpd.Writer, err error) error {
 	if err != nil {
-		fail(w, http.StatusConflict, "%v", err)
-		return
+		return fail(w, 409, "%v", err)
 	}
-	answer(w, http.StatusOK, map[string]bool{"ok": true})
+	return answer(w, 200, map[string]bool{"ok": true})
 }
 
-// command reads a command's body into v. It wants JSON by name: a form of another site cannot say so.
-func command(w http.ResponseWriter, r *http.Request, v any) bool {
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "content type %q: a command is application/json", r.Header.Get("Content-Type"))
-		return false
+// command reads a command's body into v; an error comes with the status it is answered with. It wants JSON by name: a
+// form of another site cannot say so.
+func command(r *httpd.Request, v any) (code int, err error) {
+	full := r.Header.Get("Content-Type")
+	if kind, _, _ := strings.Cut(full, ";"); !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
+		return 415, fmt.Errorf("content type %q: a command is application/json", full)
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d := json.NewDecoder(bytes.NewReader(r.Body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		fail(w, http.StatusBadRequest, "command: %v", err)
-		return false
+		return 400, fmt.Errorf("command: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		fail(w, http.StatusBadRequest, "command: more than one JSON value")
-		return false
+		return 400, errors.New("command: more than one JSON value")
 	}
-	return true
+	return 0, nil
 }
 
-func (s *Handler) world(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.src.World())
+func (s *site) world(_ context.Context, w *httpd.Writer, _ *httpd.Request) error {
+	return answer(w, 200, s.src.World())
 }
 
-func (s *Handler) packet(w http.ResponseWriter, r *http.Request) {
-	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+func (s *site) packet(_ context.Context, w *httpd.Writer, r *httpd.Request) error {
+	id, err := strconv.ParseUint(r.Word, 10, 64)
 	if err != nil {
-		fail(w, http.StatusBadRequest, "packet %q: not a number", r.PathValue("id"))
-		return
+		return fail(w, 400, "packet %q: not a number", r.Word)
 	}
 	walk, ok := s.src.Walk(id)
 	if !ok {
-		fail(w, http.StatusNotFound, "packet %d is no longer known: only the last ones are kept", id)
-		return
+		return fail(w, 404, "packet %d is no longer known: only the last ones are kept", id)
 	}
-	answer(w, http.StatusOK, walk)
+	return answer(w, 200, walk)
 }
 
 // lessonView is a Lesson with how far it is.
@@ -84,7 +81,7 @@ type lessonView struct {
 	State LessonState `json:"state"`
 }
 
-func (s *Handler) lessons(w http.ResponseWriter, _ *http.Request) {
+func (s *site) lessons(_ context.Context, w *httpd.Writer, _ *httpd.Request) error {
 	views := []lessonView{}
 	states := s.src.State().Lessons
 	for _, l := range s.src.World().Lessons {
@@ -94,75 +91,68 @@ func (s *Handler) lessons(w http.ResponseWriter, _ *http.Request) {
 		}
 		views = append(views, v)
 	}
-	answer(w, http.StatusOK, views)
+	return answer(w, 200, views)
 }
 
-func (s *Handler) startLesson(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
+func (s *site) startLesson(_ context.Context, w *httpd.Writer, r *httpd.Request) error {
+	id := r.Word
 	if !slices.ContainsFunc(s.src.World().Lessons, func(l Lesson) bool { return l.ID == id }) {
-		fail(w, http.StatusNotFound, "lesson %q: there is none of this name", id)
-		return
+		return fail(w, 404, "lesson %q: there is none of this name", id)
 	}
-	done(w, s.src.StartLesson(id))
+	return done(w, s.src.StartLesson(id))
 }
 
-func (s *Handler) do(w http.ResponseWriter, r *http.Request) {
+func (s *site) do(ctx context.Context, w *httpd.Writer, r *httpd.Request) error {
 	var a Action
-	if !command(w, r, &a) {
-		return
+	if code, err := command(r, &a); err != nil {
+		return fail(w, code, "%v", err)
 	}
 	buttons := s.src.World().Actions
 	i := slices.IndexFunc(buttons, func(b Button) bool { return b.ID == a.Action })
 	if i < 0 {
-		fail(w, http.StatusNotFound, "action %q: there is none of this name", a.Action)
-		return
+		return fail(w, 404, "action %q: there is none of this name", a.Action)
 	}
 	for _, c := range []struct {
 		what, value string
 		choices     []Choice
 	}{{"target", a.Target, buttons[i].Targets}, {"argument", a.Arg, buttons[i].Args}} {
 		if c.value != "" && !slices.ContainsFunc(c.choices, func(x Choice) bool { return x.ID == c.value }) {
-			fail(w, http.StatusBadRequest, "action %q: no %s %q", a.Action, c.what, c.value)
-			return
+			return fail(w, 400, "action %q: no %s %q", a.Action, c.what, c.value)
 		}
 	}
-	done(w, s.src.Do(r.Context(), a))
+	return done(w, s.src.Do(ctx, a))
 }
 
-func (s *Handler) time(w http.ResponseWriter, r *http.Request) {
+func (s *site) time(_ context.Context, w *httpd.Writer, r *httpd.Request) error {
 	var op TimeOp
-	if !command(w, r, &op) {
-		return
+	if code, err := command(r, &op); err != nil {
+		return fail(w, code, "%v", err)
 	}
 	switch {
 	case op.Op == "speed" && !(op.Speed >= MinSpeed && op.Speed <= MaxSpeed): // not a number is outside, too
-		fail(w, http.StatusBadRequest, "speed %v: %v to %v", op.Speed, MinSpeed, MaxSpeed)
+		return fail(w, 400, "speed %v: %v to %v", op.Speed, MinSpeed, MaxSpeed)
 	case !slices.Contains([]string{"pause", "play", "step", "speed"}, op.Op):
-		fail(w, http.StatusBadRequest, "time op %q: pause, play, step or speed", op.Op)
-	default:
-		done(w, s.src.Time(op))
+		return fail(w, 400, "time op %q: pause, play, step or speed", op.Op)
 	}
+	return done(w, s.src.Time(op))
 }
 
-func (s *Handler) pcap(w http.ResponseWriter, r *http.Request) {
-	wire := r.FormValue("wire")
+func (s *site) pcap(_ context.Context, w *httpd.Writer, r *httpd.Request) error {
+	wire := r.Query.Get("wire")
 	if !slices.ContainsFunc(s.src.World().Wires, func(x Wire) bool { return x.ID == wire }) {
-		fail(w, http.StatusNotFound, "wire %q: there is none of this name", wire)
-		return
+		return fail(w, 404, "wire %q: there is none of this name", wire)
 	}
 	out := &download{w: w, name: "oasis6-" + wire + ".pcapng"}
-	err := s.src.Pcap(out, wire, r.FormValue("keys") == "1")
-	switch {
-	case err != nil && !out.begun:
-		fail(w, http.StatusInternalServerError, "capture of %s: %v", wire, err)
-	case err != nil:
-		panic(http.ErrAbortHandler) // net/http's way to say that the file ends too early
+	err := s.src.Pcap(out, wire, r.Query.Get("keys") == "1")
+	if err != nil && !out.begun {
+		return fail(w, 500, "capture of %s: %v", wire, err)
 	}
+	return err
 }
 
 // download sends headers with the first octet, so that an error before it can still be told.
 type download struct {
-	w     http.ResponseWriter
+	w     *httpd.Writer
 	name  string
 	begun bool
 }
@@ -176,8 +166,8 @@ func (d *download) Write(b []byte) (int, error) {
 			}
 			return '_'
 		}, d.name)
-		d.w.Header().Set("Content-Type", "application/x-pcapng")
-		d.w.Header().Set("Content-Disposition", `attachment; filename="`+safe+`"`)
+		d.w.Set("Content-Type", "application/x-pcapng")
+		d.w.Set("Content-Disposition", `attachment; filename="`+safe+`"`)
 	}
 	return d.w.Write(b)
 }

@@ -7,39 +7,35 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
-)
 
-// writeLimit is for a page that reads no longer.
-const writeLimit = 10 * time.Second
+	"oasis6/internal/httpd"
+)
 
 // events is the stream of server-sent events: "hello" (which run this is), "state" (State), "clock"
 // (Clock), "packets" (batch) and "log" ([]Entry). Each event's id is the run and the mark up to which
 // the page has read; a page that comes back with it is told only what it missed.
-func (s *Handler) events(w http.ResponseWriter, r *http.Request) {
+func (s *site) events(ctx context.Context, w *httpd.Writer, r *httpd.Request) error {
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
 	default:
-		fail(w, http.StatusServiceUnavailable, "%d pages look on already: close one", maxStreams)
-		return
+		return fail(w, 503, "%d pages look on already: close one", maxStreams)
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	st := &stream{w: w, rc: http.NewResponseController(w), src: s.src, run: s.run}
+	w.Set("Content-Type", "text/event-stream")
+	st := &stream{w: w, src: s.src, run: s.run}
 	if mark, ours := strings.CutPrefix(r.Header.Get("Last-Event-ID"), s.run+"."); ours {
 		if _, err := fmt.Sscanf(mark, "%d.%d", &st.box.mark.Log, &st.box.mark.Packet); err != nil {
 			st.box.mark = Mark{} // not a mark of ours: tell all
 		}
 	}
-	_ = st.follow(r.Context()) // the page has gone
+	_ = st.follow(ctx) // the page has gone, or the world
+	return nil
 }
 
 type stream struct {
-	w     http.ResponseWriter
-	rc    *http.ResponseController
+	w     *httpd.Writer
 	src   Source
 	run   string
 	box   outbox
@@ -136,11 +132,8 @@ func (st *stream) sendNew(event string, last *[]byte, v any) error {
 }
 
 func (st *stream) write(text string) error {
-	if err := st.rc.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
-		return err
-	}
 	if _, err := st.w.Write([]byte(text)); err != nil {
 		return err
 	}
-	return st.rc.Flush()
+	return st.w.Flush()
 }

@@ -3,14 +3,28 @@
 package page
 
 import (
+	"context"
 	"net"
-	"net/http"
 	"slices"
+
+	"oasis6/internal/httpd"
 )
 
 // policy lets the page load what this server has and nothing else, and nobody frame it. Inline
 // scripts and styles are forbidden with it, too.
 const policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+
+// fixed is what stands in the header of each answer.
+func fixed() []httpd.Field {
+	return []httpd.Field{
+		{Name: "Content-Security-Policy", Value: policy},
+		{Name: "Cross-Origin-Resource-Policy", Value: "same-origin"},
+		{Name: "Cross-Origin-Opener-Policy", Value: "same-origin"},
+		{Name: "X-Content-Type-Options", Value: "nosniff"},
+		{Name: "Referrer-Policy", Value: "no-referrer"},
+		{Name: "Cache-Control", Value: "no-store"}, // another version on the same port must not meet old scripts
+	}
+}
 
 // guard keeps other web sites out of a server that trusts whoever is on this machine:
 //
@@ -18,26 +32,23 @@ const policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-a
 //     127.0.0.1 (DNS rebinding), and its scripts would be of the same origin as the page.
 //   - What commands (POST) must come from the page itself: Sec-Fetch-Site, or where an old browser
 //     lacks it Origin, says so. A program that is no browser sends neither and may command.
-func guard(next http.Handler) http.Handler {
-	origin := http.NewCrossOriginProtection()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store") // another version on the same port must not meet old scripts
-		if !ourHost(r.Host) {
-			fail(w, http.StatusMisdirectedRequest, "host %q: this page answers to localhost, 127.0.0.1 and [::1] only: use the address that oasis6 demo printed", r.Host)
-			return
-		}
-		if err := origin.Check(r); err != nil {
-			fail(w, http.StatusForbidden, "command from another origin: %v: use the page itself", err)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+func (s *site) guard(ctx context.Context, w *httpd.Writer, r *httpd.Request) error {
+	if !ourHost(r.Host) {
+		return fail(w, 421, "host %q: this page answers to localhost, 127.0.0.1 and [::1] only: use the address that oasis6 demo printed", r.Host)
+	}
+	if r.Method != "GET" && r.Method != "HEAD" && !ourOrigin(r) {
+		return fail(w, 403, "command from another origin: use the page itself")
+	}
+	return s.routes.Serve(ctx, w, r)
+}
+
+// ourOrigin says whether a command is not from the page of somebody else.
+func ourOrigin(r *httpd.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin" || site == "none" // none: the user's own doing
+	}
+	origin := r.Header.Get("Origin")
+	return origin == "" || origin == "http://"+r.Host
 }
 
 // ourHost is about the Host header, whose port may be missing.

@@ -6,24 +6,63 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"oasis6/lab/packet"
 )
 
-// ask sends a request as a browser on this machine would; headers come in pairs.
-func ask(h http.Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
+// web is the page as a browser on this machine sees it.
+type web struct {
+	addr   string
+	client *http.Client
+}
+
+// serve serves the page until the test ends.
+func serve(t testing.TB, src Source) web {
+	t.Helper()
+	l, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := Serve(ctx, l, src); err != nil {
+			t.Error(err)
+		}
+	})
+	transport := &http.Transport{}
+	t.Cleanup(func() { transport.CloseIdleConnections(); cancel(); serving.Wait() })
+	return web{l.Addr().String(), &http.Client{Transport: transport}}
+}
+
+type reply struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+func (r reply) String() string { return fmt.Sprintf("%d %s", r.code, r.body) }
+
+// ask sends a request; headers come in pairs.
+func (w web) ask(t *testing.T, method, path, body string, headers ...string) reply {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+w.addr+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Host = "localhost:8666"
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")
@@ -34,30 +73,43 @@ func ask(h http.Handler, method, target, body string, headers ...string) *httpte
 	if host := r.Header.Get("Host"); host != "" {
 		r.Host = host
 	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
+	res, err := w.client.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("%s %s: %v after %.200q", method, path, err, b)
+	}
+	return reply{res.StatusCode, res.Header, string(b)}
 }
 
 func TestOnlyThisMachineIsAnswered(t *testing.T) {
-	h := New(newFake())
-	for host, want := range map[string]int{
-		"localhost": 200, "localhost:8666": 200, "127.0.0.1:8666": 200, "[::1]:8666": 200, "[::1]": 200,
-		"attacker.example": 421, "attacker.example:8666": 421, "localhost.attacker.example": 421, "192.0.2.1": 421, "": 421, "localhost:8666:1": 421,
+	w := serve(t, newFake())
+	for host, want := range map[string]string{
+		"localhost": "200", "localhost:8666": "200", "127.0.0.1:8666": "200", "[::1]:8666": "200", "[::1]": "200",
+		"attacker.example": "421", "attacker.example:8666": "421", "localhost.attacker.example": "421", "192.0.2.1": "421", "": "421", "localhost:8666:1": "421",
+		"localhost\r\nHost: localhost": "400", "attacker.example\r\nX-Forwarded-Host: localhost": "421",
 	} {
-		r := httptest.NewRequest(http.MethodGet, "/api/world", nil)
-		r.Host = host
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != want {
-			t.Errorf("Host %q: %d, want %d", host, w.Code, want)
+		c, err := net.Dial("tcp", w.addr)
+		if err != nil {
+			t.Fatal(err)
 		}
+		got := make([]byte, len("HTTP/1.1 200"))
+		if _, err := fmt.Fprintf(c, "GET /api/world HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != "HTTP/1.1 "+want {
+			t.Errorf("Host %q: %s %v, want %s", host, got, err, want)
+		}
+		_ = c.Close() // the rest does not matter
 	}
 }
 
 func TestCommandsComeFromThePage(t *testing.T) {
 	src := newFake()
-	h := New(src)
+	h := serve(t, src)
 	for _, c := range []struct {
 		headers string
 		want    int
@@ -78,8 +130,8 @@ func TestCommandsComeFromThePage(t *testing.T) {
 			if path == "/api/lesson/plan/start" && c.want == 415 {
 				continue // has no body
 			}
-			if w := ask(h, http.MethodPost, path, body, strings.Fields(c.headers)...); w.Code != c.want {
-				t.Errorf("POST %s with %q: %d %s, want %d", path, c.headers, w.Code, w.Body, c.want)
+			if got := h.ask(t, http.MethodPost, path, body, strings.Fields(c.headers)...); got.code != c.want {
+				t.Errorf("POST %s with %q: %v, want %d", path, c.headers, got, c.want)
 			}
 		}
 		if acted := len(src.did) > before; acted != (c.want == 200) {
@@ -89,7 +141,7 @@ func TestCommandsComeFromThePage(t *testing.T) {
 }
 
 func TestCommandsAreChecked(t *testing.T) {
-	h := New(newFake())
+	h := serve(t, newFake())
 	for _, c := range []struct{ path, body, want string }{
 		{"/api/do", `{"action":"renumber"}`, `200 {"ok":true}`},
 		{"/api/do", `{"action":"unplug","target":"wan"}`, `200 {"ok":true}`},
@@ -101,7 +153,7 @@ func TestCommandsAreChecked(t *testing.T) {
 		{"/api/do", `{"acton":"cut"}`, `400 {"error":"command: json: unknown field \"acton\""}`},
 		{"/api/do", `{"action":"cut"}{}`, `400 {"error":"command: more than one JSON value"}`},
 		{"/api/do", ``, `400 {"error":"command: EOF"}`},
-		{"/api/do", `{"action":"` + strings.Repeat("x", maxBody) + `"}`, `400 {"error":"command: http: request body too large"}`},
+		{"/api/do", `{"action":"` + strings.Repeat("x", maxBody) + `"}`, "413 413 content too large: a body may have 4096 octets here\n"},
 		{"/api/time", `{"op":"speed","speed":1000}`, `200 {"ok":true}`},
 		{"/api/time", `{"op":"speed","speed":0.1}`, `200 {"ok":true}`},
 		{"/api/time", `{"op":"speed","speed":1001}`, `400 {"error":"speed 1001: 0.1 to 1000"}`},
@@ -112,8 +164,7 @@ func TestCommandsAreChecked(t *testing.T) {
 		{"/api/lesson/none/start", ``, `404 {"error":"lesson \"none\": there is none of this name"}`},
 		{"/api/lesson/redirect/start", ``, `409 {"error":"needs the scenario downstream-router: start oasis6 demo with it"}`},
 	} {
-		w := ask(h, http.MethodPost, c.path, c.body)
-		if got := w.Result().Status[:3] + " " + w.Body.String(); got != c.want {
+		if got := h.ask(t, http.MethodPost, c.path, c.body).String(); got != c.want {
 			t.Errorf("POST %s %.60s: %s, want %s", c.path, c.body, got, c.want)
 		}
 	}
@@ -122,7 +173,7 @@ func TestCommandsAreChecked(t *testing.T) {
 func TestViews(t *testing.T) {
 	src := newFake()
 	src.advance(5 * time.Second)
-	h := New(src)
+	h := serve(t, src)
 	for _, c := range []struct {
 		path, kind, want string // want: a regular expression
 		code             int
@@ -130,6 +181,9 @@ func TestViews(t *testing.T) {
 		{"/", "text/html; charset=utf-8", `<script type="module"`, 200},
 		{"/static/main.js", "text/javascript; charset=utf-8", `SPDX-License-Identifier: MIT`, 200},
 		{"/static/base.css", "text/css; charset=utf-8", `--oasis`, 200},
+		{"/static/icon.svg", "image/svg+xml", `<svg`, 200},
+		{"/static/", "text/plain; charset=utf-8", `not found`, 404},
+		{"/static/%2e%2e/page.go", "text/plain; charset=utf-8", `not found`, 404},
 		{"/static/none.js", "text/plain; charset=utf-8", `not found`, 404},
 		{"/nothing", "text/plain; charset=utf-8", `not found`, 404},
 		{"/api/world", "application/json", `"seed":"9223372036854775814","start":"2026-11-23T12:00:00Z"`, 200},
@@ -142,16 +196,28 @@ func TestViews(t *testing.T) {
 		{"/api/pcap?wire=nowhere", "application/json", `wire \\"nowhere\\": there is none of this name`, 404},
 		{"/api/pcap?wire=tunnel", "application/json", `capture of tunnel: nothing was seen yet`, 500},
 	} {
-		w := ask(h, http.MethodGet, c.path, "")
-		if w.Code != c.code || w.Header().Get("Content-Type") != c.kind || !regexp.MustCompile(`(?s)`+c.want).MatchString(w.Body.String()) {
-			t.Errorf("GET %s: %d %s %.300s, want %d %s %s", c.path, w.Code, w.Header().Get("Content-Type"), w.Body, c.code, c.kind, c.want)
+		got := h.ask(t, http.MethodGet, c.path, "")
+		if got.code != c.code || got.header.Get("Content-Type") != c.kind || !regexp.MustCompile(`(?s)`+c.want).MatchString(got.body) {
+			t.Errorf("GET %s: %s %.300v, want %d %s %s", c.path, got.header.Get("Content-Type"), got, c.code, c.kind, c.want)
 		}
-		if got := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'self'") {
-			t.Errorf("GET %s: Content-Security-Policy %q", c.path, got)
+		for name, want := range map[string]string{"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"} {
+			if got := got.header.Get(name); got != want {
+				t.Errorf("GET %s: %s %q, want %q", c.path, name, got, want)
+			}
+		}
+		if got := h.ask(t, http.MethodHead, c.path, ""); got.code != c.code || got.body != "" {
+			t.Errorf("HEAD %s: %v, want %d and no body", c.path, got, c.code)
 		}
 	}
-	if got := ask(h, http.MethodGet, "/api/pcap?wire=wan", "").Header().Get("Content-Disposition"); got != `attachment; filename="oasis6-wan.pcapng"` {
+	if got := h.ask(t, http.MethodGet, "/api/pcap?wire=wan", "").header.Get("Content-Disposition"); got != `attachment; filename="oasis6-wan.pcapng"` {
 		t.Errorf("Content-Disposition %q", got)
+	}
+	for _, c := range []struct{ method, path, allow string }{
+		{"POST", "/", "GET, HEAD"}, {"DELETE", "/api/world", "GET, HEAD"}, {"GET", "/api/do", "POST"}, {"PUT", "/api/lesson/plan/start", "POST"},
+	} {
+		if got := h.ask(t, c.method, c.path, ""); got.code != 405 || got.header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %v, Allow %q, want 405 and %q", c.method, c.path, got, got.header.Get("Allow"), c.allow)
+		}
 	}
 }
 
@@ -209,9 +275,8 @@ func (s *sse) next(t *testing.T, want string, v any) {
 func TestEventsTellWhatHappened(t *testing.T) {
 	src := newFake()
 	src.advance(3 * time.Second)
-	srv := httptest.NewServer(New(src))
-	t.Cleanup(srv.Close) // after the streams are closed
-	s := open(t, srv.URL, "")
+	url := "http://" + serve(t, src).addr
+	s := open(t, url, "")
 	var hello struct{ Run string }
 	s.next(t, "hello", &hello)
 	var past batch
@@ -252,7 +317,7 @@ func TestEventsTellWhatHappened(t *testing.T) {
 
 	// Comes back: only what it missed, and the same run.
 	src.advance(200 * time.Millisecond)
-	again := open(t, srv.URL, last)
+	again := open(t, url, last)
 	var same struct{ Run string }
 	again.next(t, "hello", &same)
 	again.next(t, "packets", &past)
@@ -261,7 +326,7 @@ func TestEventsTellWhatHappened(t *testing.T) {
 	}
 
 	// A mark of another run is worth nothing.
-	other := open(t, srv.URL, "ANOTHERRUN.900.900")
+	other := open(t, url, "ANOTHERRUN.900.900")
 	other.next(t, "packets", &past)
 	if past.Packets[0].ID != 1 {
 		t.Errorf("with another run's mark the page is told from %d, want from 1", past.Packets[0].ID)
@@ -271,9 +336,8 @@ func TestEventsTellWhatHappened(t *testing.T) {
 func TestUnchangedStateIsNotSentAgain(t *testing.T) {
 	src := newFake()
 	src.advance(10 * time.Second)
-	srv := httptest.NewServer(New(src))
-	t.Cleanup(srv.Close) // after the streams are closed
-	s := open(t, srv.URL, "")
+	url := "http://" + serve(t, src).addr
+	s := open(t, url, "")
 	var state State
 	s.next(t, "state", &state)
 	var clock Clock
@@ -297,18 +361,21 @@ func TestUnchangedStateIsNotSentAgain(t *testing.T) {
 }
 
 func TestStreamsAreBounded(t *testing.T) {
-	srv := httptest.NewServer(New(newFake()))
-	t.Cleanup(srv.Close) // after the streams are closed
+	w := serve(t, newFake())
+	var last *sse
 	for range maxStreams {
-		open(t, srv.URL, "").next(t, "hello", &struct{}{})
+		last = open(t, "http://"+w.addr, "")
+		last.next(t, "hello", &struct{}{})
 	}
-	res, err := http.Get(srv.URL + "/api/events")
-	if err != nil {
-		t.Fatal(err)
+	if got := w.ask(t, http.MethodGet, "/api/events", ""); got.code != 503 || !strings.Contains(got.body, "close one") {
+		t.Errorf("one stream too many: %v", got)
 	}
-	defer func() { _ = res.Body.Close() }() // read to its end
-	if b, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(b), "close one") {
-		t.Errorf("one stream too many: %s %s", res.Status, b)
+	// A page that is closed leaves its place.
+	_ = last.Close() // this is the test
+	for end := time.Now().Add(30 * time.Second); w.ask(t, http.MethodHead, "/api/events", "").code != 200; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the place of a closed page is not free")
+		}
 	}
 }
 
