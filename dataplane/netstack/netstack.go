@@ -106,11 +106,12 @@ type Plane struct {
 	view   atomic.Pointer[view]
 	drops  drops
 	// batches are kept for reuse: each goroutine that writes to the device has one.
-	batches sync.Pool
-	bridges *bridges          // nil where links are given
-	owner   *net.UnixListener // keeps another box out of the network namespace
-	mark    mark
-	closing sync.WaitGroup // of ports whose link has gone
+	batches  sync.Pool
+	sendings sync.Pool         // of *sending, for reuse
+	bridges  *bridges          // nil where links are given
+	owner    *net.UnixListener // keeps another box out of the network namespace
+	mark     mark
+	closing  sync.WaitGroup // of ports whose link has gone
 
 	newsMu sync.Mutex
 	news   []func() // what callbacks have left to be done
@@ -154,6 +155,7 @@ func Open(o Options) (*Plane, error) {
 		tunnelAddrs: addresses{}, tried: map[string]error{}, told: map[string]dataplane.Link{},
 	}
 	p.batches.New = func() any { return newBatch() }
+	p.sendings.New = func() any { return &sending{} }
 	p.fwd = forward.New(forward.Options{Seed: [2]uint64{p.uint64(), p.uint64()}})
 	p.events = newMailbox()
 	if err := p.open(); err != nil {

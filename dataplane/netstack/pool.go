@@ -8,44 +8,44 @@ import (
 	"oasis6/dataplane/netstack/offload"
 )
 
-// Sizes of buffers: a packet of an Ethernet, and a super-packet.
-const (
-	smallBuffer = 2 << 10
-	largeBuffer = 66 << 10 // the length field counts 65535 octets without the header
-)
+// bufferSizes are those of buffers for packets that wait: the first is for one of an Ethernet, the last for any super-packet,
+// whose length field counts 65535 octets without the header.
+var bufferSizes = [...]int{2 << 10, 8 << 10, 24 << 10, 66 << 10}
 
-// pool has buffers for packets that wait.
-type pool struct{ small, large sync.Pool }
+// largeBuffer takes any packet.
+const largeBuffer = 66 << 10
+
+// pool has buffers for packets that wait, of each size.
+type pool [len(bufferSizes)]sync.Pool
 
 func newPool() *pool {
-	make2 := func(size int) func() any {
-		return func() any {
+	p := &pool{}
+	for i, size := range bufferSizes {
+		p[i].New = func() any {
 			b := make([]byte, size)
 			return &b
 		}
 	}
-	return &pool{small: sync.Pool{New: make2(smallBuffer)}, large: sync.Pool{New: make2(largeBuffer)}}
+	return p
 }
 
-// keep copies a packet.
+// keep copies a packet. There is none that is longer than largeBuffer: its length field is not.
 func (p *pool) keep(pkt []byte, off offload.Info) queued {
-	from := &p.small
-	if len(pkt) > smallBuffer {
-		from = &p.large
+	i := 0
+	for i < len(bufferSizes)-1 && len(pkt) > bufferSizes[i] {
+		i++
 	}
-	b := from.Get().(*[]byte)
-	if len(pkt) > len(*b) {
-		big := make([]byte, len(pkt))
-		b = &big
-	}
+	b := p[i].Get().(*[]byte)
 	return queued{buf: b, pkt: (*b)[:copy(*b, pkt)], off: off}
 }
 
 func (p *pool) free(q queued) {
-	switch len(*q.buf) {
-	case smallBuffer:
-		p.small.Put(q.buf)
-	case largeBuffer:
-		p.large.Put(q.buf)
+	for i, size := range bufferSizes {
+		if len(*q.buf) == size {
+			p[i].Put(q.buf)
+		}
 	}
 }
+
+// held is the memory of a packet that waits, which may be much more than its own octets.
+func (q queued) held() int64 { return int64(len(*q.buf)) }

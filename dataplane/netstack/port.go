@@ -79,6 +79,12 @@ type fastLink interface {
 	udp() bool // it takes super-packets of UDP, too
 }
 
+// sending is what a fastLink is given for a packet in one piece. What an interface gets a pointer to is never on the stack.
+type sending struct {
+	head  [etherHeader]byte
+	parts [1][]byte
+}
+
 // lastIndex is below what the forwarder takes. An index comes again only after all others, so that what was meant for an
 // interface that has gone does not meet its successor.
 const lastIndex = 4000
@@ -256,8 +262,11 @@ func (r *port) resolve(now time.Time, to netip.Addr, pkt []byte, off offload.Inf
 // transmit puts a packet on the link.
 func (r *port) transmit(to neigh.MAC, pkt []byte, off offload.Info) {
 	if r.fast != nil {
-		head := r.header(to)
-		r.sent(r.fast.send(off, head[:], [][]byte{pkt}))
+		s := r.p.sendings.Get().(*sending)
+		s.head, s.parts[0] = r.header(to), pkt
+		r.sent(r.fast.send(off, s.head[:], s.parts[:]))
+		s.parts[0] = nil
+		r.p.sendings.Put(s)
 		return
 	}
 	frame := make([]byte, 0, etherHeader+len(pkt))

@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// tunnelQueue packets wait for wireguard-go at most, and tunnelOctets in them: a super-packet is one.
-	tunnelQueue  = 512
-	tunnelOctets = 2 << 20
+	// tunnelQueue packets wait for wireguard-go at most, a super-packet being one, in buffers of tunnelHeld octets.
+	tunnelQueue = 512
+	tunnelHeld  = 2 << 20
 	// tunnelWait is how long a LAN's reader waits for room: what comes meanwhile waits in the kernel's queue of the tap.
 	tunnelWait = 10 * time.Millisecond
 	// firstMTU is before Apply has said another.
@@ -36,7 +36,7 @@ type tunnel struct {
 	output atomic.Pointer[func(pkt []byte)]
 
 	q      chan queued
-	octets atomic.Int64  // in q
+	held   atomic.Int64  // octets of the buffers in q
 	room   chan struct{} // there is some again
 	wake   chan struct{}
 	closed chan struct{}
@@ -49,6 +49,8 @@ type tunnel struct {
 	end sync.Mutex       // of events
 	did atomic.Bool      // the device is in use
 	buf *pool            // of what waits
+	// timers of those who wait for room, kept for reuse.
+	timers sync.Pool
 }
 
 // queued is a packet that waits for Read.
@@ -63,6 +65,7 @@ func newTunnel(p *Plane) *tunnel {
 		p: p, ep: &nic{}, q: make(chan queued, tunnelQueue), room: make(chan struct{}, 1), wake: make(chan struct{}, 1), closed: make(chan struct{}),
 		events: make(chan wgtun.Event, 2), buf: newPool(),
 	}
+	t.timers.New = func() any { return time.NewTimer(tunnelWait) }
 	t.ep.out = t.emitted
 	t.mtu.Store(firstMTU)
 	t.ep.mtu.Store(firstMTU) // with 0 gVisor would report groups for ever
@@ -104,50 +107,60 @@ func (t *tunnel) emitted(pkt []byte) {
 
 // send puts a packet on its way to the hub, or drops it. It does not keep pkt.
 func (t *tunnel) send(pkt []byte, off offload.Info) {
-	t.sendOr(pkt, off, func(queued) bool { return false })
+	if item, ok := t.keep(pkt, off); ok && !t.put(item) {
+		t.lose(item)
+	}
 }
 
 // sendOrWait is send for who may be made to wait a moment.
-func (t *tunnel) sendOrWait(pkt []byte, off offload.Info) { t.sendOr(pkt, off, t.await) }
+func (t *tunnel) sendOrWait(pkt []byte, off offload.Info) {
+	if item, ok := t.keep(pkt, off); ok && !t.put(item) && !t.await(item) {
+		t.lose(item)
+	}
+}
 
-// sendOr asks full what to do where there is no room.
-func (t *tunnel) sendOr(pkt []byte, off offload.Info, full func(queued) bool) {
+// keep copies a packet for the queue, unless there is another way, or none.
+func (t *tunnel) keep(pkt []byte, off offload.Info) (item queued, ok bool) {
 	if out := t.output.Load(); out != nil {
 		(*out)(slices.Clone(pkt))
-		return
+		return item, false
 	}
 	if !t.did.Load() {
 		t.p.drops.tunnel.Add(1)
-		return // nobody reads
+		return item, false // nobody reads
 	}
-	item := t.buf.keep(pkt, off)
-	if t.put(item) || full(item) {
-		return
-	}
+	return t.buf.keep(pkt, off), true
+}
+
+func (t *tunnel) lose(item queued) {
 	t.p.drops.tunnel.Add(1)
 	t.buf.free(item)
 }
 
 // put queues a packet if there is room.
 func (t *tunnel) put(item queued) bool {
-	n := int64(len(item.pkt))
-	if t.octets.Add(n) > tunnelOctets {
-		t.octets.Add(-n)
+	n := item.held()
+	if t.held.Add(n) > tunnelHeld {
+		t.held.Add(-n)
 		return false
 	}
 	select {
 	case t.q <- item:
 		return true
 	default:
-		t.octets.Add(-n)
+		t.held.Add(-n)
 		return false
 	}
 }
 
 // await waits a moment for room.
 func (t *tunnel) await(item queued) bool {
-	late := time.NewTimer(tunnelWait)
-	defer late.Stop()
+	late := t.timers.Get().(*time.Timer)
+	late.Reset(tunnelWait)
+	defer func() {
+		late.Stop() // nothing of it comes any more (Go 1.23)
+		t.timers.Put(late)
+	}()
 	for {
 		select {
 		case <-t.room:
@@ -251,7 +264,7 @@ func (d device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 }
 
 func (t *tunnel) begin(item queued) {
-	t.octets.Add(-int64(len(item.pkt)))
+	t.held.Add(-item.held())
 	select {
 	case t.room <- struct{}{}:
 	default:

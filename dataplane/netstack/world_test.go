@@ -275,12 +275,16 @@ func (w *world) fromHub(pkt []byte) { w.p.Tunnel().Deliver(slices.Clone(pkt)) }
 
 // advertise is the host's answer to a solicitation.
 func (w *world) advertise(target netip.Addr, flags byte, to netip.Addr, toMAC neigh.MAC) {
+	w.fromHost(toMAC, advertisement(target, flags, to))
+}
+
+func advertisement(target netip.Addr, flags byte, to netip.Addr) []byte {
 	body := make([]byte, 24, 32)
 	body[0], body[4] = typeNA, flags
 	ip := target.As16()
 	copy(body[8:], ip[:])
 	body = append(append(body, 2, 1), hostMAC[:]...)
-	w.fromHost(toMAC, ip6pkt.ICMPv6(target, to, 255, body))
+	return ip6pkt.ICMPv6(target, to, 255, body)
 }
 
 // solicitation is the host's question.
