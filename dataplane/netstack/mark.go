@@ -141,29 +141,33 @@ func (m *mark) drop() error {
 	return errors.Join(errs...)
 }
 
-// deafen lets the kernel take no Router Advertisement on a bridge. What it would not take anyway stays as it is.
-func (m *mark) deafen(bridge string) error {
+// deafen lets the kernel take no Router Advertisement on a bridge, and says what accept_ra was if it had to be changed. What
+// the kernel would not take anyway stays as it is. Whoever changes it while we serve wants it so when we have gone.
+func (m *mark) deafen(bridge string) (changed string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	accept, err := readConf(bridge, "accept_ra")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no IPv6 in the kernel
+		return "", nil // no IPv6 in the kernel
 	}
 	forwarding, err2 := readConf(bridge, "forwarding")
 	if err := errors.Join(err, err2); err != nil {
-		return err
+		return "", err
 	}
 	if accept == "0" || accept == "1" && forwarding != "0" {
-		return nil
+		return "", nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, known := m.state.AcceptRA[bridge]; !known {
+	if was, known := m.state.AcceptRA[bridge]; was != accept {
 		m.state.AcceptRA[bridge] = accept
 		if err := m.save(); err != nil {
 			delete(m.state.AcceptRA, bridge)
-			return fmt.Errorf("%w: accept_ra was not changed, since it could not be put back", err)
+			if known {
+				m.state.AcceptRA[bridge] = was
+			}
+			return "", fmt.Errorf("%w: accept_ra was not changed, since it could not be put back", err)
 		}
 	}
-	return writeConf(bridge, "accept_ra", "0")
+	return accept, writeConf(bridge, "accept_ra", "0")
 }
 
 // forget is for a bridge that is no LAN any more.

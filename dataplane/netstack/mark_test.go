@@ -18,7 +18,8 @@ func TestSweepAfterAKill(t *testing.T) {
 	dir := t.TempDir()
 	var killed mark
 	killed.open(dir, "boot")
-	if err := killed.deafen("br-lan"); err != nil {
+	if was, err := killed.deafen("br-lan"); err != nil || was != "2" {
+		t.Errorf("accept_ra was %s", was)
 		t.Fatal(err)
 	}
 	if err := killed.serve([]netip.Addr{netip.MustParseAddr("2001:db8::1")}); err != nil {

@@ -26,6 +26,7 @@ func (l *fastMemory) send(_ offload.Info, head []byte, parts [][]byte) error {
 
 func (l *fastMemory) run(func([]byte, offload.Info)) {}
 func (l *fastMemory) udp() bool                      { return true }
+func (l *fastMemory) announced() (string, error)     { return "", nil }
 
 // fastWorld is a box with wireguard-go's side of the tunnel, a LAN that is as fast as a tap, and a host that is known.
 func fastWorld(tb testing.TB) (p *Plane, r *port, lan *fastMemory) {

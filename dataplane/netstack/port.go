@@ -77,6 +77,23 @@ type fastLink interface {
 	// run begins to call deliver for each frame, which may be changed.
 	run(deliver func(frame []byte, off offload.Info))
 	udp() bool // it takes super-packets of UDP, too
+	// announced is called before each Router Advertisement of ours: it says what has been changed by somebody else, so that
+	// the kernel of the machine would have taken it, and is now put right.
+	announced() (drift string, err error)
+}
+
+// announce is called before a Router Advertisement of ours leaves.
+func (r *port) announce() {
+	if r.fast == nil {
+		return
+	}
+	drift, err := r.fast.announced()
+	if err != nil {
+		r.p.log.Warn("this machine may take its own Router Advertisements", "iface", r.name, "err", err)
+	}
+	if drift != "" {
+		r.p.events.put(dataplane.Drift{What: drift})
+	}
 }
 
 // sending is what a fastLink is given for a packet in one piece. What an interface gets a pointer to is never on the stack.

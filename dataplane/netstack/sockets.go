@@ -114,6 +114,9 @@ func (c *socket) Send(to netip.Addr, data []byte) error {
 	if pkt == nil {
 		return fmt.Errorf("%s: send to %s: no packet of %d octets", c.port.name, to, len(data))
 	}
+	if !c.udp && len(data) > 0 && data[0] == typeRA {
+		c.port.announce()
+	}
 	c.port.send(c.port.p.o.Now(), to, pkt, offload.Info{})
 	return nil
 }

@@ -41,6 +41,7 @@ type tap struct {
 	raw    syscall.RawConn
 	uso    bool
 	links  *bridges
+	deafen func() (changed string, err error) // mark.deafen of the bridge
 
 	now   atomic.Pointer[tapState]
 	state atomic.Pointer[func(bool)]
@@ -84,7 +85,8 @@ func (p *Plane) openTap(bridge string) (Link, error) {
 	if err := t.plug(l); err != nil {
 		return nil, errors.Join(fmt.Errorf("tap for %s: %w", bridge, err), t.file.Close())
 	}
-	if err := p.mark.deafen(bridge); err != nil {
+	t.deafen = func() (string, error) { return p.mark.deafen(bridge) }
+	if _, err := t.deafen(); err != nil {
 		return nil, errors.Join(fmt.Errorf("tap for %s: %w", bridge, err), t.file.Close())
 	}
 	if err := p.bridges.add(t); err != nil {
@@ -239,6 +241,17 @@ func passing(err error) bool {
 }
 
 func (t *tap) udp() bool { return t.uso }
+
+// announced is called before a Router Advertisement of ours leaves: accept_ra may have been changed since, of which the
+// kernel says nothing.
+func (t *tap) announced() (drift string, err error) {
+	_ = writeConf(t.name, "disable_ipv6", "1") // a write to conf/all changes the tap's, too
+	was, err := t.deafen()
+	if err != nil || was == "" {
+		return "", err
+	}
+	return fmt.Sprintf("accept_ra of %s set to %s", t.bridge, was), nil
+}
 
 // Send takes a frame without anything left to be done.
 func (t *tap) Send(frame []byte) error {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +38,7 @@ type machine struct {
 	mu    sync.Mutex
 	links map[string]dataplane.Link
 	ups   int
+	drift []string
 	out   [][]byte
 }
 
@@ -108,6 +110,8 @@ func (m *machine) open() {
 				m.links[ev.Link.Name] = ev.Link
 			case dataplane.PortUp:
 				m.ups++
+			case dataplane.Drift:
+				m.drift = append(m.drift, ev.What)
 			}
 			m.mu.Unlock()
 		}
@@ -201,6 +205,63 @@ func TestTapIsAStationOnTheBridge(t *testing.T) {
 	}
 	if got, _ := readConf("br-lan", "accept_ra"); got != "2" {
 		t.Errorf("accept_ra is %s afterwards, was 2", got)
+	}
+}
+
+// accept_ra is changed while the LAN is served: the kernel of the machine must not take our own Router Advertisements.
+func TestTheMachineTakesNoneOfItsOwnAdvertisements(t *testing.T) {
+	m := newMachine(t)
+	m.open()
+	m.wait("no link-local address", ready2)
+	c, err := m.p.OpenND("br-lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	prefix := netip.MustParseAddr("2001:db8:77::").As16()
+	ra := slices.Concat([]byte{typeRA, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0}, // router lifetime 1800 s
+		[]byte{3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x0e, 0x10, 0, 0, 0, 0}, prefix[:])
+	for _, accept := range []string{"2", "1"} {
+		for conf, value := range map[string]string{"forwarding": "0", "accept_ra": accept} {
+			if err := writeConf("br-lan", conf, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Send(netip.IPv6LinkLocalAllNodes(), ra); err != nil {
+			t.Fatal(err)
+		}
+		has := func(node func(args ...string) string) bool {
+			return strings.Contains(node("-6", "address"), "2001:db8:77:")
+		}
+		if !netlab.Poll(soon, func() bool { return has(func(a ...string) string { return m.h1.Run(append([]string{"ip"}, a...)...) }) }) {
+			t.Fatal("the host takes no advertisement")
+		}
+		here := func(a ...string) string {
+			out, err := exec.Command("ip", a...).CombinedOutput()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(out)
+		}
+		if has(here) { // the bridge has flooded it to the machine first
+			t.Errorf("with accept_ra=%s the machine has taken it:\n%s", accept, here("-6", "address"))
+		}
+		if now, _ := readConf("br-lan", "accept_ra"); now != "0" {
+			t.Errorf("accept_ra is %s", now)
+		}
+		m.h1.Run("ip", "-6", "address", "flush", "dev", "eth0", "scope", "global")
+	}
+	m.mu.Lock()
+	drift := strings.Join(m.drift, "; ")
+	m.mu.Unlock()
+	if !strings.Contains(drift, "accept_ra of br-lan set to 2") {
+		t.Errorf("drift %q", drift)
+	}
+	if err := m.p.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := readConf("br-lan", "accept_ra"); now != "1" {
+		t.Errorf("accept_ra is %s afterwards, want what was set last", now)
 	}
 }
 
