@@ -73,6 +73,7 @@ func (b *box) start() error {
 	links := &gates{e: e}
 	p.plane, err = netstack.Open(netstack.Options{
 		Log: log, Clock: e.Clock(), Now: e.Now, Random: e.Source(name), Tunnel: cfg.Interface.Name, Identity: []byte(b.name),
+		Explain: b.w.explainer(b.name, cfg.Interface.Name),
 		OpenLAN: func(iface string) (netstack.Link, error) {
 			end, ok := b.lans[iface]
 			if !ok {

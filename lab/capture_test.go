@@ -50,7 +50,7 @@ func TestCapturesOpenInWireshark(t *testing.T) {
 			}
 			// The walk of a packet in the tunnel goes from h1 to www.
 			for _, r := range w.rec.all(0, func(r *record) bool { return r.Wire == "lan-h1" && r.From == nodeH1 && len(r.Frame) > wire.Header+200 }) {
-				walk, _ := w.rec.walk(r.id, func(string) string { return "" })
+				walk, _ := w.rec.walk(r.id, w.Engine.Now(), func(string) string { return "" })
 				if last := walk.Hops[len(walk.Hops)-1]; len(walk.Hops) > 5 && last.To != nodeWWW && last.To != nodeOnly && last.To != nodeDNS {
 					t.Errorf("%s ends at %s", walk.Summary, last.To)
 				}

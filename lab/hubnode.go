@@ -80,6 +80,7 @@ func (h *hubNode) start() error {
 	e, log := h.w.Engine, h.w.logger(nodeR2)
 	h.plane, err = netstack.Open(netstack.Options{
 		Log: log, Clock: e.Clock(), Now: e.Now, Random: e.Source(nodeR2), Tunnel: cfg.Interface.Name, Identity: []byte(nodeR2),
+		Explain: h.w.explainer(nodeR2, cfg.Interface.Name),
 		OpenLAN: func(name string) (netstack.Link, error) {
 			if name != uplink {
 				return nil, fmt.Errorf("%s has no interface %s", nodeR2, name)

@@ -54,6 +54,14 @@ func identify(frame []byte, open packet.Opener) (identity, []byte) {
 	return identity(h.Sum64()), nil
 }
 
+// identifyIPv6 is identify for a packet without a frame.
+func identifyIPv6(pkt []byte) identity {
+	var h maphash.Hash
+	h.SetSeed(identitySeed)
+	hashIPv6(&h, pkt)
+	return identity(h.Sum64())
+}
+
 // hashIPv6 leaves out the hop limit, and what pads it.
 func hashIPv6(h *maphash.Hash, p []byte) {
 	if len(p) < ip6pkt.HeaderLen {

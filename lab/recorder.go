@@ -32,7 +32,8 @@ type record struct {
 	wire.Passage
 	inner []byte // what a transport message carries; nil: nothing, or not one
 
-	decision, rfc string // what the node at the end said it did
+	decision, rfc string    // what the node at the end said it did
+	verdict       []verdict // what its forwarding decided, if it is the product's
 }
 
 // recorder keeps what was seen on the wires, and which of it was the same packet. Its methods may be called from any
@@ -59,9 +60,10 @@ type ring struct {
 
 // strand is where a packet was last.
 type strand struct {
-	walk uint64
-	to   string
-	at   time.Time // when it arrived there
+	walk   uint64
+	to     string
+	at     time.Time // when it arrived there
+	record uint64
 }
 
 func newRecorder(open packet.Opener) *recorder {
@@ -134,7 +136,7 @@ func (r *recorder) continues(id identity, p *wire.Passage) uint64 {
 			r.order = r.order[1:]
 		}
 	}
-	r.going[id] = append(strands, &strand{walk, p.To, p.At.Add(p.Flight)})
+	r.going[id] = append(strands, &strand{walk, p.To, p.At.Add(p.Flight), r.last})
 	return walk
 }
 

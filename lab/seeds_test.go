@@ -22,7 +22,7 @@ func fingerprint(w *World, f func()) string {
 	})
 	f()
 	for _, r := range w.rec.all(0, func(*record) bool { return true }) { // what nodes said comes after a frame has arrived
-		fmt.Fprintf(sum, "%d %d %s %s\n", r.id, r.walk, r.decision, r.rfc)
+		fmt.Fprintf(sum, "%d %d %s %s %v\n", r.id, r.walk, r.decision, r.rfc, r.verdict)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -105,7 +105,7 @@ func (s *Source) State() page.State {
 
 // Walk is page.Views'.
 func (s *Source) Walk(number uint64) (page.Walk, bool) {
-	walk, ok := s.w.rec.walk(recordOf(number), func(node string) string {
+	walk, ok := s.w.rec.walk(recordOf(number), s.w.Engine.Now(), func(node string) string {
 		for _, n := range s.w.nodes {
 			if n.ID == node {
 				return n.Kind

@@ -13,14 +13,15 @@ import (
 	"oasis6/internal/ip6pkt"
 	"oasis6/lab/packet"
 	"oasis6/lab/page"
+	"oasis6/lab/simwg/device"
 	"oasis6/lab/wire"
 )
 
 // answerWithin is how soon after a packet's end an ICMPv6 error is taken for the answer to it.
 const answerWithin = 4 * time.Second
 
-// walk follows the packet of a record over all wires it was seen on.
-func (r *recorder) walk(id uint64, kindOf func(node string) string) (page.Walk, bool) {
+// walk follows the packet of a record over all wires it was seen on until now.
+func (r *recorder) walk(id uint64, now time.Time, kindOf func(node string) string) (page.Walk, bool) {
 	rec := r.get(id)
 	if rec == nil {
 		return page.Walk{}, false
@@ -34,7 +35,7 @@ func (r *recorder) walk(id uint64, kindOf func(node string) string) (page.Walk, 
 		o := packet.Explain(h.Frame, r.opener(h))
 		w.Hops = append(w.Hops, page.Hop{
 			ID: h.id, At: h.At, Kind: packet.KindOf(h.Frame), Wire: h.Wire, From: h.From, To: h.To, Layers: o.Layers, Broken: o.Broken,
-			Dropped: h.Dropped != "", Decision: r.decide(h, hops, kindOf(h.To)),
+			Dropped: h.Dropped != "", Decision: r.decide(h, hops, now, kindOf(h.To)),
 		})
 	}
 	return w, true
@@ -51,9 +52,10 @@ func (r *recorder) opener(rec *record) packet.Opener {
 }
 
 // decide says what the node at the end of h did with the packet, from what left it afterwards.
-func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision {
+func (r *recorder) decide(h *record, hops []*record, now time.Time, kind string) page.Decision {
 	d := page.Decision{Node: h.To}
 	said, rfc := r.said(h)
+	ruled, why := r.verdicts(h)
 	arrival := h.At.Add(h.Flight)
 	var next []*record
 	for _, x := range hops {
@@ -64,12 +66,16 @@ func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision 
 	switch {
 	case h.Dropped != "":
 		d.Node, d.Text = h.Wire, "Lost on the wire: "+h.Dropped
+	case arrival.After(now):
+		d.Text = "Nothing yet: the packet is still on the wire"
+	case ruled != "":
+		d.Text, d.RFC = opened(h, said)+ruled+sealed(h, next), why
 	case h.inner != nil && (kind == page.Router || kind == page.Hub): // the end of the tunnel, which itself tells of the datagram alone
 		d.Text, d.RFC = r.ended(h, arrival)
 		if len(next) > 0 {
 			d.Text, d.RFC = changed(h, next[0])
 		}
-		d.Text = sentence(said) + d.Text
+		d.Text = opened(h, said) + d.Text
 	case said != "":
 		d.Text, d.RFC = said, rfc
 	case len(next) == 0:
@@ -80,6 +86,31 @@ func (r *recorder) decide(h *record, hops []*record, kind string) page.Decision 
 		d.Text, d.RFC = changed(h, next[0])
 	}
 	return d
+}
+
+// opened says how a packet came out of a tunnel, to stand before what was decided about it.
+func opened(h *record, said string) string {
+	if h.inner == nil {
+		return ""
+	}
+	const decrypted = "decrypted, and the source is one that this peer may have"
+	if head, ok := strings.CutSuffix(said, device.Delivered.String()); ok || said == "" {
+		return sentence(head + decrypted)
+	}
+	return sentence(said + "; " + decrypted)
+}
+
+// sealed says how a packet went into a tunnel, after what was decided about it.
+func sealed(h *record, next []*record) string {
+	if len(next) == 0 || next[0].inner == nil {
+		return ""
+	}
+	again := ""
+	if h.inner != nil {
+		again = " again"
+	}
+	return fmt.Sprintf(". There it is encrypted%s for the peer whose allowed IPs hold the destination, as UDP over IPv4 from %s to %s",
+		again, endText(next[0].Frame, 12), endText(next[0].Frame, 16))
 }
 
 // sentence makes one of a phrase, to stand before another.
@@ -98,10 +129,47 @@ func (r *recorder) ended(h *record, arrival time.Time) (text, rfc string) {
 	if len(answers) > 0 {
 		return "Refused, and the sender is told: " + packet.Summary(answers[0].Frame, r.open), "RFC 4443 section 3"
 	}
-	if h.inner != nil {
-		return "Decrypted. The source fits what this peer may send, and the packet is for this node itself, or was dropped by it without a word", ""
+	if text, rfc := taken(h); text != "" {
+		return strings.ToUpper(text[:1]) + text[1:], rfc
 	}
 	return "For this node itself, or dropped by it without a word", ""
+}
+
+// Ports of DHCPv6 (RFC 9915 section 7.2).
+const (
+	clientPort = 546
+	serverPort = 547
+)
+
+// taken is for what a node's own programs get before there is anything to decide.
+func taken(h *record) (text, rfc string) {
+	p := contentOf(h)
+	if p == nil {
+		if packet.KindOf(h.Frame) == packet.ARP {
+			return "For IPv4: who is asked for answers, who is told takes the MAC", "RFC 826"
+		}
+		return "", ""
+	}
+	before := ""
+	if h.inner != nil {
+		before = "taken out of the stream before it could be forwarded: "
+	}
+	if u, err := ip6pkt.ParseUDP(p); err == nil {
+		switch u.Dst.Port() {
+		case clientPort:
+			return before + "for this node's own DHCPv6 client", "RFC 9915 section 18.2"
+		case serverPort:
+			return before + "for this node's own DHCPv6 server", "RFC 9915 section 18.3"
+		}
+	}
+	switch {
+	case h.inner == nil:
+	case dstOf(p).IsLinkLocalUnicast():
+		return before + "for this end of the tunnel, whose link-local address is made of its key", "RFC 4291 section 2.5.6"
+	case dstOf(p).IsMulticast():
+		return before + "groups in the tunnel are for its end itself, which speaks there for the node", "RFC 4291 section 2.7"
+	}
+	return "", ""
 }
 
 // contentOf is the IPv6 packet in a frame, or in the tunnel in it; nil if there is none.
@@ -148,9 +216,9 @@ func changed(in, out *record) (text, rfc string) {
 		return fmt.Sprintf("%sThe route leads into the tunnel: encrypted for the peer whose allowed IPs hold the destination, as UDP over IPv4 from %s to %s",
 			hop, endText(out.Frame, 12), endText(out.Frame, 16)), "RFC 8200 section 3"
 	case in.inner != nil && out.inner == nil:
-		return hop + "Decrypted. The source fits what this peer may send, and the route leads out to " + out.To, "RFC 8200 section 3"
+		return hop + "The route leads out to " + out.To, "RFC 8200 section 3"
 	case in.inner != nil && out.inner != nil && in.inner[7] != out.inner[7]:
-		return hop + "Decrypted, and encrypted again for the site whose allowed IPs hold the destination", "RFC 8200 section 3"
+		return hop + "Encrypted again for the site whose allowed IPs hold the destination", "RFC 8200 section 3"
 	case in.inner != nil && !slices.Equal(outer(in.Frame), outer(out.Frame)):
 		return translated(in.Frame, out.Frame), "RFC 4787"
 	case hop != "":
