@@ -207,7 +207,7 @@ func (p *Plane) linkMoved(r *port) {
 	if p.ports[r.name] != r {
 		return
 	}
-	if l, ok := r.link.(interface{ Gone() bool }); ok && l.Gone() {
+	if isGone(r.link) {
 		delete(p.ports, r.name)
 		p.closing.Go(func() { _ = r.close() }) // it waits for the link's reader, which may be who calls
 		return

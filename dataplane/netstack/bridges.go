@@ -15,9 +15,12 @@ import (
 // to look at all.
 type bridges struct {
 	portUp func(bridge string)
+	read   func() ([]kernelLink, error) // readLinks
 
 	f  *os.File
 	wg sync.WaitGroup
+
+	looking sync.Mutex // a look is whole before the next begins: what is older must not be told later
 
 	mu    sync.Mutex
 	taps  []*tap
@@ -33,7 +36,7 @@ func openBridges(portUp func(bridge string)) (*bridges, error) {
 		_ = unix.Close(fd) // nothing was read
 		return nil, fmt.Errorf("netlink events: %w", err)
 	}
-	b := &bridges{portUp: portUp, f: os.NewFile(uintptr(fd), "bridges"), ports: map[string][]int{}}
+	b := &bridges{portUp: portUp, read: readLinks, f: os.NewFile(uintptr(fd), "bridges"), ports: map[string][]int{}}
 	b.wg.Add(1)
 	go b.run()
 	return b, nil
@@ -82,7 +85,9 @@ func (b *bridges) remove(t *tap) {
 
 // look reads all interfaces and tells who has changed.
 func (b *bridges) look() {
-	all, err := readLinks()
+	b.looking.Lock()
+	defer b.looking.Unlock()
+	all, err := b.read()
 	if err != nil {
 		return // the next message comes with the next change; none was lost for good
 	}

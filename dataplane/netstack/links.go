@@ -31,23 +31,46 @@ func findLink(name string) (kernelLink, error) {
 	return byName(all, name), err
 }
 
+// dumpTries is how often a list is asked for that changes while the kernel gives it.
+const dumpTries = 5
+
+var errInterrupted = errors.New("they change all the time")
+
 // readLinks reads the interfaces of the network namespace.
 func readLinks() ([]kernelLink, error) {
-	rib, err := syscall.NetlinkRIB(syscall.RTM_GETLINK, syscall.AF_UNSPEC)
-	if err != nil {
-		return nil, fmt.Errorf("read interfaces: %w", err)
+	return wholeDump(func() ([]syscall.NetlinkMessage, error) {
+		rib, err := syscall.NetlinkRIB(syscall.RTM_GETLINK, syscall.AF_UNSPEC)
+		if err != nil {
+			return nil, err
+		}
+		return syscall.ParseNetlinkMessage(rib)
+	})
+}
+
+// wholeDump asks again for a list that the kernel says may lack some, or have some twice (NLM_F_DUMP_INTR).
+func wholeDump(read func() ([]syscall.NetlinkMessage, error)) ([]kernelLink, error) {
+	for range dumpTries {
+		msgs, err := read()
+		if err != nil {
+			return nil, fmt.Errorf("read interfaces: %w", err)
+		}
+		if out, whole := decodeLinks(msgs); whole {
+			return out, nil
+		}
 	}
-	msgs, err := syscall.ParseNetlinkMessage(rib)
-	if err != nil {
-		return nil, fmt.Errorf("read interfaces: %w", err)
-	}
-	var out []kernelLink
+	return nil, fmt.Errorf("read interfaces: %w", errInterrupted)
+}
+
+func decodeLinks(msgs []syscall.NetlinkMessage) (out []kernelLink, whole bool) {
 	for _, m := range msgs {
+		if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
+			return nil, false
+		}
 		if m.Header.Type == syscall.RTM_NEWLINK && len(m.Data) >= unix.SizeofIfInfomsg {
 			out = append(out, decodeLink(m.Data))
 		}
 	}
-	return out, nil
+	return out, true
 }
 
 func decodeLink(b []byte) kernelLink {

@@ -122,7 +122,7 @@ func (p *Plane) newIndex() tcpip.NICID {
 // openPort attaches the link. Plane.mu is held.
 func (p *Plane) openPort(name string, link Link) (*port, error) {
 	r := &port{
-		p: p, name: name, nic: p.newIndex(), link: link, mac: link.MAC(), addrs: addresses{}, up: link.Up(), mtu: link.MTU(),
+		p: p, name: name, nic: p.newIndex(), link: link, mac: link.MAC(), addrs: addresses{}, mtu: link.MTU(),
 		asks: bucket.Bucket{Burst: ownAskBurst, Every: ownAskEvery},
 	}
 	r.fast, _ = link.(fastLink)
@@ -143,10 +143,20 @@ func (p *Plane) openPort(name string, link Link) (*port, error) {
 		deliver = nil
 	}
 	link.Attach(deliver, func(bool) { p.later(func() { p.linkMoved(r) }) })
+	r.up, r.mtu = link.Up(), link.MTU() // what changed before Attach was told to nobody
+	if isGone(link) {
+		p.later(func() { p.linkMoved(r) })
+	}
 	if r.fast != nil {
 		r.fast.run(r.arrived)
 	}
 	return r, nil
+}
+
+// isGone says whether a link that can go away by itself has done so.
+func isGone(l Link) bool {
+	x, ok := l.(interface{ Gone() bool })
+	return ok && x.Gone()
 }
 
 // close takes the node off the link. No lock is held.
