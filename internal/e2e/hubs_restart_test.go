@@ -64,7 +64,10 @@ func TestHubKilledAndRestarted(t *testing.T) {
 	}
 	before, guas := owners(h.leases()), [2]string{h.gua(), h.B.H1.GUAs("eth0")[0].String()}
 	for round, what := range []string{"without their endpoints on disk", "with their endpoints on disk"} {
-		if round == 1 { // a hub that stops writes them at once, else they are written within 30 s
+		if round == 1 { // a hub that stops writes at once what it has seen, else that is written within 30 s
+			if !netlab.Poll(soon, func() bool { return h.hubStatus().Hub.SitesUp == 2 }) {
+				t.Errorf("the hub does not see both sites\n%s", h.hubText())
+			}
 			h.hub.Stop(syscall.SIGTERM)
 			h.startHub()
 			h.firstEchoes(h.H1, h.B.H1)
