@@ -47,9 +47,9 @@ in real time).`,
 			o.toggle(&d.once, option{long: "once", usage: "play the scenario without a page"})
 			o.toggle(&d.list, option{long: "list", usage: "list the scenarios"})
 			o.text(&d.listen, option{long: "listen", arg: "ADDRESS", usage: "HOST:PORT of the page, on this machine (default 127.0.0.1:" + strconv.Itoa(demoPort) + ")"})
-			o.value(seedValue{&d.seed}, option{long: "seed", arg: "N", usage: "chance: the same seed gives the same world", def: "1"})
+			o.value(seedValue{&d}, option{long: "seed", arg: "N", usage: "chance, with sim: the same seed gives the same world", def: "1"})
 			o.text(&d.scenario, option{long: "scenario", arg: "NAME", usage: "what happens", def: lab.Scenarios()[0].Name})
-			o.value(choice{&d.link, []string{string(lab.Sim), string(lab.WG)}}, option{long: "link", arg: "KIND", usage: "sim or wg (default wg with --once, else sim)"})
+			o.value(choice{&d.link, []string{string(lab.Sim), string(lab.WG)}}, option{long: "link", arg: "KIND", usage: "sim or wg (default wg with --once and no --seed, else sim)"})
 			return func(ctx context.Context, e env, args []string) error {
 				if err := noWords(args); err != nil {
 					return err
@@ -68,6 +68,7 @@ type demo struct {
 	once, list             bool
 	listen, scenario, link string
 	seed                   uint64
+	seeded                 bool // --seed was given
 }
 
 func (d *demo) do(ctx context.Context, e env) error {
@@ -77,9 +78,12 @@ func (d *demo) do(ctx context.Context, e env) error {
 	if d.once && d.listen != "" {
 		return usageError{"--once has no page to listen for"}
 	}
+	if d.seeded && d.link == string(lab.WG) {
+		return usageError{"--seed gives the same world again only with --link sim: wireguard-go takes its clock and its keys from the system"}
+	}
 	if d.link == "" {
 		d.link = string(lab.Sim)
-		if d.once {
+		if d.once && !d.seeded {
 			d.link = string(lab.WG)
 		}
 	}
@@ -130,7 +134,11 @@ func listScenarios(w io.Writer) error {
 // play is --once.
 func (d *demo) play(ctx context.Context, e env, w *lab.World, about string) error {
 	begun := time.Now()
-	if _, err := fmt.Fprintf(e.stdout, "%s: %s (link %s, seed %d)\n", d.scenario, about, d.link, d.seed); err != nil {
+	chance := "in real time"
+	if d.link == string(lab.Sim) {
+		chance = fmt.Sprintf("seed %d", d.seed)
+	}
+	if _, err := fmt.Fprintf(e.stdout, "%s: %s (link %s, %s)\n", d.scenario, about, d.link, chance); err != nil {
 		return err
 	}
 	n := len(w.Outcomes())
@@ -180,7 +188,11 @@ func tellTimeline(w io.Writer, all []page.Entry) {
 // open is the page's port.
 func (d *demo) open() (net.Listener, error) {
 	if d.listen != "" {
-		return page.Listen(d.listen)
+		l, err := page.Listen(d.listen)
+		if _, tried := errors.AsType[*net.OpError](err); err != nil && !tried {
+			return nil, usageError{err.Error()} // no port to listen on, whatever the system would say
+		}
+		return l, err
 	}
 	for port := demoPort; ; port++ {
 		l, err := page.Listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
@@ -190,13 +202,14 @@ func (d *demo) open() (net.Listener, error) {
 	}
 }
 
-type seedValue struct{ seed *uint64 }
+type seedValue struct{ d *demo }
 
 func (v seedValue) String() string { return "" }
 
 func (v seedValue) Set(s string) (err error) {
-	if *v.seed, err = strconv.ParseUint(s, 0, 64); err != nil {
+	if v.d.seed, err = strconv.ParseUint(s, 0, 64); err != nil {
 		return errors.New("want a number from 0 to 18446744073709551615")
 	}
+	v.d.seeded = true
 	return nil
 }
