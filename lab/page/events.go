@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,12 +27,21 @@ func (s *site) events(ctx context.Context, w *httpd.Writer, r *httpd.Request) er
 	w.Set("Content-Type", "text/event-stream")
 	st := &stream{w: w, src: s.src, run: s.run}
 	if mark, ours := strings.CutPrefix(r.Header.Get("Last-Event-ID"), s.run+"."); ours {
-		if _, err := fmt.Sscanf(mark, "%d.%d", &st.box.mark.Log, &st.box.mark.Packet); err != nil {
-			st.box.mark = Mark{} // not a mark of ours: tell all
-		}
+		st.box.mark = parseMark(mark)
 	}
 	_ = st.follow(ctx) // the page has gone, or the world
 	return nil
+}
+
+// parseMark reads what sendNew wrote, without the run. What is no mark of ours is before everything.
+func parseMark(s string) Mark {
+	log, packet, _ := strings.Cut(s, ".")
+	l, errLog := strconv.ParseUint(log, 10, 64)
+	p, errPacket := strconv.ParseUint(packet, 10, 64)
+	if errLog != nil || errPacket != nil {
+		return Mark{}
+	}
+	return Mark{Log: l, Packet: p}
 }
 
 type stream struct {

@@ -325,11 +325,13 @@ func TestEventsTellWhatHappened(t *testing.T) {
 		t.Errorf("after %s the page is told from %d of run %v, want from %d of %v", last, past.Packets[0].ID, same, newest+1, hello)
 	}
 
-	// A mark of another run is worth nothing.
-	other := open(t, url, "ANOTHERRUN.900.900")
-	other.next(t, "packets", &past)
-	if past.Packets[0].ID != 1 {
-		t.Errorf("with another run's mark the page is told from %d, want from 1", past.Packets[0].ID)
+	// A mark of another run is worth nothing, nor is what is none.
+	for _, mark := range []string{"ANOTHERRUN.900.900", hello.Run + ".900", hello.Run + ".900.x", hello.Run + ".-1.900", hello.Run + ".900.900.9"} {
+		other := open(t, url, mark)
+		other.next(t, "packets", &past)
+		if past.Packets[0].ID != 1 {
+			t.Errorf("with the mark %s the page is told from %d, want from 1", mark, past.Packets[0].ID)
+		}
 	}
 }
 
