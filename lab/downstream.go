@@ -38,6 +38,8 @@ type downstream struct {
 	told   bool       // its LAN has been told of a prefix
 
 	leading bool          // it has a default route
+	via     netip.Addr    // of that
+	until   time.Time     // of that
 	expiry  *engine.Timer // of that
 }
 
@@ -137,6 +139,7 @@ func (d *downstream) leads(via netip.Addr, lifetime time.Duration) {
 		d.expiry.Stop()
 	}
 	if d.leading = lifetime > 0; d.leading {
+		d.via, d.until = via, d.w.Engine.Now().Add(lifetime)
 		d.router.SetRoutes([]inet6.Route{{Dst: netip.MustParsePrefix("::/0"), Via: via, Port: upPort}})
 		d.expiry = d.w.Engine.AfterFunc(lifetime, func() { d.leads(via, 0) })
 	} else {

@@ -20,6 +20,7 @@ type facts struct {
 	wires    map[string]page.WireState
 	boxes    []boxFacts
 	hub      status.Snapshot
+	r3       *behindFacts // nil: not in this world
 	outcomes []result
 	lessons  []page.LessonState
 	actions  map[string]page.ActionState
@@ -55,6 +56,9 @@ func (s *Source) gather() *facts {
 		f.up[b.name] = x.on
 	}
 	f.hub, _ = w.hub.status() // as above
+	if w.r3 != nil {
+		f.r3 = w.r3.facts()
+	}
 	f.outcomes, _ = w.script.all()
 	return f
 }

@@ -74,6 +74,47 @@ func TestStateFitsTheWorld(t *testing.T) {
 	}
 }
 
+// Routers that are no product tell what they know, too; what the box gives to one behind its LAN stands in the plan.
+func TestRoutersOfTheLabAreShown(t *testing.T) {
+	s := liveSource(t, Options{Scenario: scenarioDownstream, Seed: 2})
+	st := until(t, s, "end of the scenario", passedAll)
+	r3 := st.Nodes[nodeR3]
+	def := slices.IndexFunc(r3.Routes, func(r page.Route) bool { return r.Dst == "::/0" })
+	if def < 0 || r3.Routes[def].From != "RA of r1" || r3.Routes[def].Until.Before(start) || !strings.HasPrefix(r3.Routes[def].Via, "fe80::") {
+		t.Errorf("r3's default route: %+v", r3.Routes)
+	}
+	own := slices.IndexFunc(r3.Addresses, func(a page.Address) bool { return a.Iface == "r3-h3" && a.ValidUntil.After(start) })
+	if own < 0 || !slices.Contains(r3.Badges, "default router on its LAN") {
+		t.Fatalf("r3: %+v", r3)
+	}
+	site := st.Prefixes[0].Children[0].Children[0]
+	at := slices.IndexFunc(site.Children, func(p page.Prefix) bool { return p.Owner == nodeR3 && p.Kind == "delegation" })
+	if at < 0 || len(site.Children[at].Children) != 1 {
+		t.Fatalf("the plan of %s: %+v", site.Owner, site.Children)
+	}
+	lan := site.Children[at].Children[0]
+	if !strings.HasSuffix(lan.Prefix, "::/64") || !strings.HasPrefix(r3.Addresses[own].Addr, strings.TrimSuffix(lan.Prefix, "/64")) || lan.Kind != "LAN" {
+		t.Errorf("r3's LAN %+v, its address %+v", lan, r3.Addresses[own])
+	}
+	if !slices.ContainsFunc(st.Nodes[nodeR1].Routes, func(r page.Route) bool {
+		return r.Dst == site.Children[at].Prefix && r.From == "its own lease to r3" && strings.HasPrefix(r.Via, "fe80::")
+	}) {
+		t.Errorf("r1's routes: %+v", st.Nodes[nodeR1].Routes)
+	}
+	if !slices.ContainsFunc(st.Nodes[nodeNet6].Routes, func(r page.Route) bool { return r.Dst == providerPrefix && r.Via == "2001:db8:0:2::2" }) {
+		t.Errorf("the IPv6 Internet's routes: %+v", st.Nodes[nodeNet6].Routes)
+	}
+	if rogue := st.Nodes[nodeRogue]; len(rogue.Addresses) != 1 || !slices.Equal(rogue.Badges, []string{"quiet"}) {
+		t.Errorf("the laptop before it speaks: %+v", rogue)
+	}
+	if err := s.Do(t.Context(), page.Action{Action: doRogue}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, s, "the laptop speaks, and the box hears it", func(st page.State) bool {
+		return slices.Contains(st.Nodes[nodeRogue].Badges, "says it is a router") && slices.Contains(st.Nodes[nodeR1].Badges, "also says it is a router: rogue")
+	})
+}
+
 // What stands still is told once: a state that flickers is sent ten times a second to each page.
 func TestStateStandsStill(t *testing.T) {
 	s := liveSource(t, Options{Seed: 1})

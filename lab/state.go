@@ -11,17 +11,18 @@ import (
 
 	"oasis6/internal/lifetime"
 	"oasis6/lab/host"
+	"oasis6/lab/host/inet6"
 	"oasis6/lab/nat"
 	"oasis6/lab/page"
-	"oasis6/status"
 )
 
 // painter makes of facts what the page shows. It belongs to one goroutine at a time.
 type painter struct {
-	w    *World
-	macs map[[6]byte]string   // whose port has it
-	seen map[string]memory    // by what it is about
-	used map[string]time.Time // of seen: when last asked for
+	w      *World
+	macs   map[[6]byte]string   // whose port has it
+	locals map[string]string    // likewise, by the link-local address made of it
+	seen   map[string]memory    // by what it is about
+	used   map[string]time.Time // of seen: when last asked for
 }
 
 // memory keeps an instant still that is only known as a remaining time, rounded; and when it last changed for real.
@@ -34,10 +35,11 @@ const flicker = 300 * time.Millisecond
 const forgetAfter = time.Hour
 
 func newPainter(w *World) *painter {
-	p := &painter{w: w, macs: map[[6]byte]string{}, seen: map[string]memory{}, used: map[string]time.Time{}}
+	p := &painter{w: w, macs: map[[6]byte]string{}, locals: map[string]string{}, seen: map[string]memory{}, used: map[string]time.Time{}}
 	for _, x := range w.wires {
 		for i := range 2 {
-			p.macs[x.Port(i).MAC()] = x.Port(i).Node()
+			mac, node := x.Port(i).MAC(), x.Port(i).Node()
+			p.macs[mac], p.locals[inet6.LinkLocal(mac).String()] = node, node
 		}
 	}
 	return p
@@ -118,8 +120,11 @@ func (p *painter) node(f *facts, n page.Node) page.NodeState {
 			p.box(f, b, &s)
 		}
 	}
-	if n.ID == nodeR2 {
+	switch n.ID {
+	case nodeR2:
 		p.hubNode(f, &s)
+	case nodeNet6, nodeRogue, nodeR3:
+		p.labRouter(f, n.ID, &s)
 	}
 	return s
 }
@@ -248,6 +253,13 @@ func (p *painter) box(f *facts, b boxFacts, s *page.NodeState) {
 			}
 			s.Routes = append(s.Routes, page.Route{Dst: x.Prefix, Iface: l.Interface, Since: until.since, Until: until.until, From: "DHCPv6 of r2"})
 		}
+		for _, x := range given(l) {
+			m := p.ends(f, b.name+" gives "+x.Prefix, x.ValidS)
+			s.Routes = append(s.Routes, page.Route{Dst: x.Prefix, Via: x.to, Iface: l.Interface, Since: m.since, Until: m.until, From: "its own lease to " + p.ownerOf(x.to)})
+		}
+		for _, r := range l.Routers {
+			s.Badges = append(s.Badges, "also says it is a router: "+p.ownerOf(r.Address))
+		}
 		for _, h := range l.Hosts {
 			for _, a := range h.Addresses {
 				s.Neighbors = append(s.Neighbors, page.Neighbor{Addr: a, MAC: h.MAC, State: "known"})
@@ -324,7 +336,7 @@ func (p *painter) leases(f *facts, pool netip.Prefix) (out []page.Prefix) {
 			}
 			for _, b := range f.boxes {
 				if b.name == site.Name {
-					x.Children = p.subnets(f, b.status, prefix)
+					x.Children = p.subnets(f, b, prefix)
 				}
 			}
 			out = append(out, x)
@@ -333,9 +345,9 @@ func (p *painter) leases(f *facts, pool netip.Prefix) (out []page.Prefix) {
 	return out
 }
 
-// subnets are the LANs that a box has made of a delegation.
-func (p *painter) subnets(f *facts, s status.Snapshot, delegation netip.Prefix) (out []page.Prefix) {
-	for _, l := range s.LANs {
+// subnets are the LANs that a box has made of a delegation, and what it has given of it to routers behind them.
+func (p *painter) subnets(f *facts, b boxFacts, delegation netip.Prefix) (out []page.Prefix) {
+	for _, l := range b.status.LANs {
 		for _, x := range l.Prefixes {
 			prefix, err := netip.ParsePrefix(x.Prefix)
 			if err != nil || !delegation.Contains(prefix.Addr()) {
@@ -348,6 +360,7 @@ func (p *painter) subnets(f *facts, s status.Snapshot, delegation netip.Prefix) 
 			}
 			out = append(out, page.Prefix{Prefix: x.Prefix, Owner: l.Interface, Kind: kind, Since: m.since, Until: m.until})
 		}
+		out = append(out, p.onward(f, b, l, delegation)...)
 	}
 	return out
 }
