@@ -123,6 +123,7 @@ func TestReconfigureOfDibblerIsAReplay(t *testing.T) {
 
 // All that Kea can give in one exchange: an address for the tunnel, a prefix for each wish, NTP servers.
 func TestAddressAndSeveralPrefixes(t *testing.T) {
+	t.Parallel()
 	for name, noRapid := range map[string]bool{"two messages": false, "four messages": true} {
 		t.Run(name, func(t *testing.T) {
 			addressAndSeveralPrefixes(t, netlab.WorldConfig{Addresses: true, NoRapid: noRapid})
@@ -143,15 +144,7 @@ func addressAndSeveralPrefixes(t *testing.T, c netlab.WorldConfig) {
 	if kinds := slices.Sorted(maps.Values(leases)); !slices.Equal(kinds, []string{"0", "2", "2"}) {
 		t.Errorf("kinds of leases %q, want an address and two prefixes:\n%s", kinds, b.KeaLeases())
 	}
-	addr := func() bool {
-		return strings.Contains(b.R1.Run("ip", "-6", "addr", "show", "dev", "oasis0", "scope", "global"), "2001:db8:ebbd:ff00:")
-	}
-	if !netlab.Poll(soon, addr) {
-		t.Errorf("oasis0 has no address of %s:\n%s", netlab.AddressPool, b.R1.Run("ip", "-6", "addr", "show", "dev", "oasis0"))
-	}
-	if err := b.R1.Ping(netlab.WWWv6); err != nil {
-		t.Errorf("the box itself does not reach www: %v", err)
-	}
+	b.wantAddress(netlab.AddressPool)
 	js := b.R1.Run(b.BoxArgs(b.bin, "status", "--json")...)
 	for _, want := range []string{netlab.NTPv6, netlab.NTPName, `"IA_NA"`} {
 		if !strings.Contains(js, want) {

@@ -20,7 +20,7 @@ func TestRFC7084_G3_NothingBeforeThePrefix(t *testing.T) {
 	b.waitSummary("starting: tunnel is up", "")
 	const own = "2001:db8:ebbd:9900::77"
 	b.H1.Addr("eth0", own+"/64")
-	b.H1.Run("ip", "-6", "route", "add", "default", "via", b.R1.LinkLocals("br-lan")[0].String(), "dev", "eth0")
+	b.H1.Run("ip", "-6", "route", "add", "default", "via", b.routerOnLAN().String(), "dev", "eth0")
 	at := b.WWW.WatchIPv6("eth1")
 	if err := b.H1.Ping(netlab.WWWv6); err == nil {
 		t.Error("h1 gets an answer before there is a prefix")
@@ -37,30 +37,15 @@ func TestRFC7084_G3_NothingBeforeThePrefix(t *testing.T) {
 func TestCE_2_7_06_UnknownPrefix(t *testing.T) {
 	b := newBox(t, netlab.WorldConfig{})
 	b.up()
+	refused := b.refusesSources(b.H1)
 	b.H1.Addr("eth0", "2001:db8:77::7/64")
 	out, err := b.H1.Try("ping", "-n", "-c1", "-W2", "-I", "2001:db8:77::7", netlab.WWWv6)
-	text := out
-	if err != nil {
-		text += err.Error()
-	}
-	// The error cannot come back to an address that the box has no way to: the counter of the rule shows that it was made.
-	rules := b.R1.Run("nft", "list", "chain", "ip6", "oasis6", "forward")
 	if err == nil {
-		t.Errorf("www answers a source that is not ours: %s", text)
+		t.Errorf("www answers a source that is not ours: %s", out)
 	}
-	if !refused(rules, "source not ours") {
-		t.Errorf("nothing was refused with code 5:\n%s\n%s", rules, text)
+	if !netlab.Poll(soon, refused) {
+		t.Errorf("nothing was refused with code 5:\n%s %v", out, err)
 	}
-}
-
-// refused says whether a rule with that comment has counted anything.
-func refused(rules, comment string) bool {
-	for line := range strings.Lines(rules) {
-		if strings.Contains(line, comment) && !strings.Contains(line, "packets 0 ") {
-			return true
-		}
-	}
-	return false
 }
 
 // CE 3.2.2: the default route is lost: what hosts still send is refused with an error instead of vanishing in a dead tunnel.
@@ -90,6 +75,7 @@ func TestCE_3_2_03_NoForwardingLoop(t *testing.T) {
 	}
 	to := netip.MustParseAddr(nobody)
 	toNobody := func(p netlab.Packet) bool { return p.Dst == to }
+	netlab.Poll(soon, func() bool { return here(toNobody) >= pings }) // ping may end before it is seen what it sent
 	if in, out := here(toNobody), back.Count(toNobody); in == 0 || in > pings || out != 0 {
 		t.Errorf("%d packets came out of the tunnel %d times and went back %d times, want once each and never", pings, in, out)
 	}

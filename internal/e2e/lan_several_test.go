@@ -24,6 +24,7 @@ func gua64(h *netlab.Node) netip.Prefix {
 
 // Two LANs: each its own /64, neither with the other's sources.
 func TestGuestLAN(t *testing.T) {
+	t.Parallel()
 	for name, subnet := range map[string]string{"subnets in order": "", "subnet chosen": "Subnet = 7"} {
 		t.Run(name, func(t *testing.T) { guestLAN(t, subnet) })
 	}

@@ -120,29 +120,46 @@ func TestRALAB_08_NotOnLink(t *testing.T) {
 	}
 }
 
-// Another MAC of the bridge is told at once, and hosts reach the Internet with it.
+// Another MAC of the bridge is told at once, and hosts reach the Internet with it. In userspace the box has a MAC of its own
+// on the LAN, and keeps that.
 func TestRALAB_10_MACOfTheBridgeChanges(t *testing.T) {
 	b := newBox(t, netlab.WorldConfig{})
+	ras := b.H1.WatchRA("eth0")
 	b.up()
 	mac := net.HardwareAddr{2, 0, 0x5e, 0, 0x53, 0x77}
-	ras := b.H1.WatchRA("eth0")
+	want := mac
+	if b.Config.Userspace {
+		want = sourceMAC(b.firstRA(ras, "of the start", time.Time{}, anyRA))
+	}
 	begin := time.Now()
 	b.R1.Run("ip", "link", "set", "br-lan", "address", mac.String())
-	r := b.firstRA(ras, "with the new MAC", begin, func(r netlab.RA) bool {
-		for _, o := range r.Msg.Options {
-			if l, ok := o.(*ndp.LinkLayerAddress); ok && l.Direction == ndp.Source && bytes.Equal(l.Addr, mac) {
-				return true
-			}
-		}
-		return false
-	})
+	if b.Config.Userspace {
+		b.Replug(b.H1) // it asks
+	}
+	r := b.firstRA(ras, "with the MAC "+want.String(), begin, func(r netlab.RA) bool { return bytes.Equal(sourceMAC(r), want) })
+	if b.Config.Userspace {
+		b.waitOnline(b.H1)
+	}
 	if err := b.H1.Ping(netlab.WWWv6); err != nil {
 		t.Errorf("after the RA: %v", err)
 	}
-	t.Logf("RA with the new MAC after %v", r.At.Sub(begin).Round(time.Millisecond))
+	t.Logf("RA %v after the change", r.At.Sub(begin).Round(time.Millisecond))
 	for _, r := range ras.All() {
 		if p := r.Prefix(delegated); p != nil && p.ValidLifetime == 0 {
 			t.Errorf("another MAC made the prefix stale: RA at %v", r.At)
 		}
+		if got := sourceMAC(r); b.Config.Userspace && !bytes.Equal(got, want) {
+			t.Errorf("RA with the MAC %s, want %s all the time", got, want)
+		}
 	}
+}
+
+// sourceMAC is what an RA says is the router's; nil if it says nothing.
+func sourceMAC(r netlab.RA) net.HardwareAddr {
+	for _, o := range r.Msg.Options {
+		if l, ok := o.(*ndp.LinkLayerAddress); ok && l.Direction == ndp.Source {
+			return l.Addr
+		}
+	}
+	return nil
 }

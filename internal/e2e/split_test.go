@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +137,7 @@ func TestMTUFollowsThePath(t *testing.T) {
 		if got := b.status().Tunnel.MTU; got != want {
 			t.Errorf("status says MTU %d, want %d", got, want)
 		}
+		b.wantTooBig(want)
 		if b.Config.Userspace {
 			return // the kernel has no such interface
 		}
@@ -149,4 +151,22 @@ func TestMTUFollowsThePath(t *testing.T) {
 	if _, err := b.H1.Try("ping", "-n", "-c1", "-W2", "-M", "do", "-s", "1272", netlab.WWWv6); err != nil {
 		t.Errorf("a packet of 1320 octets: %v", err)
 	}
+}
+
+// wantTooBig sends a packet that is an octet larger than the tunnel's MTU from h1, which has forgotten what the RA said: the
+// box names the MTU.
+func (b *box) wantTooBig(mtu int) {
+	b.Helper()
+	const headers = 40 + 8
+	way := []string{netlab.WWWv6 + "/128", "via", b.HostDefaultRoute(b.H1).String(), "dev", "eth0"}
+	b.H1.Run(append([]string{"ip", "-6", "route", "add"}, way...)...)
+	var out string
+	if !netlab.Poll(enough, func() bool { // the next RA may come in between
+		b.H1.Sysctl("net/ipv6/conf/eth0/mtu", "1500")
+		out, _ = b.H1.Try("ping", "-n", "-c1", "-W2", "-M", "do", "-s", strconv.Itoa(mtu+1-headers), netlab.WWWv6)
+		return strings.Contains(out, fmt.Sprintf("Packet too big: mtu=%d", mtu))
+	}) {
+		b.Errorf("a packet of %d octets: %s, want Packet too big with the MTU %d", mtu+1, out, mtu)
+	}
+	b.H1.Run(append([]string{"ip", "-6", "route", "del"}, way...)...) // and what it has learned
 }

@@ -3,9 +3,14 @@
 package e2e
 
 import (
-	"net/netip"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os/exec"
+	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,31 +24,134 @@ const (
 	elsewhereTest = "TestUserspaceElsewhere"
 )
 
+// onBothPlanes are the tests of this package whose body TestUserspace runs once more.
+func onBothPlanes() []func(*testing.T) {
+	return []func(*testing.T){
+		TestSplitTunnel, TestSolicitedByRdisc6, TestWgShow, TestStaticPrefix, TestFourMessages, TestMTUFollowsThePath,
+		TestBulk, TestArticleR2, TestTwoBoxesAtOneR2, TestGreedyServerBesideAGoodOne, TestTryBesideTheBox,
+
+		TestServerGoesBadWhileBound, TestServerThatCanBeUsedAllTheSame, TestServerThatCannotBeUsed, TestServerThatInvitesAStorm,
+		TestServerFallsSilent, TestServerRenumbers, TestServerTakesThePrefixBack,
+
+		TestReconfigure, TestReconfigureRenumbersAtOnce, TestReconfigureOfDibblerIsAReplay, TestAddressAndSeveralPrefixes,
+		TestPrefixFailsWhileAddressWorks, TestExcludedSubnetIsNotUsed, TestEncryptedDNSReachesTheLAN, TestTruncatedReplyIsNoRefusal,
+
+		TestLANBridgeAppearsLater, TestLANLinkDownAndUp, TestFlushedByOthers, TestTwoStartsAtOnce, TestSIGTERMPutsEverythingBack,
+		TestKilledStartedStopped, TestSIGUSR2AndSuccessor, TestSIGHUP, TestSIGTERMAfterManySIGHUPs, TestSignalsDuringTheStart,
+		TestSecondBoxWithItsOwnFolders, TestDuplicateAddressThenDeadTunnel, TestPeerRemovedByWg,
+
+		TestPeerThatNeverAnswers, TestHubWithoutDHCPv6, TestServerAnswersAfter30Seconds, TestDelegationTooLongForALAN,
+		TestTunnelDeadUnderTraffic, TestTunnelDeadIdle, TestNATRebinds, TestNoSecretInStatusOrLog,
+
+		TestHubWithTwoBoxes, TestJoinByInvitation, TestHubRenumbers, TestHubKilledAndRestarted, TestHubHandsOverAndStops,
+
+		TestRestartKeepsAddresses, TestKeaRestartKeepsAddresses, TestOutageKeepsAddresses, TestNATPortKeepsAddresses, TestLeave,
+		TestFullDisk,
+
+		TestRFC7084_G3_NothingBeforeThePrefix, TestCE_2_7_06_UnknownPrefix, TestCE_3_2_02_LostDefaultRoute,
+		TestCE_3_2_03_NoForwardingLoop, TestRALAB_01_OptimisticHost, TestRALAB_02_CarrierOfAPort, TestRALAB_05_ULAOverADeadTunnel,
+		TestRALAB_08_NotOnLink, TestRALAB_10_MACOfTheBridgeChanges,
+
+		TestStatelessDHCPv6, TestStatefulDHCPv6, TestOptionsAtTheHost, TestDHCPv6FollowsTheConfig, TestScanOfTheLAN,
+		TestHostRegainsItsAddress, TestRenumberings, TestRouterBehindTheLAN, TestSecondRouterOnTheLAN, TestSomebodyUsesOurLinkLocal,
+		TestGuestLAN, TestULA, TestULAOfTheFile,
+
+		TestOdhcpdOfTheArticle, TestOdhcpdGivesLongerPrefixes, TestOdhcpdForgetsLeases, TestOdhcpdReboots,
+		TestOdhcpdForgetsAndRenumbers, TestOdhcpdAndASolicit, TestOdhcpdRenumbers, TestOdhcpdLifetimesDecay,
+
+		TestServerLosesItsMemory, TestOperatorRenumbers, TestReservedPrefix, TestDibblerAtTheHub,
+	}
+}
+
+// onOnePlane are all the others, each with the reason.
+func onOnePlane() map[string]string {
+	const (
+		hub   = "of the hub alone, which forwards by the kernel"
+		start = "ends before there is a data plane"
+		try   = "oasis6 try has a stack of its own and no data plane"
+		plane = "is about both"
+	)
+	return map[string]string{
+		"TestMain":                         "is no test",
+		userspaceTest:                      plane,
+		elsewhereTest:                      plane,
+		"TestEveryBodyOnBothPlanes":        plane,
+		"TestFloodsFromTheLAN":             "has a box of either plane itself, beside the kernel that both are measured against",
+		"TestDigestOfDibblerIsRight":       "has no world",
+		"TestKeyFileReadableByOthers":      start,
+		"TestUnknownKey":                   start,
+		"TestHubAndABadSite":               hub,
+		"TestHubAndTwoBoxesWithOneKey":     hub,
+		"TestHubWithoutRoom":               hub,
+		"TestHubKilledAgainAndAgain":       hub,
+		"TestHubKeepsTheRouteOfItsUplink":  hub,
+		"TestHubOnLink":                    hub,
+		"TestTry":                          try,
+		"TestTryWrongKeys":                 try,
+		"TestTryUDPBlocked":                try,
+		"TestTryWithoutPrefix":             try,
+		"TestTryBrokersFile":               try,
+		"TestTryMTU":                       try,
+		"TestTryWithTheKeyOfABoxElsewhere": try,
+	}
+}
+
 // What the kernel's data plane is held to, in the same words.
 func TestUserspace(t *testing.T) {
-	for name, body := range map[string]func(*testing.T){
-		"SplitTunnel":               TestSplitTunnel,
-		"Bulk":                      TestBulk,
-		"ArticleR2":                 TestArticleR2,
-		"MTUFollowsThePath":         TestMTUFollowsThePath,
-		"WgShow":                    TestWgShow,
-		"LANBridgeAppearsLater":     TestLANBridgeAppearsLater,
-		"LANLinkDownAndUp":          TestLANLinkDownAndUp,
-		"CarrierOfAPort":            TestRALAB_02_CarrierOfAPort,
-		"SIGTERMPutsEverythingBack": TestSIGTERMPutsEverythingBack,
-		"SIGUSR2AndSuccessor":       TestSIGUSR2AndSuccessor,
-		"Reconfigure":               TestReconfigureRenumbersAtOnce,
-		"StatefulDHCPv6":            TestStatefulDHCPv6,
-		"ScanOfTheLAN":              TestScanOfTheLAN,
-		"RouterBehindTheLAN":        TestRouterBehindTheLAN,
-		"SomebodyUsesOurLinkLocal":  TestSomebodyUsesOurLinkLocal,
-		"ULAOverADeadTunnel":        TestRALAB_05_ULAOverADeadTunnel,
-		"NotOnLink":                 TestRALAB_08_NotOnLink,
-		"LostDefaultRoute":          TestCE_3_2_02_LostDefaultRoute,
-		"NoForwardingLoop":          TestCE_3_2_03_NoForwardingLoop,
-	} {
-		t.Run(name, body)
+	for _, body := range onBothPlanes() {
+		t.Run(strings.TrimPrefix(nameOf(body), "Test"), body)
 	}
+}
+
+func nameOf(body func(*testing.T)) string {
+	full := runtime.FuncForPC(reflect.ValueOf(body).Pointer()).Name()
+	return full[strings.LastIndexByte(full, '.')+1:]
+}
+
+// A test that comes new is a test of both data planes, or says why not.
+func TestEveryBodyOnBothPlanes(t *testing.T) {
+	var both []string
+	for _, body := range onBothPlanes() {
+		both = append(both, nameOf(body))
+	}
+	one, all := onOnePlane(), testsOfThisPackage(t)
+	for _, name := range all {
+		switch reason, alone := one[name]; {
+		case alone && slices.Contains(both, name):
+			t.Errorf("%s is in both lists", name)
+		case !alone && !slices.Contains(both, name), alone && reason == "":
+			t.Errorf("%s runs on the kernel's data plane alone: name it in onBothPlanes, or in onOnePlane with the reason", name)
+		}
+	}
+	for name := range one {
+		if !slices.Contains(all, name) {
+			t.Errorf("onOnePlane has %s, which does not exist", name)
+		}
+	}
+}
+
+// testsOfThisPackage are the names of its test functions.
+func testsOfThisPackage(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") {
+				names = append(names, fn.Name.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		t.Fatal("no tests found")
+	}
+	return names
 }
 
 // emulators run programs of other processors; those of 386 need none on amd64. qemu-mips 7.2 hands the kernel the numbers in
@@ -73,33 +181,4 @@ func boxBinary(t *testing.T) string {
 		return netlab.BuildFor(t, netlab.BoxPackage, arch, emulators[arch])
 	}
 	return netlab.Build(t, netlab.BoxPackage)
-}
-
-// outOfTunnel counts the packets that come out of the tunnel, from now on. In userspace they cannot be seen: -1.
-func (b *box) outOfTunnel() func(want func(netlab.Packet) bool) int {
-	b.Helper()
-	if b.Config.Userspace {
-		return func(func(netlab.Packet) bool) int { return -1 }
-	}
-	return b.R1.WatchIPv6(netlab.BoxTunnel).Count
-}
-
-// ownAddresses are the box's on the tunnel; in userspace as the status has them.
-func (b *box) ownAddresses() (out []netip.Addr) {
-	b.Helper()
-	if !b.Config.Userspace {
-		return b.R1.GUAs(netlab.BoxTunnel)
-	}
-	s, err := b.statusErr()
-	if err != nil || s.DHCPv6 == nil {
-		return nil
-	}
-	for _, ia := range s.DHCPv6.IAs {
-		for _, p := range ia.Prefixes {
-			if ia.Type == "IA_NA" {
-				out = append(out, netip.MustParseAddr(p.Prefix))
-			}
-		}
-	}
-	return out
 }
