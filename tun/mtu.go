@@ -72,13 +72,13 @@ func usable(iface string, mark uint32, ep netip.AddrPort) bool {
 	if err != nil {
 		return true
 	}
-	out, err := routeInterface(ep.Addr(), mark)
+	out, _, err := routeTo(ep.Addr(), mark)
 	return err != nil || out != own.Index // on an error: pathMTU has found a way
 }
 
-// routeInterface asks the kernel for the index of the interface that packets to dst leave by. The whole
-// netlink library for this one question would cost 130 kB.
-func routeInterface(dst netip.Addr, mark uint32) (int, error) {
+// routeTo asks the kernel for the index of the interface that packets to dst leave by, and for the router there; the zero
+// address: dst is on the link. The whole netlink library for this one question would cost 130 kB.
+func routeTo(dst netip.Addr, mark uint32) (out int, via netip.Addr, err error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
 	msg := nl.NewRtMsg()
 	*msg = nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}}
@@ -89,7 +89,7 @@ func routeInterface(dst netip.Addr, mark uint32) (int, error) {
 	}
 	answers, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
 	if err != nil {
-		return 0, fmt.Errorf("route to %s: %w", dst, err)
+		return 0, via, fmt.Errorf("route to %s: %w", dst, err)
 	}
 	for _, m := range answers {
 		if len(m) < unix.SizeofRtMsg {
@@ -97,13 +97,19 @@ func routeInterface(dst netip.Addr, mark uint32) (int, error) {
 		}
 		attrs, err := nl.ParseRouteAttr(m[unix.SizeofRtMsg:])
 		if err != nil {
-			return 0, fmt.Errorf("route to %s: %w", dst, err)
+			return 0, via, fmt.Errorf("route to %s: %w", dst, err)
 		}
 		for _, a := range attrs {
-			if a.Attr.Type == unix.RTA_OIF && len(a.Value) >= 4 {
-				return int(binary.NativeEndian.Uint32(a.Value)), nil
+			switch {
+			case a.Attr.Type == unix.RTA_OIF && len(a.Value) >= 4:
+				out = int(binary.NativeEndian.Uint32(a.Value))
+			case a.Attr.Type == unix.RTA_GATEWAY:
+				via, _ = netip.AddrFromSlice(a.Value)
 			}
 		}
 	}
-	return 0, fmt.Errorf("route to %s: no interface", dst)
+	if out == 0 {
+		err = fmt.Errorf("route to %s: no interface", dst)
+	}
+	return out, via, err
 }

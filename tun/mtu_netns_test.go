@@ -5,6 +5,7 @@ package tun
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"oasis6/internal/netlab"
@@ -40,13 +41,46 @@ func TestEndpointIsNotReachedThroughTheTunnel(t *testing.T) {
 	n.Run("ip", "-6", "route", "add", "2001:db8:1::/48", "dev", "wan0")
 	check("a way of its own", true, 0)
 	if err := n.Do(func() error {
-		index, err := routeInterface(ep.Addr(), 0)
+		index, via, err := routeTo(ep.Addr(), 0)
 		wan, werr := net.InterfaceByName("wan0")
-		if err != nil || werr != nil || index != wan.Index {
-			t.Errorf("routeInterface = %d, %v; want wan0 (%v, %v)", index, err, wan, werr)
+		if err != nil || werr != nil || index != wan.Index || via.IsValid() {
+			t.Errorf("routeTo = %d, %v, %v; want wan0 (%v, %v)", index, via, err, wan, werr)
 		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A box in userspace is a router beside the machine on its LAN. Native IPv6 of the machine there, by another router, stays a
+// way to the hub; one by the box itself is none.
+func TestNativeIPv6OnTheLANIsAWayOut(t *testing.T) {
+	l := netlab.New(t)
+	n, far := l.Node("r1"), l.Node("far")
+	l.Wire(n, "br-lan", far, "lan")
+	n.Addr("br-lan", "2001:db8:a::1/64")
+	ep, box := netip.MustParseAddrPort("[2001:db8:1::2]:51820"), netip.MustParseAddr("fe80::b")
+	way := Outside{Inside: func(iface string, via netip.Addr) bool { return iface == "br-lan" && via == box }}.way()
+	for _, c := range []struct {
+		route string
+		want  bool
+	}{
+		{"", false},
+		{"via fe80::b dev br-lan", false},
+		{"via fe80::99 dev br-lan", true},
+		{"via 2001:db8:a::99 dev br-lan", true},
+		{"dev br-lan", true},
+	} {
+		if c.route != "" {
+			n.Run(append([]string{"ip", "-6", "route", "replace", "default"}, strings.Fields(c.route)...)...)
+		}
+		if err := n.Do(func() error {
+			if got := way.usable("oasis0", 0, ep); got != c.want {
+				t.Errorf("default %q: usable = %v, want %v", c.route, got, c.want)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

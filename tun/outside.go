@@ -22,9 +22,9 @@ type Outside struct {
 	// PathMTU says what fits on the way to an endpoint, in octets with the IP header, and fails where there is no way;
 	// nil: the kernel is asked.
 	PathMTU func(ep netip.AddrPort) (int, error)
-	// Inside says whether a way out by an interface of the machine would lead back into the tunnel; nil: none does. It is
-	// not asked if there is a PathMTU.
-	Inside func(iface string) bool
+	// Inside says whether a way out by an interface of the machine and a router there would lead back into the tunnel; nil:
+	// none does. It is not asked if there is a PathMTU, nor for what is on the link itself.
+	Inside func(iface string, via netip.Addr) bool
 	// Control lets wg see the tunnel.
 	Control bool
 	// Made is shown wireguard-go's device when it is configured, before it sends anything; nil: nobody is.
@@ -95,18 +95,18 @@ func (o Outside) way() way {
 }
 
 // outward says whether the machine's own routing has a way out that is not through the box: where the box is a node of its
-// own on the machine's LANs, the machine may have its IPv6 from the box.
-func outward(ep netip.AddrPort, mark uint32, inside func(iface string) bool) bool {
+// own on the machine's LANs, the machine may have its IPv6 from the box, or from another router there.
+func outward(ep netip.AddrPort, mark uint32, inside func(iface string, via netip.Addr) bool) bool {
 	if _, err := pathMTU(ep, mark); err != nil {
 		return false
 	}
 	if ep.Addr().Is4() {
 		return true // the tunnel never carries IPv4
 	}
-	index, err := routeInterface(ep.Addr(), mark)
-	if err != nil {
+	index, via, err := routeTo(ep.Addr(), mark)
+	if err != nil || !via.IsValid() {
 		return true // pathMTU has found a way
 	}
 	out, err := net.InterfaceByIndex(index)
-	return err != nil || !inside(out.Name)
+	return err != nil || !inside(out.Name, via)
 }

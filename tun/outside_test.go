@@ -85,17 +85,3 @@ func TestGivenPathSaysWhatIsUsable(t *testing.T) {
 		t.Error("no way out is usable")
 	}
 }
-
-// The machine's way to ::1 is lo: where that leads into the tunnel, it is none.
-func TestWayThroughTheBoxIsNone(t *testing.T) {
-	ep := netip.MustParseAddrPort("[::1]:1")
-	if _, err := pathMTU(ep, 0); err != nil {
-		t.Skipf("needs IPv6 on the loopback interface: %v", err)
-	}
-	for inside, want := range map[string]bool{"lo": false, "br-lan": true} {
-		w := Outside{Inside: func(iface string) bool { return iface == inside }}.way()
-		if got := w.usable("box", 0, ep); got != want {
-			t.Errorf("with %s inside: usable %v, want %v", inside, got, want)
-		}
-	}
-}

@@ -94,5 +94,5 @@ func (b *daemon) openTunnel(cfg *config.Config, plane boxPlane) (*tun.Tunnel, er
 	if !ok {
 		return tun.Open(router.TunnelConfig(cfg), b.log)
 	}
-	return tun.OpenOn(router.TunnelConfig(cfg), p.Device(), tun.Outside{Inside: p.Serves, Control: true}, b.log)
+	return tun.OpenOn(router.TunnelConfig(cfg), p.Device(), tun.Outside{Inside: p.IsRouter, Control: true}, b.log)
 }

@@ -5,6 +5,7 @@ package netstack
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -38,11 +39,17 @@ func (p *Plane) openMachine() (err error) {
 // TookOver says that a predecessor of this boot left its LANs to us.
 func (p *Plane) TookOver() bool { return p.mark.took }
 
-// Serves says whether an interface of the machine is one of the LANs. It may be called from any goroutine.
-func (p *Plane) Serves(iface string) bool {
+// IsRouter says whether the router that the machine has at an address on one of its interfaces is this one, which forwards
+// into the tunnel. It may be called from any goroutine.
+func (p *Plane) IsRouter(iface string, a netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Contains(p.names, iface) || slices.Contains(p.want.LANs, iface)
+	a = a.WithZone("")
+	lan := slices.Contains(p.names, iface) || slices.Contains(p.want.LANs, iface)
+	if lan && a == linkLocal(stationMAC(p.o.Identity, iface)) {
+		return true // also while the station is not there yet
+	}
+	return slices.ContainsFunc(p.want.Addresses, func(w dataplane.Address) bool { return w.Prefix.Addr() == a })
 }
 
 func (p *Plane) closeMachine() {
