@@ -148,7 +148,7 @@ func rooms() map[string][]string {
 		"html/template":                     {},
 		"net/http":                          {"internal/netlab"}, // internal/httpd is for pages
 		"plugin":                            {},
-		"testing":                           {"internal/netlab", "hub/store/storetest", "lab/pcapng/pcapngtest"},
+		"testing":                           {"internal/netlab", "hub/store/storetest", "lab/pcapng/pcapngtest", "lab/page/pagetest"},
 		"go.etcd.io/bbolt":                  {"hub/store"},
 		"rsc.io/qr":                         {"cmd"},
 		"github.com/google/go-cmp":          {},

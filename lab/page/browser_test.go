@@ -8,14 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"oasis6/lab/page/pagetest"
 )
 
 // All look at the same Chromium, each through a tab of its own and at a world of its own.
 func TestPage(t *testing.T) {
-	chrome := startChromium(t)
+	chrome := pagetest.Start(t)
 	for _, c := range []struct {
 		name          string
 		width, height int64
@@ -36,7 +36,7 @@ func TestPage(t *testing.T) {
 		{"PageComesBack", 1440, 900, testPageComesBack},
 		{"TextsOfTimesAndAddresses", 800, 600, testTextsOfTimesAndAddresses},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(chrome.open(t, newFake(), c.width, c.height)) })
+		t.Run(c.name, func(t *testing.T) { c.test(openPage(chrome, t, newFake(), c.width, c.height)) })
 	}
 }
 
@@ -44,139 +44,139 @@ func TestPage(t *testing.T) {
 func TestBareWorldIsShown(t *testing.T) {
 	src := newFake()
 	src.bare = true
-	b := startChromium(t).open(t, src, 800, 600)
-	b.wait(`document.querySelectorAll(".node").length === 2 && document.querySelector("#lost").hidden && document.querySelectorAll("#packetlist .row").length > 5`)
-	b.click(`.node[data-node="h1"]`)
-	b.wait(`document.querySelector("#h-inspector").textContent === "h1"`)
-	b.wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden`)
+	b := openPage(pagetest.Start(t), t, src, 800, 600)
+	b.Wait(`document.querySelectorAll(".node").length === 2 && document.querySelector("#lost").hidden && document.querySelectorAll("#packetlist .row").length > 5`)
+	b.Click(`.node[data-node="h1"]`)
+	b.Wait(`document.querySelector("#h-inspector").textContent === "h1"`)
+	b.Wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden`)
 }
 
 func testPageShowsTheWorld(b *browser) {
 	for _, n := range b.src.World().Nodes {
-		b.wait(`document.querySelector('.node[data-node="` + n.ID + `"]')?.getBoundingClientRect().width > 20`)
+		b.Wait(`document.querySelector('.node[data-node="` + n.ID + `"]')?.getBoundingClientRect().width > 20`)
 	}
-	b.wait(`document.querySelector('.pipe').getAttribute("class") === "pipe s-up"`)
-	b.wait(`document.querySelectorAll('.node[data-node="nat1"] .table .cell').length === 2`)
-	b.wait(`/^\d+ s$/.test(document.querySelector('.node[data-node="nat1"] .left').textContent)`)
-	b.wait(`document.querySelectorAll('.step.s-passed').length === 5`)
-	b.wait(`document.querySelectorAll('#packetlist .row').length > 20`)
-	b.wait(`document.querySelectorAll('#timeline li').length >= 4`)
-	b.wait(`document.querySelector('.dot')`)
-	if got := eval[string](b, `document.querySelector("#prefixes .tree .tree .tree .own").textContent`); got != "08" {
+	b.Wait(`document.querySelector('.pipe').getAttribute("class") === "pipe s-up"`)
+	b.Wait(`document.querySelectorAll('.node[data-node="nat1"] .table .cell').length === 2`)
+	b.Wait(`/^\d+ s$/.test(document.querySelector('.node[data-node="nat1"] .left').textContent)`)
+	b.Wait(`document.querySelectorAll('.step.s-passed').length === 5`)
+	b.Wait(`document.querySelectorAll('#packetlist .row').length > 20`)
+	b.Wait(`document.querySelectorAll('#timeline li').length >= 4`)
+	b.Wait(`document.querySelector('.dot')`)
+	if got := pagetest.Eval[string](b.Tab, `document.querySelector("#prefixes .tree .tree .tree .own").textContent`); got != "08" {
 		b.t.Errorf("what 2001:db8:ebbd:9908::/64 adds to its /56 is shown as %q, want 08", got)
 	}
-	if got := eval[string](b, `document.title`); got != "oasis6 demo: Split tunnel" {
+	if got := pagetest.Eval[string](b.Tab, `document.title`); got != "oasis6 demo: Split tunnel" {
 		b.t.Errorf("title %q", got)
 	}
-	if got := eval[string](b, `document.getElementById("seed").textContent`); got != "seed 9223372036854775814" {
+	if got := pagetest.Eval[string](b.Tab, `document.getElementById("seed").textContent`); got != "seed 9223372036854775814" {
 		b.t.Errorf("%q: a seed beyond 2^53 has lost digits", got)
 	}
-	b.shot("light")
+	b.Shot("light")
 }
 
 func testRenumberIsSeen(b *browser) {
-	b.click(`.node[data-node="h1"]`)
-	b.wait(`document.querySelector("#h-inspector").textContent === "h1"`)
-	b.wait(`document.querySelectorAll("#inspectorbody .address").length === 3`)
-	b.click(`[data-action="renumber"]`)
-	b.wait(`[...document.querySelectorAll("#inspectorbody .address")].some((x) => x.textContent.includes("990a:5f2c") && x.textContent.includes("deprecated"))`)
-	b.wait(`[...document.querySelectorAll("#inspectorbody .address")].some((x) => x.textContent.includes("aa0a:5f2c") && x.textContent.includes("from RA of r1"))`)
-	b.wait(`document.querySelector('.node[data-node="h1"] .pip.a-deprecated') && document.querySelector('.node[data-node="h2"] .pip.a-deprecated')`)
-	b.wait(`document.querySelector("#prefixes .x-stale")`)
-	b.wait(`document.querySelector("#timeline .l-user")`)
-	b.wait(`document.querySelector("#doneline").textContent === "Done: Renumber"`)
-	b.shot("renumbered")
+	b.Click(`.node[data-node="h1"]`)
+	b.Wait(`document.querySelector("#h-inspector").textContent === "h1"`)
+	b.Wait(`document.querySelectorAll("#inspectorbody .address").length === 3`)
+	b.Click(`[data-action="renumber"]`)
+	b.Wait(`[...document.querySelectorAll("#inspectorbody .address")].some((x) => x.textContent.includes("990a:5f2c") && x.textContent.includes("deprecated"))`)
+	b.Wait(`[...document.querySelectorAll("#inspectorbody .address")].some((x) => x.textContent.includes("aa0a:5f2c") && x.textContent.includes("from RA of r1"))`)
+	b.Wait(`document.querySelector('.node[data-node="h1"] .pip.a-deprecated') && document.querySelector('.node[data-node="h2"] .pip.a-deprecated')`)
+	b.Wait(`document.querySelector("#prefixes .x-stale")`)
+	b.Wait(`document.querySelector("#timeline .l-user")`)
+	b.Wait(`document.querySelector("#doneline").textContent === "Done: Renumber"`)
+	b.Shot("renumbered")
 }
 
 func testActionAsksForItsTarget(b *browser) {
-	b.press("c")
-	b.wait(`document.querySelector("#ask[open]")`)
-	b.press(kb.ArrowDown, kb.Enter)
-	b.wait(`document.querySelector(".wirenote.bad text")?.textContent === "unplugged"`)
-	b.wait(`document.querySelector('[data-action="unplug"]').getAttribute("aria-pressed") === "true"`)
+	b.Press("c")
+	b.Wait(`document.querySelector("#ask[open]")`)
+	b.Press(kb.ArrowDown, kb.Enter)
+	b.Wait(`document.querySelector(".wirenote.bad text")?.textContent === "unplugged"`)
+	b.Wait(`document.querySelector('[data-action="unplug"]').getAttribute("aria-pressed") === "true"`)
 	if want := "[{unplug wan }]"; b.did() != want {
 		b.t.Errorf("the world was told %s, want %s", b.did(), want)
 	}
-	b.wait(`document.querySelector(".pipe.s-connecting")`)
-	b.shot("unplugged")
-	b.press("c")
-	b.wait(`document.querySelector("#ask[open]")`)
-	b.press(kb.Escape)
-	b.wait(`!document.querySelector("#ask[open]")`)
+	b.Wait(`document.querySelector(".pipe.s-connecting")`)
+	b.Shot("unplugged")
+	b.Press("c")
+	b.Wait(`document.querySelector("#ask[open]")`)
+	b.Press(kb.Escape)
+	b.Wait(`!document.querySelector("#ask[open]")`)
 	if want := "[{unplug wan }]"; b.did() != want {
 		b.t.Errorf("after a cancelled question the world was told %s, want %s", b.did(), want)
 	}
 }
 
 func testPacketWalkOpens(b *browser) {
-	b.press(" ", "p") // pause, so that the list stands still
-	b.wait(`document.body.classList.contains("paused")`)
-	b.wait(`document.activeElement.id === "packetlist" && document.querySelector('.row[aria-selected="true"]')`)
+	b.Press(" ", "p") // pause, so that the list stands still
+	b.Wait(`document.body.classList.contains("paused")`)
+	b.Wait(`document.activeElement.id === "packetlist" && document.querySelector('.row[aria-selected="true"]')`)
 	// The echo request that went through: from its first frame.
-	b.run(`[...document.querySelectorAll(".row")].filter((x) => /request/i.test(x.textContent) && x.textContent.includes("h1 → br-lan")).at(-1).click()`)
-	b.wait(`document.querySelector("#h-inspector").textContent === "Packet walk"`)
-	b.wait(`document.querySelector(".where").textContent.includes("hop 1 of 8")`)
+	b.Run(`[...document.querySelectorAll(".row")].filter((x) => /request/i.test(x.textContent) && x.textContent.includes("h1 → br-lan")).at(-1).click()`)
+	b.Wait(`document.querySelector("#h-inspector").textContent === "Packet walk"`)
+	b.Wait(`document.querySelector(".where").textContent.includes("hop 1 of 8")`)
 	layers := `[...document.querySelectorAll(".onion .lname")].map((x) => x.textContent).join(" ")`
-	if got := eval[string](b, layers); !strings.HasPrefix(got, "Ethernet IPv6 ICMPv6") {
+	if got := pagetest.Eval[string](b.Tab, layers); !strings.HasPrefix(got, "Ethernet IPv6 ICMPv6") {
 		b.t.Errorf("the first hop's layers are %q", got)
 	}
-	b.press(kb.ArrowRight, kb.ArrowRight)
-	b.wait(`document.querySelector(".where").textContent.includes("hop 3 of 8")`)
-	if got := eval[string](b, layers); !strings.HasPrefix(got, "Ethernet IPv4 UDP WireGuard Data IPv6 ICMPv6") {
+	b.Press(kb.ArrowRight, kb.ArrowRight)
+	b.Wait(`document.querySelector(".where").textContent.includes("hop 3 of 8")`)
+	if got := pagetest.Eval[string](b.Tab, layers); !strings.HasPrefix(got, "Ethernet IPv4 UDP WireGuard Data IPv6 ICMPv6") {
 		b.t.Errorf("the third hop's layers are %q", got)
 	}
-	b.press(kb.ArrowRight)
-	b.wait(`[...document.querySelectorAll(".field.changed")].some((x) => x.textContent.includes("192.0.2.66") && x.textContent.includes("198.51.100.2"))`)
-	b.wait(`document.querySelector(".decision").textContent.includes("203.0.113.2:61234") && document.querySelector(".decision .rfc").textContent === "RFC 4787 section 4.1"`)
-	b.wait(`document.querySelectorAll(".wire.shown").length === 1 && document.querySelector(".spot .mark.f-wg")`)
-	b.wait(`scrollY === 0`) // stepping has brought the map into sight
-	b.shot("walk")
-	b.press(kb.Escape)
-	b.wait(`document.querySelector("#h-inspector").textContent === "Look closer" && document.activeElement.id === "packetlist"`)
+	b.Press(kb.ArrowRight)
+	b.Wait(`[...document.querySelectorAll(".field.changed")].some((x) => x.textContent.includes("192.0.2.66") && x.textContent.includes("198.51.100.2"))`)
+	b.Wait(`document.querySelector(".decision").textContent.includes("203.0.113.2:61234") && document.querySelector(".decision .rfc").textContent === "RFC 4787 section 4.1"`)
+	b.Wait(`document.querySelectorAll(".wire.shown").length === 1 && document.querySelector(".spot .mark.f-wg")`)
+	b.Wait(`scrollY === 0`) // stepping has brought the map into sight
+	b.Shot("walk")
+	b.Press(kb.Escape)
+	b.Wait(`document.querySelector("#h-inspector").textContent === "Look closer" && document.activeElement.id === "packetlist"`)
 }
 
 func testFilterHidesAKind(b *browser) {
 	rows := `document.querySelectorAll("#packetlist .row .f-wg").length`
-	b.wait(rows + ` > 3`)
-	b.click(`[data-family="wg"]`)
-	b.wait(rows + ` === 0 && document.querySelectorAll("#packetlist .row").length > 3`)
-	b.run(`document.getElementById("packetwire").value = "lan-h1", document.getElementById("packetwire").dispatchEvent(new Event("change"))`)
-	b.wait(`[...document.querySelectorAll("#packetlist .way")].every((x) => x.title === "h1's cable")`)
+	b.Wait(rows + ` > 3`)
+	b.Click(`[data-family="wg"]`)
+	b.Wait(rows + ` === 0 && document.querySelectorAll("#packetlist .row").length > 3`)
+	b.Run(`document.getElementById("packetwire").value = "lan-h1", document.getElementById("packetwire").dispatchEvent(new Event("change"))`)
+	b.Wait(`[...document.querySelectorAll("#packetlist .way")].every((x) => x.title === "h1's cable")`)
 }
 
 func testLessonIsPassed(b *browser) {
-	b.wait(`document.querySelector("#score").textContent === "1 of 7 passed"`)
-	b.click(`[data-lesson="renumbering"] summary`)
-	b.click(`[data-lesson="renumbering"] button`)
-	b.wait(`document.querySelector('[data-lesson="renumbering"]').classList.contains("started")`)
-	b.press("r")
-	b.wait(`document.querySelector('[data-lesson="renumbering"]').classList.contains("passed")`)
-	b.wait(`document.querySelector("#score").textContent === "2 of 7 passed"`)
-	b.wait(`document.querySelector("#live").textContent === "Lesson passed: When the prefix changes"`)
+	b.Wait(`document.querySelector("#score").textContent === "1 of 7 passed"`)
+	b.Click(`[data-lesson="renumbering"] summary`)
+	b.Click(`[data-lesson="renumbering"] button`)
+	b.Wait(`document.querySelector('[data-lesson="renumbering"]').classList.contains("started")`)
+	b.Press("r")
+	b.Wait(`document.querySelector('[data-lesson="renumbering"]').classList.contains("passed")`)
+	b.Wait(`document.querySelector("#score").textContent === "2 of 7 passed"`)
+	b.Wait(`document.querySelector("#live").textContent === "Lesson passed: When the prefix changes"`)
 }
 
 func testTimeIsCommanded(b *browser) {
-	b.press(" ")
-	b.wait(`document.body.classList.contains("paused")`)
-	before := eval[string](b, `document.getElementById("now").textContent`)
+	b.Press(" ")
+	b.Wait(`document.body.classList.contains("paused")`)
+	before := pagetest.Eval[string](b.Tab, `document.getElementById("now").textContent`)
 	time.Sleep(300 * time.Millisecond)
-	if after := eval[string](b, `document.getElementById("now").textContent`); after != before {
+	if after := pagetest.Eval[string](b.Tab, `document.getElementById("now").textContent`); after != before {
 		b.t.Errorf("paused, the clock went from %s to %s", before, after)
 	}
-	b.press(".")
-	b.wait(`document.getElementById("now").textContent !== "` + before + `"`)
-	b.press("+")
-	b.wait(`document.getElementById("speedtext").textContent === "×2"`)
-	b.press("-", " ")
-	b.wait(`document.getElementById("speedtext").textContent === "×1" && !document.body.classList.contains("paused")`)
+	b.Press(".")
+	b.Wait(`document.getElementById("now").textContent !== "` + before + `"`)
+	b.Press("+")
+	b.Wait(`document.getElementById("speedtext").textContent === "×2"`)
+	b.Press("-", " ")
+	b.Wait(`document.getElementById("speedtext").textContent === "×1" && !document.body.classList.contains("paused")`)
 }
 
 // The keyboard alone reaches everything: Tab comes by each part, arrows move inside.
 func testKeyboardReachesAll(b *browser) {
 	seen := map[string]bool{}
 	for range 80 {
-		b.press(kb.Tab)
-		at := b.focus()
+		b.Press(kb.Tab)
+		at := b.Focus()
 		seen[strings.TrimSpace(at)] = true
 		for _, part := range []string{"pause", "speed", "size", "theme", "helpbutton", "packetlist", "packetwire", "timeline", "withkeys"} {
 			if strings.Contains(at, "#"+part+" ") {
@@ -184,11 +184,11 @@ func testKeyboardReachesAll(b *browser) {
 			}
 		}
 		for part, selector := range map[string]string{"map": ".node", "legend": ".kind", "actions": ".action", "lesson": ".lesson summary", "capture": "#captures a"} {
-			if eval[bool](b, `Boolean(document.activeElement.closest("`+selector+`"))`) {
+			if pagetest.Eval[bool](b.Tab, `Boolean(document.activeElement.closest("`+selector+`"))`) {
 				seen[part] = true
 			}
 		}
-		if !eval[bool](b, `document.activeElement === document.body || document.activeElement.matches(":focus-visible")`) {
+		if !pagetest.Eval[bool](b.Tab, `document.activeElement === document.body || document.activeElement.matches(":focus-visible")`) {
 			b.t.Errorf("focus is not seen at %s", at)
 		}
 	}
@@ -197,34 +197,34 @@ func testKeyboardReachesAll(b *browser) {
 			b.t.Errorf("Tab does not come by %s", want)
 		}
 	}
-	b.wait(`document.activeElement.blur() || document.activeElement === document.body`)
+	b.Wait(`document.activeElement.blur() || document.activeElement === document.body`)
 	arrowsReachAll(b)
-	b.press("m", kb.Enter)
-	b.wait(`document.activeElement.id === "h-inspector"`)
-	b.press(kb.Escape)
-	b.wait(`document.activeElement.closest(".node")`)
-	b.press("?")
-	b.wait(`document.querySelector("#help[open]")`)
-	b.shot("help")
-	b.press(kb.Escape)
-	b.wait(`!document.querySelector("#help[open]")`)
+	b.Press("m", kb.Enter)
+	b.Wait(`document.activeElement.id === "h-inspector"`)
+	b.Press(kb.Escape)
+	b.Wait(`document.activeElement.closest(".node")`)
+	b.Press("?")
+	b.Wait(`document.querySelector("#help[open]")`)
+	b.Shot("help")
+	b.Press(kb.Escape)
+	b.Wait(`!document.querySelector("#help[open]")`)
 }
 
 // arrowsReachAll follows the arrows from each node: every node is reached from the first one.
 func arrowsReachAll(b *browser) {
 	b.t.Helper()
-	b.press("m")
-	b.wait(`document.activeElement.closest(".node")`)
+	b.Press("m")
+	b.Wait(`document.activeElement.closest(".node")`)
 	at := `document.activeElement.dataset.node`
-	todo := []string{eval[string](b, at)}
+	todo := []string{pagetest.Eval[string](b.Tab, at)}
 	reached := map[string]bool{todo[0]: true}
 	for len(todo) > 0 {
 		from := todo[0]
 		todo = todo[1:]
 		for _, arrow := range []string{kb.ArrowRight, kb.ArrowLeft, kb.ArrowUp, kb.ArrowDown} {
-			b.run(`document.querySelector('.node[data-node="` + from + `"]').focus()`)
-			b.press(arrow)
-			if to := eval[string](b, at); !reached[to] {
+			b.Run(`document.querySelector('.node[data-node="` + from + `"]').focus()`)
+			b.Press(arrow)
+			if to := pagetest.Eval[string](b.Tab, at); !reached[to] {
 				reached[to] = true
 				todo = append(todo, to)
 			}
@@ -238,79 +238,79 @@ func arrowsReachAll(b *browser) {
 }
 
 func testPhone(b *browser) {
-	b.wait(`document.querySelectorAll("#packetlist .row").length > 5`)
-	b.run(`document.querySelectorAll("#packetlist .row")[2].click()`)
-	b.wait(`document.querySelector(".onion")`)
+	b.Wait(`document.querySelectorAll("#packetlist .row").length > 5`)
+	b.Run(`document.querySelectorAll("#packetlist .row")[2].click()`)
+	b.Wait(`document.querySelector(".onion")`)
 	wide := `[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("svg, .sr, .skip")).map((e) => e.tagName + "." + e.className).slice(0, 5).join(" ")`
-	if got := eval[int](b, `document.documentElement.scrollWidth`); got > 360 {
-		b.t.Errorf("the page is %d wide at 360: %s", got, eval[string](b, wide))
+	if got := pagetest.Eval[int](b.Tab, `document.documentElement.scrollWidth`); got > 360 {
+		b.t.Errorf("the page is %d wide at 360: %s", got, pagetest.Eval[string](b.Tab, wide))
 	}
 	for _, n := range b.src.World().Nodes {
-		if !eval[bool](b, `(() => { const r = document.querySelector('.node[data-node="`+n.ID+`"] .box').getBoundingClientRect(); return r.left >= 0 && r.right <= 360 })()`) {
+		if !pagetest.Eval[bool](b.Tab, `(() => { const r = document.querySelector('.node[data-node="`+n.ID+`"] .box').getBoundingClientRect(); return r.left >= 0 && r.right <= 360 })()`) {
 			b.t.Errorf("node %s is not within 360 pixels", n.ID)
 		}
 	}
-	b.long("phone")
+	b.Long("phone")
 }
 
 func testDarkLargeAndStill(b *browser) {
-	b.do(media(emulation.MediaFeature{Name: "prefers-color-scheme", Value: "dark"}, emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}))
+	b.Media(map[string]string{"prefers-color-scheme": "dark", "prefers-reduced-motion": "reduce"})
 	ground := `getComputedStyle(document.body).backgroundColor`
-	b.wait(ground + ` === "rgb(21, 18, 14)"`)
-	b.wait(`document.querySelector('.dot[visibility="visible"]')`)
+	b.Wait(ground + ` === "rgb(21, 18, 14)"`)
+	b.Wait(`document.querySelector('.dot[visibility="visible"]')`)
 	// Without motion a dot stands where it is.
 	place := `document.querySelector('.dot[visibility="visible"]')?.getAttribute("transform")`
-	b.wait(`(() => { const a = ` + place + `; const e = document.querySelector('.dot[visibility="visible"]'); return a && new Promise((ok) => setTimeout(() => ok(!e.isConnected || e.getAttribute("transform") === a), 200)) })()`)
-	b.run(`[...document.querySelectorAll(".row")].filter((x) => x.textContent.includes("Advertisement")).at(-1).click()`)
-	b.wait(`document.querySelector(".onion")`)
-	b.shot("dark")
-	b.press("t", "l")
-	b.wait(ground + ` === "rgb(246, 240, 230)"`)
-	b.wait(`getComputedStyle(document.documentElement).fontSize === "21px"`)
-	if got := eval[int](b, `document.documentElement.scrollWidth`); got > 1440 {
+	b.Wait(`(() => { const a = ` + place + `; const e = document.querySelector('.dot[visibility="visible"]'); return a && new Promise((ok) => setTimeout(() => ok(!e.isConnected || e.getAttribute("transform") === a), 200)) })()`)
+	b.Run(`[...document.querySelectorAll(".row")].filter((x) => x.textContent.includes("Advertisement")).at(-1).click()`)
+	b.Wait(`document.querySelector(".onion")`)
+	b.Shot("dark")
+	b.Press("t", "l")
+	b.Wait(ground + ` === "rgb(246, 240, 230)"`)
+	b.Wait(`getComputedStyle(document.documentElement).fontSize === "21px"`)
+	if got := pagetest.Eval[int](b.Tab, `document.documentElement.scrollWidth`); got > 1440 {
 		b.t.Errorf("with large type the page is %d wide at 1440", got)
 	}
-	b.shot("large")
-	b.press("t")
-	b.wait(ground + ` === "rgb(21, 18, 14)"`)
+	b.Shot("large")
+	b.Press("t")
+	b.Wait(ground + ` === "rgb(21, 18, 14)"`)
 }
 
 func testNoWidthScrollsSideways(b *browser) {
 	for _, width := range []int64{320, 360, 414, 600, 740, 820, 1024, 1201, 1280, 1920} {
-		b.do(chromedp.EmulateViewport(width, 900))
-		b.wait(`document.querySelector(".world")?.getBoundingClientRect().width <= innerWidth`)
-		if got := eval[int64](b, `document.documentElement.scrollWidth`); got > width {
+		b.Size(width, 900)
+		b.Wait(`document.querySelector(".world")?.getBoundingClientRect().width <= innerWidth`)
+		if got := pagetest.Eval[int64](b.Tab, `document.documentElement.scrollWidth`); got > width {
 			b.t.Errorf("the page is %d wide at %d", got, width)
 		}
 		if width == 820 || width == 1920 {
-			b.shot(fmt.Sprintf("width-%d", width))
+			b.Shot(fmt.Sprintf("width-%d", width))
 		}
 	}
 }
 
 func testCapturesAreOffered(b *browser) {
 	get := `fetch(document.querySelector('#captures a[data-wire="wan"]').href).then((r) => r.text())`
-	if got, want := eval[string](b, get), "pcapng of wan, keys false"; got != want {
+	if got, want := pagetest.Eval[string](b.Tab, get), "pcapng of wan, keys false"; got != want {
 		b.t.Errorf("the link gives %q, want %q", got, want)
 	}
-	b.click("#withkeys")
-	if got, want := eval[string](b, get), "pcapng of wan, keys true"; got != want {
+	b.Click("#withkeys")
+	if got, want := pagetest.Eval[string](b.Tab, get), "pcapng of wan, keys true"; got != want {
 		b.t.Errorf("with keys the link gives %q, want %q", got, want)
 	}
-	if got, want := eval[int](b, `document.querySelectorAll("#captures a").length`), len(b.src.World().Wires); got != want {
+	if got, want := pagetest.Eval[int](b.Tab, `document.querySelectorAll("#captures a").length`), len(b.src.World().Wires); got != want {
 		b.t.Errorf("%d links, want one per wire: %d", got, want)
 	}
 }
 
 // A demo that is started again on its port is another world: the page notices by itself.
 func testPageComesBack(b *browser) {
-	b.mute() // the browser writes into the console that it cannot connect
-	b.run(`document.body.dataset.old = "yes"`)
+	b.Mute() // the browser writes into the console that it cannot connect
+	b.Run(`document.body.dataset.old = "yes"`)
 	b.stop()
-	b.wait(`!document.querySelector("#lost").hidden`)
+	b.Wait(`!document.querySelector("#lost").hidden`)
 	b.serve()
-	b.wait(`document.body.dataset.ready === "yes" && !document.body.dataset.old`)
-	b.wait(`document.querySelector("#lost").hidden && document.querySelectorAll("#packetlist .row").length > 5`)
+	b.Wait(`document.body.dataset.ready === "yes" && !document.body.dataset.old`)
+	b.Wait(`document.querySelector("#lost").hidden && document.querySelectorAll("#packetlist .row").length > 5`)
 }
 
 func testTextsOfTimesAndAddresses(b *browser) {
@@ -330,7 +330,7 @@ func testTextsOfTimesAndAddresses(b *browser) {
 		`String(seconds(""))`: "undefined",
 		`byUse([{addr: "fe80::1"}, {addr: "2001:db8::1", state: "deprecated"}, {addr: "192.0.2.1"}, {addr: "2001:db8::2", state: "preferred"}, {addr: "fd00::1"}]).map((a) => a.addr).join(" ")`: "2001:db8::2 2001:db8::1 fd00::1 192.0.2.1 fe80::1",
 	} {
-		if got := eval[string](b, `import("/static/format.js").then(({briefClock, briefly, byUse, clockText, countdown, duration, octets, prefixParts, seconds, shortAddr}) => `+call+`)`); got != want {
+		if got := pagetest.Eval[string](b.Tab, `import("/static/format.js").then(({briefClock, briefly, byUse, clockText, countdown, duration, octets, prefixParts, seconds, shortAddr}) => `+call+`)`); got != want {
 			b.t.Errorf("%s: %q, want %q", call, got, want)
 		}
 	}

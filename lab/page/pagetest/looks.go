@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+
+package pagetest
+
+import "fmt"
+
+// Fits checks that the page is no wider than its window.
+func (b *Tab) Fits(what string) {
+	b.t.Helper()
+	const wide = `[...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest("svg, .sr, .skip")).map((e) => e.tagName + "." + e.className).slice(0, 5).join(" ")`
+	type size struct{ Page, Window int }
+	got := Eval[size](b, `({Page: document.documentElement.scrollWidth, Window: innerWidth})`)
+	if got.Page > got.Window {
+		b.t.Errorf("%s: the page is %d wide in a window of %d: %s", what, got.Page, got.Window, Eval[string](b, wide))
+	}
+}
+
+// LeastContrast is WCAG 2's for text of usual size (success criterion 1.4.3).
+const LeastContrast = 4.5
+
+// Legible checks that each text that is seen stands out from what is behind it, as far as colours of styles tell: a
+// gradient counts as the colour below it. What is switched off need not be legible.
+func (b *Tab) Legible(what string) {
+	b.t.Helper()
+	type text struct {
+		Text     string
+		Contrast float64
+	}
+	for _, x := range Eval[[]text](b, fmt.Sprintf("(%s)(%g)", faint, LeastContrast)) {
+		b.t.Errorf("%s: contrast %.2f of %q", what, x.Contrast, x.Text)
+	}
+}
+
+// faint finds the texts with too little contrast, each kind once. Colours come from Chromium as rgb() or as color(srgb …).
+const faint = `(least) => {
+  const read = (c) => {
+    const n = (c.match(/-?[\d.]+(e-?\d+)?/g) ?? []).map(Number);
+    return c.startsWith("color(") ? [n[0] * 255, n[1] * 255, n[2] * 255, n[3] ?? 1] : [n[0], n[1], n[2], n[3] ?? 1];
+  };
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+  const linear = (v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+  const light = (c) => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+  const ground = (e) => {
+    const layers = [];
+    for (let x = e; x; x = x.parentElement) layers.push(read(getComputedStyle(x).backgroundColor));
+    return layers.reverse().reduce((under, top) => (top[3] > 0 ? over(top, under) : under), [255, 255, 255, 1]);
+  };
+  const out = new Map();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.textContent.trim(), e = walker.currentNode.parentElement;
+    if (!text || e.closest("script, style, noscript, title, .sr, .skip, dialog:not([open]), :disabled, [aria-disabled=true], .dot")) continue;
+    if (!e.checkVisibility({ visibilityProperty: true }) || !e.getClientRects().length) continue;
+    const style = getComputedStyle(e), drawn = e.closest("svg");
+    // A text of the map has a rim of the map's colour, so that is behind it; but in boxes of its own.
+    let under = ground(drawn ? drawn.parentElement : e);
+    const box = drawn && e.closest(".wirenote, .table > g")?.querySelector("rect");
+    if (box) under = over(read(getComputedStyle(box).fill), under);
+    const colour = over(read(drawn ? style.fill : style.color), under);
+    const a = light(colour), b = light(under);
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const key = e.tagName + "." + (e.getAttribute("class") ?? "") + " " + e.parentElement.className;
+    if (contrast < least && !out.has(key)) out.set(key, { Text: key + ": " + text.slice(0, 40), Contrast: contrast });
+  }
+  return [...out.values()];
+}`
