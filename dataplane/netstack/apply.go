@@ -225,7 +225,7 @@ func (p *Plane) linkMoved(r *port) {
 // rebuild makes the table that the packets' path reads. Plane.mu is held.
 func (p *Plane) rebuild() {
 	want := p.merged()
-	v := &view{ports: map[forward.Index]*port{}, own: map[netip.Addr]tcpip.NICID{}}
+	v := &view{ports: map[forward.Index]*port{}, own: map[netip.Addr]tcpip.NICID{}, anycast: map[netip.Addr]anycast{}}
 	mtu := int(p.tunnel.mtu.Load())
 	links := map[string]forward.Iface{p.tunnelName(): {Index: tunnelNIC, MTU: mtu, Up: true, Addrs: p.tunnelAddrs.assigned()}}
 	for _, a := range p.tunnelAddrs.assigned() {
@@ -233,7 +233,9 @@ func (p *Plane) rebuild() {
 			v.own[a] = tunnelNIC
 		}
 	}
-	for name, r := range p.ports {
+	for _, name := range sortedNames(p.ports) {
+		r := p.ports[name]
+		r.anycasts(v.anycast)
 		index := forward.Index(r.nic)
 		addrs := r.addrs.assigned()
 		links[name] = forward.Iface{Index: index, MTU: r.mtu, Ether: true, Up: r.up, Addrs: addrs}

@@ -135,8 +135,9 @@ var _ dataplane.Plane = (*Plane)(nil)
 
 // view is what the path of a packet needs to know. It is never changed, only replaced.
 type view struct {
-	ports map[forward.Index]*port
-	own   map[netip.Addr]tcpip.NICID // addresses but link-local ones
+	ports   map[forward.Index]*port
+	own     map[netip.Addr]tcpip.NICID // addresses but link-local ones
+	anycast map[netip.Addr]anycast
 }
 
 // Open makes a router without links, which forwards nothing. OpenLAN is called from Watch and Apply.

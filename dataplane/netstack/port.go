@@ -56,12 +56,14 @@ type port struct {
 	proxy   atomic.Pointer[proxy]
 	usable  atomic.Pointer[netip.Addr] // the link-local address, nil while it is not assigned
 	owns    func(netip.Addr) bool      // the port has the address
+	delayed atomic.Int32               // advertisements of anycast addresses that wait
 
 	// Only with Plane.mu:
-	up    bool
-	mtu   int
-	addrs addresses
-	ll    netip.Addr // the link-local address that we have chosen
+	up     bool
+	mtu    int
+	addrs  addresses
+	joined []netip.Addr // groups of anycast addresses
+	ll     netip.Addr   // the link-local address that we have chosen
 }
 
 // waiting is a packet that waits for a neighbor.
@@ -222,6 +224,9 @@ func (r *port) hear(now time.Time, pkt []byte) bool {
 	if pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen]) {
 		r.learn(now, pkt)
 		r.sockets.nd(pkt, now)
+		if pkt[ip6pkt.HeaderLen] == typeNS {
+			r.solicited(pkt)
+		}
 		return false
 	}
 	return pkt[offNext] == ip6pkt.ProtoUDP && r.sockets.dhcp(pkt, now)

@@ -83,7 +83,10 @@ func (p *Plane) local(now time.Time, from origin, pkt []byte, off offload.Info) 
 	if !dst.IsMulticast() && !dst.IsLinkLocalUnicast() {
 		var ok bool
 		if at, ok = view.own[dst]; !ok {
-			return // gone meanwhile, or anycast
+			if a, is := view.anycast[dst]; is {
+				p.echoed(from, pkt, a)
+			}
+			return // gone meanwhile
 		}
 	}
 	if at == tunnelNIC {

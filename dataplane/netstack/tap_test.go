@@ -187,8 +187,10 @@ func TestTapIsAStationOnTheBridge(t *testing.T) {
 		}
 	}
 	m.h1.Run("ip", "-6", "route", "add", "default", "via", m.links["br-lan"].LinkLocal.String(), "dev", "eth0")
-	if err := m.h1.Ping(box.String()); err != nil {
-		t.Errorf("the box does not answer: %v", err)
+	for _, a := range []netip.Addr{box, subnet} {
+		if err := m.h1.Ping(a.String()); err != nil {
+			t.Errorf("the box does not answer at %s: %v", a, err)
+		}
 	}
 	nobodyAnswers := m.h1.Ping(far.String())
 	m.mu.Lock()

@@ -204,8 +204,8 @@ func (m *message) sane() bool {
 	return true
 }
 
-// solicitedNode is the address's group (RFC 4291 section 2.7.1).
-func solicitedNode(a netip.Addr) netip.Addr {
+// SolicitedNode is the group in which who has an address hears questions for it (RFC 4291 section 2.7.1).
+func SolicitedNode(a netip.Addr) netip.Addr {
 	ip := a.As16()
 	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: ip[13], 14: ip[14], 15: ip[15]})
 }
@@ -234,7 +234,7 @@ func ParseSolicitation(pkt []byte) (Solicitation, error) {
 	if !ok || m.typ != typeNS {
 		return Solicitation{}, errNotSolicitation
 	}
-	if m.src.IsUnspecified() && (m.hasMAC || m.dst != solicitedNode(m.target)) {
+	if m.src.IsUnspecified() && (m.hasMAC || m.dst != SolicitedNode(m.target)) {
 		return Solicitation{}, errNotSolicitation
 	}
 	return Solicitation{m.src, m.target}, nil
@@ -247,14 +247,24 @@ func (s Solicitation) DAD() bool { return s.Src.IsUnspecified() }
 // Override, so that a node that is on the link itself is believed more. Whoever checks if the address is free is told
 // with all nodes that it is not.
 func (s Solicitation) Advertisement(from netip.Addr, mac MAC) []byte {
+	return s.advertisement(from, mac, 0)
+}
+
+// AdvertisementOfRouter is Advertisement for an address that all routers of a subnet have.
+func (s Solicitation) AdvertisementOfRouter(from netip.Addr, mac MAC) []byte {
+	return s.advertisement(from, mac, flagRouter)
+}
+
+func (s Solicitation) advertisement(from netip.Addr, mac MAC, flags byte) []byte {
 	body := make([]byte, lenNS, lenNS+optLen)
 	body[0] = typeNA
 	to := s.Src
 	if s.DAD() {
 		to = netip.IPv6LinkLocalAllNodes()
 	} else {
-		body[4] = flagSolicited
+		flags |= flagSolicited
 	}
+	body[4] = flags
 	ip := s.Target.As16()
 	copy(body[8:], ip[:])
 	body = append(append(body, optTarget, 1), mac[:]...)

@@ -195,7 +195,7 @@ func (t *Table[P]) expired(now time.Time, e *entry[P], act *Actions[P]) {
 // ask sends the next solicitation: to the group of the address, or to where the neighbor was last.
 func (t *Table[P]) ask(now time.Time, e *entry[P], act *Actions[P]) {
 	e.asked++
-	dst, to := solicitedNode(e.addr), MAC{}
+	dst, to := SolicitedNode(e.addr), MAC{}
 	if e.state == probe {
 		dst, to = e.addr, e.mac
 	} else {
