@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -13,13 +14,14 @@ import (
 // nobody's user and group, as on every Linux.
 const nobody = 65534
 
-// Each scenario runs as a user that may do nothing.
+// Each scenario runs as a user that may do nothing, on both kinds of link. The page is TestDemoRunsAsNobody's, of
+// cmd/oasis6.
 func TestScenariosAsNobody(t *testing.T) {
 	if underRace {
 		t.Skip("make lab-seeds runs it")
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("not root: TestScenarios runs without privileges anyway")
+		t.Skip("not root: the others run without privileges anyway")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -41,12 +43,19 @@ func TestScenariosAsNobody(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "-test.v", "-test.run", "^TestScenarios$")
+	cmd := exec.Command(program, "-test.v", "-test.run", "^TestScenarios(OnWireGuard)?$")
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+	for _, s := range scenarios() {
+		for _, name := range []string{"TestScenarios/", "TestScenariosOnWireGuard/"} {
+			if !strings.Contains(string(out), "--- PASS: "+name+s.name+" ") {
+				t.Errorf("%s%s was not run:\n%s", name, s.name, out)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"sync"
 	"testing"
 	"time"
 )
@@ -52,10 +53,14 @@ func TestScenariosOnWireGuard(t *testing.T) {
 	if underRace {
 		t.Skip("real time waits for nobody, least of all for the race detector: make lab-seeds runs it")
 	}
+	// All at once, since they wait most of the time; t.Parallel would let no more run than there are processors.
+	var all sync.WaitGroup
 	for _, s := range scenarios() {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel() // they wait most of the time, and real time waits for nobody
-			finish(t, newTestWorld(t, Options{Scenario: s.name, Seed: 1, Link: WG}))
+		all.Go(func() {
+			t.Run(s.name, func(t *testing.T) {
+				finish(t, newTestWorld(t, Options{Scenario: s.name, Seed: 1, Link: WG}))
+			})
 		})
 	}
+	all.Wait()
 }
