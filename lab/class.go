@@ -12,11 +12,23 @@ import (
 // lesson is a text, a task and what must have happened for it to be passed.
 type lesson struct {
 	id, title, article string
-	scenario           string // the only one with what the task needs; empty: any
+	scenario           string // the only one with what the task needs; empty: any; see taskIn
 	text               string
 	task               string
 	// begin makes what judges this lesson in this world, from now on.
 	begin func(*World) judge
+}
+
+// fits says whether the task can be done in the world of a scenario.
+func (l *lesson) fits(scenario string) bool { return l.scenario == "" || l.scenario == scenario }
+
+// taskIn is the task, and before it, where it cannot be done, what to start instead.
+func (l *lesson) taskIn(scenario string) string {
+	if l.fits(scenario) {
+		return l.task
+	}
+	return fmt.Sprintf("This world has not what the task needs. End the demo in its terminal with Ctrl-C, start it again with "+
+		"oasis6 demo --scenario %s, and open the page that it names. There: %s", l.scenario, l.task)
 }
 
 // judge watches what happens since a lesson was started. The engine's goroutine calls it.
@@ -67,7 +79,7 @@ func (c *class) list() []page.Lesson {
 // start begins a lesson, or begins it anew.
 func (c *class) start(id string) error {
 	for _, l := range c.lessons {
-		if l.id == id && l.scenario != "" && l.scenario != c.w.opt.Scenario {
+		if l.id == id && !l.fits(c.w.opt.Scenario) {
 			return fmt.Errorf("this lesson needs another world: start oasis6 demo --scenario %s", l.scenario)
 		}
 		if l.id == id {
@@ -114,7 +126,7 @@ func (c *class) look() {
 func (c *class) states() []page.LessonState {
 	var out []page.LessonState
 	for _, l := range c.lessons {
-		s := page.LessonState{ID: l.id, Text: l.text, Task: l.task}
+		s := page.LessonState{ID: l.id, Text: l.text, Task: l.taskIn(c.w.opt.Scenario)}
 		if p := c.pupils[l.id]; p != nil {
 			s.Started, s.Passed, s.Progress = true, p.judge == nil, p.progress
 		}

@@ -181,9 +181,21 @@ func TestLessonOnSLAACBesideAStalePrefix(t *testing.T) {
 	}
 }
 
+// Each lesson can be passed in the world that the page begins with, or says what to start: in its task, and to who starts it
+// all the same.
 func TestLessonSaysWhichWorldItNeeds(t *testing.T) {
+	const start = "--scenario downstream-router"
 	s := NewSource(newTestWorld(t, Options{Seed: 1}))
-	if err := s.class.start("redirect"); err == nil || !strings.Contains(err.Error(), "--scenario downstream-router") {
-		t.Errorf("%v", err)
+	for _, l := range lessons() {
+		needs := l.id == "redirect"
+		if task := s.lesson(l.id).Task; strings.Contains(task, start) != needs || !strings.HasSuffix(task, l.task) {
+			t.Errorf("%s: %s", l.id, task)
+		}
+		if err := s.class.start(l.id); (err != nil) != needs || needs && !strings.Contains(err.Error(), start) {
+			t.Errorf("%s: %v", l.id, err)
+		}
+	}
+	if there := NewSource(newTestWorld(t, Options{Seed: 1, Scenario: scenarioDownstream})); strings.Contains(there.lesson("redirect").Task, start) {
+		t.Error("it is sent away from the world that it needs")
 	}
 }
