@@ -19,7 +19,7 @@ var (
 
 // "If the target address is an anycast address, the sender SHOULD delay its response by a random time between 0 and
 // MAX_ANYCAST_DELAY_TIME", and the Override flag "SHOULD be set to zero" (RFC 4861 sections 7.2.7 and 7.2.4).
-func TestSubnetRouterIsAdvertised(t *testing.T) {
+func TestRFC4861_7_2_7_SubnetRouterIsAdvertised(t *testing.T) {
 	w := ready(t)
 	ask := func(n int, src netip.Addr) {
 		for range n {
@@ -69,7 +69,7 @@ func TestSubnetRouterIsAdvertised(t *testing.T) {
 }
 
 // An echo request is answered by the one router that got it, from an address that is its alone.
-func TestSubnetRouterAnswersEcho(t *testing.T) {
+func TestRFC4291_2_6_1_SubnetRouterAnswersEcho(t *testing.T) {
 	w := ready(t)
 	w.fromHost(neigh.GroupMAC(subnetGroup), solicitation(host, box, subnetGroup)) // who asks is known
 	w.pass(time.Second)
