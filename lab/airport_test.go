@@ -25,7 +25,9 @@ func TestAirportThatBlocksUDP(t *testing.T) {
 			}
 		}
 		until("no default route", func() bool { return !w.hasDefault(nodeH1) })
-		if r := w.rec.all(0, func(r *record) bool { return strings.HasPrefix(r.decision, "dropped: ") && strings.Contains(r.decision, "UDP") }); len(r) == 0 || r[0].To != nodeNAT1 {
+		if r := w.rec.all(0, func(r *record) bool {
+			return strings.HasPrefix(r.decision, "dropped: ") && strings.Contains(r.decision, "UDP")
+		}); len(r) == 0 || r[0].To != nodeNAT1 {
 			t.Errorf("%v: nobody says that it drops UDP", f)
 		}
 		if s, _ := w.boxes[0].status(); strings.HasPrefix(s.Summary, "up:") {
