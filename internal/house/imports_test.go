@@ -79,7 +79,7 @@ func TestImportsGoOneWay(t *testing.T) {
 func machine(s source) bool {
 	return s.dir() == "dhcpv6" || within(s.dir(), "dhcpv6/client") || within(s.dir(), "dhcpv6/server") || s.dir() == "hub/pd" ||
 		s.dir() == "ra" || s.dir() == "tun/health" || s.dir() == "internal/invite" || s.dir() == "hub/enroll" || s.dir() == "lab/simwg/device" ||
-		slices.Contains([]string{"lab/packet", "lab/pcapng", "lab/noise", "lab/simseal"}, s.dir()) || crowded(s) ||
+		slices.Contains([]string{"lab/packet", "lab/pcapng", "lab/noise", "lab/simseal", "lab/neighbor"}, s.dir()) || crowded(s) ||
 		s.dir() == "router" && strings.HasPrefix(path.Base(s.name), "plan") ||
 		s.dir() == "lab/nat" && !slices.Contains([]string{"arp.go", "node.go"}, path.Base(s.name))
 }

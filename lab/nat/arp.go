@@ -5,9 +5,9 @@ package nat
 import (
 	"encoding/binary"
 	"net/netip"
-	"time"
 
 	"oasis6/lab/engine"
+	"oasis6/lab/neighbor"
 	"oasis6/lab/wire"
 )
 
@@ -22,12 +22,6 @@ const (
 	arpLength  = 28
 	arpRequest = 1
 	arpReply   = 2
-
-	arpFresh   = time.Minute // then it is asked for again
-	arpAgain   = time.Second
-	arpTries   = 3
-	arpQueue   = 8 // packets that wait for one address
-	arpEntries = 256
 )
 
 // resolver knows the MACs of the neighbors on one port.
@@ -35,50 +29,44 @@ type resolver struct {
 	e     *engine.Engine
 	port  wire.End
 	addr  netip.Addr
-	known map[netip.Addr]*neighbor
+	cache *neighbor.Cache
+	timer *engine.Timer
 	fail  func(packets [][]byte) // nobody answered
 }
 
-type neighbor struct {
-	mac     [6]byte
-	at      time.Time // zero: not known
-	waiting [][]byte
-	tries   int
-	timer   *engine.Timer
+func newResolver(e *engine.Engine, port wire.End, addr netip.Addr, fail func([][]byte)) resolver {
+	r := e.Rand("neighbors " + port.Wire().ID() + " " + addr.String())
+	return resolver{e: e, port: port, addr: addr, cache: neighbor.New(r.Float64), fail: fail}
 }
 
 // send sends a packet to a neighbor, as soon as its MAC is known.
-func (r *resolver) send(to netip.Addr, b []byte) {
-	n := r.known[to]
-	if n != nil && !n.at.IsZero() && r.e.Now().Sub(n.at) < arpFresh {
-		r.frame(n.mac, typeIPv4, b)
-		return
-	}
-	if n == nil {
-		if len(r.known) >= arpEntries {
-			return
-		}
-		n = &neighbor{}
-		r.known[to] = n
-	}
-	if len(n.waiting) < arpQueue {
-		n.waiting = append(n.waiting, b)
-	}
-	if n.timer == nil {
-		n.tries = 0
-		r.ask(to, n)
-	}
-}
+func (r *resolver) send(to netip.Addr, b []byte) { r.step(neighbor.Packet{To: to, Data: b}) }
 
-func (r *resolver) ask(to netip.Addr, n *neighbor) {
-	if n.tries == arpTries {
-		delete(r.known, to)
-		r.fail(n.waiting)
-		return
+// forget is for a cable that was pulled.
+func (r *resolver) forget() { r.step(neighbor.LinkDown{}) }
+
+func (r *resolver) step(ev neighbor.Event) {
+	now := r.e.Now()
+	a := r.cache.Step(now, ev)
+	if r.timer != nil {
+		r.timer.Stop()
 	}
-	n.tries++
-	r.frame(broadcastMAC, typeARP, r.message(arpRequest, [6]byte{}, to))
-	n.timer = r.e.AfterFunc(arpAgain, func() { r.ask(to, n) })
+	if !a.Wake.IsZero() {
+		r.timer = r.e.AfterFunc(a.Wake.Sub(now), func() { r.step(neighbor.Tick{}) })
+	}
+	for _, f := range a.Send {
+		r.frame(f.To, typeIPv4, f.Data)
+	}
+	for _, q := range a.Ask {
+		to := q.MAC // RFC 1122 section 2.3.2.1: "Unicast Poll"
+		if q.ToAll {
+			to = broadcastMAC
+		}
+		r.frame(to, typeARP, r.message(arpRequest, [6]byte{}, q.For))
+	}
+	if len(a.Lost) > 0 {
+		r.fail(a.Lost) // last: it may come here again
+	}
 }
 
 var (
@@ -96,25 +84,12 @@ func (r *resolver) receive(m []byte) {
 	if target != r.addr || sender.IsUnspecified() || sender == r.addr {
 		return
 	}
-	n := r.known[sender]
-	if n == nil && op == arpRequest && len(r.known) < arpEntries {
-		n = &neighbor{} // it is going to talk to us
-		r.known[sender] = n
-	}
-	if n != nil {
-		n.mac, n.at = mac, r.e.Now()
-		if n.timer != nil {
-			n.timer.Stop()
-			n.timer = nil
-		}
-		for _, b := range n.waiting {
-			r.frame(mac, typeIPv4, b)
-		}
-		n.waiting = nil
-	}
 	if op == arpRequest {
+		r.step(neighbor.Asked{By: sender, MAC: mac}) // it is going to talk to us
 		r.frame(mac, typeARP, r.message(arpReply, mac, sender))
+		return
 	}
+	r.step(neighbor.Answered{Addr: sender, MAC: mac, Solicited: true, Override: true})
 }
 
 func (r *resolver) message(op byte, mac [6]byte, to netip.Addr) []byte {
@@ -129,14 +104,4 @@ func (r *resolver) frame(to [6]byte, etherType uint16, content []byte) {
 	f := append(append(make([]byte, 0, wire.Header+len(content)), to[:]...), own[:]...)
 	f = append(binary.BigEndian.AppendUint16(f, etherType), content...)
 	_ = r.port.Send(f) // fails only when the node was taken off the wire
-}
-
-// forget is for a cable that was pulled.
-func (r *resolver) forget() {
-	for _, n := range r.known {
-		if n.timer != nil {
-			n.timer.Stop()
-		}
-	}
-	clear(r.known)
 }

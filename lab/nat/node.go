@@ -81,8 +81,7 @@ func NewNode(e *engine.Engine, cfg NodeConfig) (*Node, error) {
 			return nil, fmt.Errorf("node %s: port on wire %s has no IPv4 address", cfg.Name, c.Wire.Wire().ID())
 		}
 		p := &port{PortConfig: c}
-		p.arp = resolver{e: e, port: c.Wire, addr: c.Address.Addr(), known: map[netip.Addr]*neighbor{}}
-		p.arp.fail = func(lost [][]byte) { n.unreachable(lost) }
+		p.arp = newResolver(e, c.Wire, c.Address.Addr(), n.unreachable)
 		n.ports = append(n.ports, p)
 		c.Wire.Attach(func(f []byte) { n.receive(p, f) }, func(up bool) {
 			if !up {

@@ -12,6 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"oasis6/lab/engine"
+	"oasis6/lab/neighbor"
 	"oasis6/lab/wire"
 )
 
@@ -28,7 +29,7 @@ type station struct {
 
 func newStation(t *testing.T, e *engine.Engine, p *wire.Port, addr, via netip.Addr) *station {
 	s := &station{t: t, via: via}
-	s.arp = resolver{e: e, port: p, addr: addr, known: map[netip.Addr]*neighbor{}, fail: func([][]byte) {}}
+	s.arp = newResolver(e, p, addr, func([][]byte) {})
 	p.Attach(func(f []byte) {
 		switch binary.BigEndian.Uint16(f[12:]) {
 		case typeARP:
@@ -188,10 +189,13 @@ func TestRouterSpeaksICMP(t *testing.T) {
 
 func TestARPFindsAndForgets(t *testing.T) {
 	h := newHome(t, Config{})
-	asked := 0
+	asked, polls := 0, 0
 	h.wires[1].Tap(func(p *wire.Passage) {
 		if binary.BigEndian.Uint16(p.Frame[12:]) == typeARP {
 			asked++
+			if p.Frame[0]&1 == 0 && p.Frame[wire.Header+7] == arpRequest {
+				polls++
+			}
 		}
 	})
 	for range 3 {
@@ -201,18 +205,22 @@ func TestARPFindsAndForgets(t *testing.T) {
 	if len(h.serv.got) != 3 || asked != 2 {
 		t.Errorf("%d packets came, %d ARP messages", len(h.serv.got), asked)
 	}
-	h.run(arpFresh)
-	h.host.send(udp(hostA, serverX, ""))
+	h.run(2 * neighbor.ReachableTime)
+	h.host.send(udp(hostA, serverX, "")) // goes at once, and then the neighbor itself is asked whether it is there
 	h.run(time.Second)
-	if len(h.serv.got) != 4 || asked != 4 {
+	if len(h.serv.got) != 4 || asked != 2 {
 		t.Errorf("%d packets came, %d ARP messages", len(h.serv.got), asked)
+	}
+	h.run(neighbor.DelayFirstProbeTime)
+	if asked != 4 || polls != 1 {
+		t.Errorf("%d ARP messages, %d requests to one", asked, polls)
 	}
 	h.serv.deaf = true
 	h.wires[2].SetUp(false)
 	h.run(time.Second)
 	h.wires[2].SetUp(true)
 	h.run(time.Second)
-	for range 2 * arpQueue {
+	for range 2 * neighbor.MaxWaiting {
 		h.host.send(udp(hostA, serverX, ""))
 	}
 	h.run(10 * time.Second)

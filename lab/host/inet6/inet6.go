@@ -81,8 +81,7 @@ func New(e *engine.Engine, cfg Config) (*Router, error) {
 				return nil, fmt.Errorf("router %s: %v is no IPv6 address", cfg.Name, a)
 			}
 		}
-		p.nd = resolver{e: e, port: p, known: map[netip.Addr]*neighbor{}}
-		p.nd.fail = func(lost [][]byte) { r.unreachable(lost) }
+		p.nd = newResolver(e, p, r.unreachable)
 		r.ports = append(r.ports, p)
 		c.Wire.Attach(func(f []byte) { r.receive(p, f) }, func(up bool) {
 			if !up {

@@ -13,6 +13,7 @@ import (
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/lifetime"
 	"oasis6/lab/engine"
+	"oasis6/lab/neighbor"
 	"oasis6/lab/wire"
 	"oasis6/ra"
 )
@@ -37,7 +38,7 @@ type station struct {
 func newStation(t *testing.T, e *engine.Engine, w *wire.Port, addr, via netip.Addr) *station {
 	s := &station{t: t, via: via}
 	s.p = port{PortConfig: PortConfig{Wire: w, Addresses: []netip.Prefix{netip.PrefixFrom(addr, 64)}}, linkLocal: LinkLocal(w.MAC())}
-	s.p.nd = resolver{e: e, port: &s.p, known: map[netip.Addr]*neighbor{}, fail: func([][]byte) {}}
+	s.p.nd = newResolver(e, &s.p, func([][]byte) {})
 	w.Attach(func(f []byte) {
 		m, err := ip6pkt.ParseICMPv6(f[wire.Header:])
 		switch {
@@ -194,19 +195,60 @@ func TestLimits(t *testing.T) {
 	if n := len(c.l.got); n > errorsBurst+2 {
 		t.Errorf("%d errors at one instant", n)
 	}
-	for i := range 2 * ndEntries {
+	for i := range 2 * neighbor.MaxEntries {
 		a := rght.As16()
 		binary.BigEndian.PutUint16(a[12:], uint16(i+1))
 		c.l.p.nd.send(c.l.via, ip6pkt.EchoRequest(left, netip.AddrFrom16(a), 64, 7, 1))
 	}
 	c.run(500 * time.Millisecond)
-	if n := len(c.b.ports[1].nd.known); n != ndEntries { // with the one that was there
+	if n := c.b.ports[1].nd.cache.Len(); n != neighbor.MaxEntries { // with the one that was there
 		t.Errorf("%d neighbors", n)
 	}
 	c.wires[2].SetUp(false)
 	c.run(time.Second)
-	if n := len(c.b.ports[1].nd.known); n != 0 {
+	if n := c.b.ports[1].nd.cache.Len(); n != 0 {
 		t.Errorf("%d neighbors on a wire that is down", n)
+	}
+}
+
+// A neighbor that was there and is silent now is asked itself, three times, then all are asked, and then senders are told
+// (RFC 4861 section 7.3.3).
+func TestSilentNeighbor(t *testing.T) {
+	c := newChain(t)
+	ping := ip6pkt.EchoRequest(left, rght, 64, 7, 1)
+	c.l.p.nd.send(c.l.via, slices.Clone(ping))
+	c.run(2 * time.Minute)
+	c.wires[2].SetFilter(func(from *wire.Port, _ []byte) string {
+		if from.Node() == "right" {
+			return "silent"
+		}
+		return ""
+	})
+	var one, all []time.Duration
+	began := c.e.Now()
+	c.wires[2].Tap(func(p *wire.Passage) {
+		m, err := ip6pkt.ParseICMPv6(p.Frame[wire.Header:])
+		switch {
+		case err != nil || p.From != "left" || m.Body[0] != typeNS:
+		case p.Frame[0]&1 == 0:
+			one = append(one, c.e.Now().Sub(began).Round(time.Second))
+		default:
+			all = append(all, c.e.Now().Sub(began).Round(time.Second))
+		}
+	})
+	c.l.got = nil
+	for range 14 {
+		c.l.p.nd.send(c.l.via, slices.Clone(ping))
+		c.run(time.Second)
+	}
+	if want := []time.Duration{5 * time.Second, 6 * time.Second, 7 * time.Second}; !slices.Equal(one, want) {
+		t.Errorf("asked itself after %v, want %v", one, want)
+	}
+	if len(all) < 3 || all[0] != 8*time.Second {
+		t.Errorf("all asked after %v", all)
+	}
+	if n := len(c.l.got); n == 0 || c.l.got[0].Body[0] != unreachable || c.l.got[0].Body[1] != addrUnreachable {
+		t.Errorf("%d answers: %+v", n, c.l.got)
 	}
 }
 
@@ -265,6 +307,7 @@ func TestConfigIsChecked(t *testing.T) {
 // No frame panics, and what is forwarded has lost one hop and nothing else.
 func FuzzReceive(f *testing.F) {
 	f.Add(ip6pkt.EchoRequest(left, rght, 64, 7, 1))
+	f.Add(ip6pkt.EchoRequest(left, rght, 1, 7, 1))
 	f.Add(ip6pkt.UDP(left, netip.MustParseAddr("2001:db8:1::1"), 1, 2, 64, []byte("x")))
 	f.Add(ip6pkt.ICMPv6(left, netip.MustParseAddr("2001:db8:1::1"), 255, append([]byte{typeNS, 7: 0}, left.AsSlice()...)))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -279,21 +322,32 @@ func FuzzReceive(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		sent := 0
+		w[1].Port(1).Attach(func(f []byte) {
+			p, ok := parse(f[wire.Header:])
+			if !ok || r.own(p.src) {
+				return // the router's own word
+			}
+			if sent++; len(p.b) > len(b) || p.b[hopsAt]+1 != b[hopsAt] || !slices.Equal(p.b[hopsAt+1:], b[hopsAt+1:len(p.b)]) || !slices.Equal(p.b[:hopsAt], b[:hopsAt]) {
+				t.Errorf("% x became % x", b, p.b)
+			}
+		}, nil)
 		own, other := mac(2), mac(1)
 		frame := append(append(append([]byte(nil), own[:]...), other[:]...), 0x86, 0xdd)
 		frame = append(frame, b...)
 		kept := slices.Clone(frame)
+		if p, ok := parse(b); ok { // its neighbor is there
+			r.ports[1].nd.step(neighbor.Asked{By: p.dst, MAC: mac(4)})
+		}
 		r.receive(r.ports[0], frame)
+		if err := e.RunFor(t.Context(), time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if sent > 1 {
+			t.Errorf("forwarded %d times", sent)
+		}
 		if !slices.Equal(frame, kept) {
 			t.Error("the frame was changed")
-		}
-		for _, n := range r.ports[1].nd.known {
-			for _, out := range n.waiting {
-				p, ok := parse(b)
-				if !ok || len(out) != len(p.b) || out[hopsAt]+1 != b[hopsAt] || !slices.Equal(out[8:], p.b[8:]) {
-					t.Errorf("% x became % x", b, out)
-				}
-			}
 		}
 	})
 }

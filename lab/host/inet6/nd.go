@@ -5,10 +5,10 @@ package inet6
 import (
 	"encoding/binary"
 	"net/netip"
-	"time"
 
 	"oasis6/internal/ip6pkt"
 	"oasis6/lab/engine"
+	"oasis6/lab/neighbor"
 	"oasis6/lab/wire"
 )
 
@@ -24,12 +24,6 @@ const (
 	flagRouter    = 0x80
 	flagSolicited = 0x40
 	flagOverride  = 0x20
-
-	ndFresh   = 30 * time.Second // REACHABLE_TIME; then it is asked for again
-	ndAgain   = time.Second      // RETRANS_TIMER
-	ndTries   = 3                // MAX_MULTICAST_SOLICIT
-	ndQueue   = 8                // packets that wait for one neighbor
-	ndEntries = 512
 )
 
 var allNodesMAC = [6]byte{0x33, 0x33, 0, 0, 0, 1} // RFC 2464 section 7
@@ -38,54 +32,52 @@ var allNodesMAC = [6]byte{0x33, 0x33, 0, 0, 0, 1} // RFC 2464 section 7
 type resolver struct {
 	e     *engine.Engine
 	port  *port
-	known map[netip.Addr]*neighbor
+	cache *neighbor.Cache
+	timer *engine.Timer
 	fail  func(packets [][]byte) // nobody answered
 }
 
-type neighbor struct {
-	mac     [6]byte
-	at      time.Time // zero: not known
-	waiting [][]byte
-	tries   int
-	timer   *engine.Timer
+func newResolver(e *engine.Engine, p *port, fail func([][]byte)) resolver {
+	r := e.Rand("neighbors " + p.Wire.Wire().ID() + " " + p.Wire.Node())
+	return resolver{e: e, port: p, cache: neighbor.New(r.Float64), fail: fail}
 }
 
 // send sends a packet to a neighbor, as soon as its MAC is known.
-func (r *resolver) send(to netip.Addr, b []byte) {
-	n := r.known[to]
-	if n != nil && !n.at.IsZero() && r.e.Now().Sub(n.at) < ndFresh {
-		r.frame(n.mac, b)
-		return
+func (r *resolver) send(to netip.Addr, b []byte) { r.step(neighbor.Packet{To: to, Data: b}) }
+
+// forget is for a cable that was pulled.
+func (r *resolver) forget() { r.step(neighbor.LinkDown{}) }
+
+func (r *resolver) step(ev neighbor.Event) {
+	now := r.e.Now()
+	a := r.cache.Step(now, ev)
+	if r.timer != nil {
+		r.timer.Stop()
 	}
-	if n == nil {
-		if len(r.known) >= ndEntries {
-			return
-		}
-		n = &neighbor{}
-		r.known[to] = n
+	if !a.Wake.IsZero() {
+		r.timer = r.e.AfterFunc(a.Wake.Sub(now), func() { r.step(neighbor.Tick{}) })
 	}
-	if len(n.waiting) < ndQueue {
-		n.waiting = append(n.waiting, b)
+	for _, f := range a.Send {
+		r.frame(f.To, f.Data)
 	}
-	if n.timer == nil {
-		n.tries = 0
-		r.ask(to, n)
+	for _, q := range a.Ask {
+		r.ask(q)
+	}
+	if len(a.Lost) > 0 {
+		r.fail(a.Lost) // last: it may come here again
 	}
 }
 
-func (r *resolver) ask(to netip.Addr, n *neighbor) {
-	if n.tries == ndTries {
-		delete(r.known, to)
-		r.fail(n.waiting)
-		return
+// ask sends a Neighbor Solicitation (RFC 4861 section 7.2.2), to the node alone if it is to say that it is still there.
+func (r *resolver) ask(q neighbor.Question) {
+	t := q.For.As16()
+	m := r.option(append([]byte{typeNS, 0, 0, 0, 0, 0, 0, 0}, t[:]...), optSource)
+	to, mac := q.For, q.MAC
+	if q.ToAll {
+		to = netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
+		mac = [6]byte{0x33, 0x33, 0xff, t[13], t[14], t[15]}
 	}
-	n.tries++
-	src := r.port.linkLocal
-	t := to.As16()
-	m := append([]byte{typeNS, 0, 0, 0, 0, 0, 0, 0}, t[:]...)
-	group := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
-	r.frame([6]byte{0x33, 0x33, 0xff, t[13], t[14], t[15]}, ip6pkt.ICMPv6(src, group, ndHops, r.option(m, optSource)))
-	n.timer = r.e.AfterFunc(ndAgain, func() { r.ask(to, n) })
+	r.frame(mac, ip6pkt.ICMPv6(r.port.linkLocal, to, ndHops, m))
 }
 
 // option adds our link-layer address.
@@ -109,12 +101,9 @@ func (r *resolver) solicited(m ip6pkt.Message) (text, rfc string) {
 		to, flags = netip.IPv6LinkLocalAllNodes(), flagRouter|flagOverride
 		mac = allNodesMAC
 	} else if known {
-		if r.known[m.Src] == nil && len(r.known) < ndEntries {
-			r.known[m.Src] = &neighbor{} // it is going to talk to us
-		}
-		r.learn(m.Src, mac)
-	} else if n := r.known[m.Src]; n != nil && !n.at.IsZero() {
-		mac = n.mac
+		r.step(neighbor.Asked{By: m.Src, MAC: mac})
+	} else if cached, s := r.cache.Lookup(r.e.Now(), m.Src); s > neighbor.Incomplete {
+		mac = cached
 	} else {
 		return "asked without a link-layer address, by one who is not known", "RFC 4861 section 7.2.4"
 	}
@@ -131,28 +120,13 @@ func (r *resolver) advertised(m ip6pkt.Message) (text, rfc string) {
 	}
 	target := netip.AddrFrom16([16]byte(m.Body[8:]))
 	mac, ok := linkLayer(m.Body[ndLength:], optTarget)
-	if !ok || r.known[target] == nil {
+	if _, s := r.cache.Lookup(r.e.Now(), target); !ok || s == neighbor.Unknown {
 		return "nobody waits for this neighbor", "RFC 4861 section 7.2.5"
 	}
-	r.learn(target, mac)
-	return "the neighbor is known now", "RFC 4861 section 7.2.5"
-}
-
-// learn takes the MAC of one that is in the table, and sends what waited for it.
-func (r *resolver) learn(a netip.Addr, mac [6]byte) {
-	n := r.known[a]
-	if n == nil {
-		return // the table is full
-	}
-	n.mac, n.at = mac, r.e.Now()
-	if n.timer != nil {
-		n.timer.Stop()
-		n.timer = nil
-	}
-	for _, b := range n.waiting {
-		r.frame(mac, b)
-	}
-	n.waiting = nil
+	flags := m.Body[4]
+	r.step(neighbor.Answered{Addr: target, MAC: mac, Solicited: flags&flagSolicited != 0, Override: flags&flagOverride != 0})
+	_, s := r.cache.Lookup(r.e.Now(), target)
+	return "the neighbor is " + s.String() + " now", "RFC 4861 section 7.2.5"
 }
 
 // linkLayer finds a link-layer address option.
@@ -171,14 +145,4 @@ func (r *resolver) frame(to [6]byte, b []byte) {
 	f := append(append(make([]byte, 0, wire.Header+len(b)), to[:]...), own[:]...)
 	f = append(binary.BigEndian.AppendUint16(f, etherType), b...)
 	_ = r.port.Wire.Send(f) // fails only when the node was taken off the wire
-}
-
-// forget is for a cable that was pulled.
-func (r *resolver) forget() {
-	for _, n := range r.known {
-		if n.timer != nil {
-			n.timer.Stop()
-		}
-	}
-	clear(r.known)
 }
