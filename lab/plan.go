@@ -141,7 +141,7 @@ func secondSiteNodes() []page.Node {
 	return []page.Node{
 		{ID: nodeH1B, Name: "h1b", Kind: page.Host, X: 4, Y: 122, Site: "second", About: "A host at the second site."},
 		{ID: nodeR1B, Name: "r1b", Kind: page.Router, X: 25, Y: 122, Site: "second", About: "The second site's box."},
-		{ID: nodeNATB, Name: "natb", Kind: page.NAT, X: 45, Y: 122, Site: "NAT-land, elsewhere", About: "The NAT of the second site."},
+		{ID: nodeNATB, Name: "natb", Kind: page.NAT, X: 45, Y: 122, Site: "elsewhere", About: "The NAT of the second site."},
 	}
 }
 

@@ -26,6 +26,7 @@ func (b *Tab) Legible(what string) {
 		Text     string
 		Contrast float64
 	}
+	b.Wait(`document.getAnimations().every((a) => !(a instanceof CSSTransition))`)
 	for _, x := range Eval[[]text](b, fmt.Sprintf("(%s)(%g)", faint, LeastContrast)) {
 		b.t.Errorf("%s: contrast %.2f of %q", what, x.Contrast, x.Text)
 	}
@@ -64,3 +65,32 @@ const faint = `(least) => {
   }
   return [...out.values()];
 }`
+
+// Uncovered checks that the texts of the map lie neither upon each other nor on nodes, and names of grounds and pipes not
+// on a pipe.
+func (b *Tab) Uncovered(what string) {
+	b.t.Helper()
+	for _, x := range Eval[[]string](b, covered) {
+		b.t.Errorf("%s: %s", what, x)
+	}
+}
+
+const covered = `(() => {
+  const svg = document.querySelector(".world"), at = svg.getBoundingClientRect(), out = [];
+  const inside = (r) => ({ x0: r.left - at.left, x1: r.right - at.left, y0: r.top - at.top + r.height * 0.2, y1: r.bottom - at.top - r.height * 0.2 });
+  const meet = (a, b) => Math.min(a.x1, b.x1) - Math.max(a.x0, b.x0) > 1 && Math.min(a.y1, b.y1) - Math.max(a.y0, b.y0) > 1;
+  const texts = [...svg.querySelectorAll("text")].filter((e) => e.textContent.trim() && !e.closest(".dot, .spot"))
+    .map((e) => ({ e, text: e.textContent, ...inside(e.getBoundingClientRect()) }));
+  const boxes = [...svg.querySelectorAll(".node .box, .cell, .wirenote rect")].map((e) => ({ e, ...inside(e.getBoundingClientRect()) }));
+  const owner = (e) => e.closest(".table > g, .wirenote") ?? e.closest(".node");
+  texts.forEach((a, i) => {
+    for (const b of texts.slice(i + 1)) if (meet(a, b) && a.e.closest("text") !== b.e.closest("text")) out.push("“" + a.text + "” and “" + b.text + "” lie on each other");
+    for (const b of boxes) if (owner(a.e) !== owner(b.e) && meet(a, b)) out.push("“" + a.text + "” lies on the box of " + (owner(b.e).dataset?.node ?? owner(b.e).textContent));
+    if (a.x0 < 0 || a.x1 > at.width || a.y0 < 0 || a.y1 > at.height) out.push("“" + a.text + "” is beyond the map");
+    for (const wall of svg.querySelectorAll(".wall")) {
+      const points = [0, 0.25, 0.5, 0.75, 1].map((f) => new DOMPoint(a.x0 + f * (a.x1 - a.x0), (a.y0 + a.y1) / 2));
+      if (a.e.matches(".groundname, .pipename, .name, .sub") && points.some((p) => wall.isPointInStroke(p))) out.push("“" + a.text + "” lies on a pipe");
+    }
+  });
+  return out;
+})()`

@@ -107,6 +107,11 @@ const rank = (a) => ["preferred", "tentative", "deprecated", "duplicate"].indexO
 // byUse sorts a node's addresses: the one it would use towards the Internet first.
 export const byUse = (list) => [...(list ?? [])].sort((a, b) => scope(a.addr) - scope(b.addr) || rank(a) - rank(b));
 
+// endOfAddr is what of an address fits under a node of a phone's map.
+export function endOfAddr(addr) {
+  return addr.includes(":") ? "…:" + words(addr)[7].replace(/^0+(?=.)/, "") : addr.replace(/^.*\.(?=\d+$)/, "….");
+}
+
 // shortAddr is a long address by what tells it from others: the /64 and the end.
 export function shortAddr(addr) {
   if (addr.length <= 16 || !addr.includes(":")) return addr;

@@ -5,7 +5,7 @@
 // layout gives places of nodes, grounds of sites, lines of wires and of pipes. em is one rem in pixels.
 export function layout(world, width, em) {
   const tall = width < 40 * em; // a phone: from the LAN at the top down to the Internet
-  const margin = tall ? { x: 3.2 * em, top: 3.4 * em, bottom: 5 * em } : { x: 4.2 * em, top: 3.6 * em, bottom: 6.6 * em };
+  const margin = tall ? { x: 3.2 * em, top: 4.2 * em, bottom: 5 * em } : { x: 4.2 * em, top: 4.4 * em, bottom: 6.6 * em };
   const part = (key) => {
     const values = world.nodes.map((n) => n[key]);
     const low = Math.min(...values), high = Math.max(...values);
@@ -57,10 +57,31 @@ function grounds(world, nodes, width, height, em, tall) {
     sites.set(n.site, { ...g, x0: Math.min(g.x0, p.x), x1: Math.max(g.x1, p.x), y0: Math.min(g.y0, p.y), y1: Math.max(g.y1, p.y) });
   }
   const side = (tall ? 2.9 : 3.6) * em;
-  return [...sites.values()].map((g) => {
+  return apart([...sites.values()].map((g) => {
     const x = Math.max(0.25 * em, g.x0 - side), y = Math.max(0.25 * em, g.y0 - 3 * em);
     return { name: g.name, x, y, w: Math.min(width - 0.25 * em, g.x1 + side) - x, h: Math.min(height - 0.25 * em, g.y1 + 4.4 * em) - y };
-  });
+  }), 0.4 * em);
+}
+
+// apart moves the borders of grounds that overlap a little away from each other.
+function apart(list, gap) {
+  for (const a of list) {
+    for (const b of list) {
+      const wide = a.x + a.w - b.x, high = a.y + a.h - b.y;
+      const beside = Math.min(a.y + a.h, b.y + b.h) > Math.max(a.y, b.y), above = Math.min(a.x + a.w, b.x + b.w) > Math.max(a.x, b.x);
+      if (a === b) continue;
+      if (beside && a.x < b.x && wide > -gap && wide < b.w / 2) {
+        a.w -= (wide + gap) / 2;
+        b.x += (wide + gap) / 2;
+        b.w -= (wide + gap) / 2;
+      } else if (above && a.y < b.y && high > -gap && high < b.h / 2) {
+        a.h -= (high + gap) / 2;
+        b.y += (high + gap) / 2;
+        b.h -= (high + gap) / 2;
+      }
+    }
+  }
+  return list;
 }
 
 // pointOn is the place at part f (0 to 1) of a line of corners.

@@ -4,12 +4,11 @@
 
 import { $, s, roving } from "./dom.js";
 import { app, emit, name, on } from "./feed.js";
-import { byUse, scope, seconds, shortAddr } from "./format.js";
+import { byUse, endOfAddr, scope, seconds, shortAddr } from "./format.js";
 import { family } from "./kinds.js";
+import { half, labels, table } from "./labels.js";
 import { layout, pointOn, svgPath } from "./layout.js";
 import * as dots from "./dots.js";
-
-const maxMappings = 2; // lines of a NAT's table on the map; the panel has all
 
 let plan;
 let drawn; // elements by id
@@ -40,6 +39,7 @@ function draw() {
   if (!width || !app.world) return;
   const focused = document.activeElement?.dataset?.node;
   plan = layout(app.world, width, em());
+  plan.labels = labels(app.world, plan, em());
   drawn = { nodes: new Map(), wires: new Map(), pipes: new Map() };
   const svg = s("svg", { class: "world" + (plan.tall ? " tall" : ""), width: plan.width, height: plan.height, viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group", "aria-label": "Nodes of the world. Arrow keys go to the next node, Enter opens it." });
   svg.append(
@@ -59,24 +59,24 @@ function draw() {
   mark();
 }
 
-function drawGround(g) {
+function drawGround(g, i) {
   const r = em();
+  const at = plan.labels.captions[i];
   return s("g", null,
     s("rect", { class: "ground", x: g.x, y: g.y, width: g.w, height: g.h, rx: 1.1 * r }),
-    s("text", { class: "groundname", x: g.x + 0.8 * r, y: g.y + 1.3 * r }, g.name));
+    s("text", { class: "groundname at-" + at.anchor, x: at.x, y: at.y }, g.name));
 }
 
 function drawPipe(t) {
   const line = plan.pipes.get(t.id);
   const d = svgPath(line);
-  const p = pointOn(line.slice(-2), 0.5); // beside its end at the hub, under the ones that end there, too
-  p.y += app.world.tunnels.indexOf(t) * 2.8 * em();
-  const since = s("tspan", { class: "quietline", x: p.x + 1.4 * em(), dy: "1.3em" });
-  const state = s("tspan", { x: p.x + 1.4 * em() });
+  const at = plan.labels.pipes.get(t.id); // none on a phone
+  const since = s("tspan", { class: "quietline", x: at?.x ?? 0, dy: "1.3em" });
+  const state = s("tspan", { x: at?.x ?? 0 });
   const el = s("g", { class: "pipe" },
     s("path", { class: "wall", d }),
     s("path", { class: "bore", d }),
-    plan.tall ? null : s("text", { class: "pipename", y: p.y - 0.3 * em() }, state, since));
+    at ? s("text", { class: "pipename at-" + at.anchor, y: at.y }, state, since) : null);
   drawn.pipes.set(t.id, { el, state, since, name: t.name });
   return el;
 }
@@ -95,17 +95,18 @@ function drawWire(w) {
 function drawNode(n) {
   const r = em();
   const p = plan.nodes.get(n.id);
-  const half = (n.kind === "switch" ? 1.1 : 1.45) * r;
-  const sub = s("text", { class: "sub", y: half + 2.15 * r });
-  const pips = s("g", { class: "pips", transform: `translate(${half} ${-half})` });
+  const side = half(n, r);
+  const at = plan.labels.names.get(n.id);
+  const sub = s("text", { class: "sub at-" + at.anchor, x: at.x, y: at.y + r });
+  const pips = s("g", { class: "pips", transform: `translate(${side} ${-side})` });
   const table = s("g", { class: "table" });
   const size = 1.7 * r * (n.kind === "switch" ? 0.8 : 1);
   const el = s("g", { class: "node n-" + n.kind, transform: `translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})`, role: "button", tabindex: "-1", "data-node": n.id, "aria-label": n.name,
     onclick: () => open(n.id), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); e.stopPropagation(); open(n.id); } } },
-    s("rect", { class: "focus", x: -half - 5, y: -half - 5, width: 2 * half + 10, height: 2 * half + 10, rx: 0.9 * r }),
-    s("rect", { class: "box", x: -half, y: -half, width: 2 * half, height: 2 * half, rx: n.kind === "internet" ? half : 0.65 * r }),
+    s("rect", { class: "focus", x: -side - 5, y: -side - 5, width: 2 * side + 10, height: 2 * side + 10, rx: 0.9 * r }),
+    s("rect", { class: "box", x: -side, y: -side, width: 2 * side, height: 2 * side, rx: n.kind === "internet" ? side : 0.65 * r }),
     s("use", { class: "glyph", href: "#g-" + n.kind, transform: `translate(${-size / 2} ${-size / 2}) scale(${size / 32})` }),
-    s("text", { class: "name", y: half + 1.15 * r }, n.name), sub, pips, table);
+    s("text", { class: "name at-" + at.anchor, x: at.x, y: at.y }, n.name), sub, pips, table);
   drawn.nodes.set(n.id, { el, sub, pips, table, last: "" });
   return el;
 }
@@ -154,7 +155,8 @@ function updateNode(id, d, st) {
   const global = (st.addresses ?? []).filter((a) => scope(a.addr) === 1);
   const best = byUse(st.addresses)[0];
   const nat = st.nat ?? [];
-  d.sub.textContent = best && scope(best.addr) < 4 && !(nat.length && (plan.tall || app.nodes.get(id).kind === "nat")) ? shortAddr(best.addr) : "";
+  const named = best && scope(best.addr) < 4 && !["nat", "switch"].includes(app.nodes.get(id).kind);
+  d.sub.textContent = !named ? "" : plan.tall ? endOfAddr(best.addr) : shortAddr(best.addr);
   const gap = 0.75 * em();
   d.pips.replaceChildren(...(app.nodes.get(id).kind === "host" ? global : []).slice(0, 8).map((a, i, all) =>
     s("circle", { class: "pip a-" + a.state, cx: (i + 1 - all.length) * gap, r: 0.34 * em() }, s("title", null, a.addr + ", " + a.state))));
@@ -166,24 +168,23 @@ function updateNode(id, d, st) {
 // port is what a NAT changes that fits beside a map: the last part of an address with port.
 const port = (text) => text.slice(text.lastIndexOf(":"));
 
-// drawTable puts the table of a NAT under it; of the next NAT above it, for want of room; on a phone beside it.
+// drawTable puts the table of a NAT beside it, where there is room.
 function drawTable(id, d, nat) {
+  const at = plan.labels.tables.get(id);
+  if (!at) return;
   const r = em();
-  const high = 1.35 * r;
-  const w = 9.6 * r;
-  const lines = nat.slice(0, maxMappings);
-  const nth = app.world.nodes.filter((n) => n.kind === "nat").findIndex((n) => n.id === id);
-  const side = plan.nodes.get(id).x > plan.width / 2 ? -1 : 1;
-  const top = plan.tall || nth % 2 === 0 ? 0 : -(lines.length * high);
-  const place = plan.tall ? [side * (w / 2 + 2.2 * r), -high] : [0, nth % 2 ? -2.1 * r : 3.1 * r];
-  d.table.setAttribute("transform", `translate(${place.join(" ")})`);
-  d.table.replaceChildren(...lines.map((m, i) => s("g", { transform: `translate(${-w / 2} ${top + i * high})` },
+  const high = table.line * r, w = table.w * r;
+  const lines = nat.slice(0, table.lines);
+  const more = nat.length > lines.length;
+  const spare = at.stands ? at.box.h - lines.length * high - (more ? 0.9 * r : 0) : 0;
+  d.table.setAttribute("transform", `translate(${at.x} ${at.y + spare})`);
+  d.table.replaceChildren(...lines.map((m, i) => s("g", { transform: `translate(0 ${i * high})` },
     s("rect", { class: "cell", width: w, height: high - 2, rx: 3 }),
     s("text", { class: "ports", x: 0.4 * r, y: 0.92 * r }, port(m.inside) + " → " + port(m.outside)),
     s("text", { class: "left", x: w - 0.4 * r, y: 0.92 * r, data: m.expires_at ? { until: seconds(m.expires_at), brief: "yes" } : {} }),
     s("title", null, `${m.proto} ${m.inside} → ${m.outside}` + (m.remote ? ` to ${m.remote}` : "")))));
-  if (nat.length > lines.length) {
-    d.table.append(s("text", { class: "more", y: top < 0 ? top - 0.4 * r : top + lines.length * high + 0.75 * r }, "+" + (nat.length - lines.length) + " more"));
+  if (more) {
+    d.table.append(s("text", { class: "more", x: w / 2, y: lines.length * high + 0.75 * r }, "+" + (nat.length - lines.length) + " more"));
   }
 }
 
