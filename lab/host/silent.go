@@ -118,9 +118,9 @@ func (h *Host) nextHop(dst netip.Addr) netip.Addr {
 
 // reachability takes what was found out about a neighbor. "Routers that are reachable or probably reachable (i.e., in any
 // state other than INCOMPLETE) SHOULD be preferred over routers whose reachability is unknown or suspect" (RFC 4861
-// section 6.3.6): one that was silent stays suspect while it is looked for once more.
+// section 6.3.6): one that was silent stays suspect while it is looked for once more. A host that sleeps finds nothing out.
 func (h *Host) reachability(a netip.Addr, s stack.NeighborState) {
-	if h.closed || s == stack.Incomplete {
+	if h.closed || h.suspended || s == stack.Incomplete {
 		return
 	}
 	delete(h.silence.since, a)

@@ -222,3 +222,21 @@ func TestSilentTargetOfRedirectIsForgotten(t *testing.T) {
 	w.toSecond.SetUp(false)
 	w.pings(60, func(Pong) bool { return len(w.a.redirects) == 0 })
 }
+
+// A host that sleeps sends no probes, and does not take it for silence that nobody answers them.
+func TestSleeperFindsNobodySilent(t *testing.T) {
+	w := newTwoRouters(t)
+	web := netip.MustParseAddr(webAddr)
+	w.ping(w.a, web, PingOptions{})
+	w.run(time.Minute)
+	w.ping(w.a, web, PingOptions{}) // from now on its router is to confirm itself
+	w.a.Suspend()
+	w.run(30 * time.Second)
+	w.a.Resume()
+	if v := w.ways(); v[0].Via != w.first || v[0].Silent {
+		t.Errorf("%+v", v)
+	}
+	if p := w.ping(w.a, web, PingOptions{}); p.Err != nil {
+		t.Error(p.Err)
+	}
+}
