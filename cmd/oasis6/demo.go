@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-//go:build !small && !mips && !mipsle
+//go:build !small
 
 package main
 
