@@ -23,7 +23,8 @@ function update(state) {
   for (const el of $("actions").children) {
     const st = state.actions?.[el.dataset.action] ?? {};
     el.classList.toggle("on", Boolean(st.on));
-    if (st.on !== undefined) el.setAttribute("aria-pressed", String(st.on));
+    // Only what has been on is a switch; that it is off is not said by the server.
+    if (st.on || el.hasAttribute("aria-pressed")) el.setAttribute("aria-pressed", String(Boolean(st.on)));
     el.setAttribute("aria-disabled", String(Boolean(st.why)));
   }
 }

@@ -93,12 +93,18 @@ export function step() {
   if (told.can && told.paused) order({ op: "step" });
 }
 
-function setSpeed(x) { order({ op: "speed", speed: x }); }
+let asked; // the speed that the server was asked for last, as long as it may not have said so yet
 
-// faster goes n places up the list, or down.
+function setSpeed(x) {
+  asked = { speed: x, until: performance.now() + 1000 };
+  order({ op: "speed", speed: x });
+}
+
+// faster goes n places up the list, or down: from what was asked for, where keys come quicker than answers.
 export function faster(n) {
   if (!told.can) return;
-  let place = speeds.findIndex((x) => x >= told.speed - 1e-9);
+  const from = asked && performance.now() < asked.until ? asked.speed : told.speed;
+  let place = speeds.findIndex((x) => x >= from - 1e-9);
   if (place < 0) place = speeds.length - 1;
   const x = speeds[Math.max(0, Math.min(speeds.length - 1, place + n))];
   setSpeed(x);

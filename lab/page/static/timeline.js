@@ -18,6 +18,8 @@ export function start() {
     const list = $("timeline");
     for (const e of entries) list.prepend(line(e));
     while (list.childElementCount > maxLines) list.lastElementChild.remove();
+    // What was said before the page came is not read out.
+    setTimeout(() => { list.setAttribute("aria-live", "polite"); }, 1000);
   });
 }
 
