@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // WireGuardPackage is the upstream wireguard-go command, for Build and Prefetch.
@@ -24,13 +26,29 @@ func Build(t T, pkg string, flags ...string) string {
 	t.Helper()
 	name := strings.NewReplacer("/", "_", " ", "").Replace(pkg + strings.Join(flags, ""))
 	path := filepath.Join(binDir, name)
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	if err := build(path, pkg, flags); err != nil {
+	if err := once(path, func() error { return build(path, pkg, flags) }); err != nil {
 		t.Fatalf("%v", err)
 	}
 	return path
+}
+
+// once makes a file unless it is there. Tests that need the same one at the same time wait for the first of them.
+func once(path string, f func() error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }() // and frees it; nothing was written
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return f()
 }
 
 // BuildFor is Build for another processor, as cross.sh builds it. What it returns is a command that runs here: where the
@@ -38,31 +56,29 @@ func Build(t T, pkg string, flags ...string) string {
 func BuildFor(t T, pkg, goarch, emulator string) string {
 	t.Helper()
 	path := filepath.Join(binDir, strings.ReplaceAll(pkg, "/", "_")+"-"+goarch)
-	if _, err := os.Stat(path); err == nil {
-		return path
+	if err := once(path, func() error { return buildFor(path, pkg, goarch, emulator) }); err != nil {
+		t.Fatalf("%v", err)
 	}
+	return path
+}
+
+func buildFor(path, pkg, goarch, emulator string) error {
 	program := path
 	if emulator != "" {
 		program += ".bin"
 	}
 	if err := build(program, pkg, []string{"-trimpath", "-ldflags=-s -w"}, "GOARCH="+goarch, "GOMIPS=softfloat", "GOARM=5"); err != nil {
-		t.Fatalf("%v", err)
+		return err
 	}
-	if emulator != "" {
-		script := "#!/bin/sh\nexec " + emulator + " " + program + ` "$@"` + "\n"
-		if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
-			t.Fatalf("%v", err)
-		}
+	if emulator == "" {
+		return nil
 	}
-	return path
+	script := "#!/bin/sh\nexec " + emulator + " " + program + ` "$@"` + "\n"
+	return os.WriteFile(path, []byte(script), 0o755)
 }
 
 func build(path, pkg string, flags []string, env ...string) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(dir, "build")
+	tmp, err := os.MkdirTemp(filepath.Dir(path), "build")
 	if err != nil {
 		return err
 	}
@@ -74,7 +90,7 @@ func build(path, pkg string, flags []string, env ...string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
-	// Rename, so that two tests that build at the same time do not disturb each other.
+	// Rename, so that nobody finds half of it.
 	return os.Rename(filepath.Join(tmp, "out"), path)
 }
 
