@@ -28,7 +28,8 @@ type drops struct {
 	link      atomic.Uint64 // the link did not take it
 	socket    atomic.Uint64 // our own sockets were not read fast enough
 	strange   atomic.Uint64 // answers of the box itself to who is not known, too many at once
-	waiting   atomic.Uint64 // no room to wait for a neighbor, on links that are closed again
+	waiting   atomic.Uint64 // too many for one neighbor, or one that has gone
+	crowded   atomic.Uint64 // too many for all neighbors
 }
 
 // Texts of Counters.Lost.
@@ -41,29 +42,24 @@ const (
 	lostLink      = "not taken by the LAN's link"
 	lostSocket    = "ND and DHCPv6 messages faster than they are read"
 	lostStrange   = "answers of the box to unknown neighbors, too many at once"
-	lostWaiting   = "no room to wait for a neighbor"
+	lostWaiting   = "waited for a neighbor in vain"
+	lostCrowded   = "no room to wait for neighbors"
 )
 
 // isTrouble says whether a loss is one that a person should hear of. The rest are what senders do wrong, or what a full
 // line makes of any queue: TCP measures it so.
 func isTrouble(why string) bool {
-	return why == lostLink || why == lostSocket || why == lostWaiting
+	return why == lostLink || why == lostSocket || why == lostCrowded
 }
 
 // Counters may be called from any goroutine.
 func (p *Plane) Counters() Counters {
 	s := p.fwd.Stats()
 	c := Counters{Flows: s.Flows, Refused: s.Refused, Lost: map[string]uint64{}, Silent: s.Silent}
-	p.mu.Lock()
-	waiting := p.drops.waiting.Load()
-	for _, r := range p.ports {
-		waiting += r.neighStats().Dropped
-	}
-	p.mu.Unlock()
 	for why, n := range map[string]uint64{
 		lostMalformed: p.drops.malformed.Load(), lostTunnel: p.drops.tunnel.Load(), lostForeign: p.drops.foreign.Load(),
 		lostGroup: p.drops.group.Load(), lostGone: p.drops.gone.Load(), lostLink: p.drops.link.Load(),
-		lostSocket: p.drops.socket.Load(), lostStrange: p.drops.strange.Load(), lostWaiting: waiting,
+		lostSocket: p.drops.socket.Load(), lostStrange: p.drops.strange.Load(), lostWaiting: p.drops.waiting.Load(), lostCrowded: p.drops.crowded.Load(),
 	} {
 		if n > 0 {
 			c.Lost[why] = n

@@ -82,7 +82,8 @@ func TestTroubleIsLoggedWhenItBegins(t *testing.T) {
 		{lostSocket, 0, 0, 0},
 		{lostTunnel, 9, 0, 1},
 		{lostSocket, 1, 1, 2},
-		{lostWaiting, 1, 1, 2},
+		{lostWaiting, 1, 0, 1}, // a host that sleeps
+		{lostCrowded, 1, 1, 2},
 	} {
 		lost[c.why] += c.n
 		now := map[string]uint64{}

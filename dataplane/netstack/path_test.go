@@ -3,10 +3,16 @@
 package netstack
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
+	"gvisor.dev/gvisor/pkg/tcpip/faketime"
+
+	"oasis6/dataplane"
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/dataplane/netstack/offload"
+	"oasis6/internal/ip6pkt"
 )
 
 // fastMemory is a fastLink that takes all.
@@ -32,7 +38,8 @@ func (l *fastMemory) announced() (string, error)     { return "", nil }
 func fastWorld(tb testing.TB) (p *Plane, r *port, lan *fastMemory) {
 	tb.Helper()
 	lan = &fastMemory{memoryLink: memoryLink{mac: boxMAC, up: true}}
-	p, err := Open(Options{OpenLAN: func(string) (Link, error) { return lan, nil }, Tunnel: "oasis0"})
+	// Nobody moves the clock, so that gVisor does nothing meanwhile.
+	p, err := Open(Options{Clock: faketime.NewManualClock(), OpenLAN: func(string) (Link, error) { return lan, nil }, Tunnel: "oasis0"})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -139,5 +146,25 @@ func BenchmarkToLAN(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.send(p.o.Now(), host, pkt, offload.Info{})
+	}
+}
+
+// BenchmarkFlood is what a message costs that nobody wants.
+func BenchmarkFlood(b *testing.B) {
+	all, group := allDHCPServers(), netip.MustParseAddr("ff02::1:ff00:1")
+	for name, pkt := range map[string][]byte{
+		"DHCPv6": ip6pkt.UDP(hostLL, all, dhcpClient, dhcpServer, 1, make([]byte, 100)), "RS": solicit(hostLL), "NS": solicitation(host, box, group),
+	} {
+		b.Run(name, func(b *testing.B) {
+			_, r, _ := fastWorld(b)
+			c := &socket{port: r, slot: &r.sockets.dhcpv6, udp: true, in: make(chan dataplane.Received, socketQueue), done: make(chan struct{})}
+			r.sockets.dhcpv6.Store(c)
+			to := neigh.GroupMAC(netip.AddrFrom16([16]byte(pkt[offDst : offDst+16])))
+			frame := slices.Concat(to[:], hostMAC[:], []byte{0x86, 0xdd}, pkt)
+			b.ReportAllocs()
+			for b.Loop() {
+				r.arrived(frame, offload.Info{})
+			}
+		})
 	}
 }

@@ -171,9 +171,7 @@ func (r *port) close() error {
 	}
 	r.neigh.SetSolicitor(neigh.Solicitor{})
 	act := r.neigh.Flush()
-	lost := r.neigh.Stats().Dropped
 	r.mu.Unlock()
-	r.p.drops.waiting.Add(lost)
 	r.perform(r.p.o.Now(), act)
 	if !r.p.stack.CheckNIC(r.nic) {
 		return err
@@ -348,6 +346,8 @@ func (r *port) tick() {
 
 // perform carries out what the neighbor machine has decided. No lock is held.
 func (r *port) perform(now time.Time, act neigh.Actions[waiting]) {
+	r.p.drops.waiting.Add(act.Lost)
+	r.p.drops.crowded.Add(act.Crowded)
 	for _, n := range act.News {
 		r.p.neighborNews(now, r, n)
 	}

@@ -82,6 +82,10 @@ type Actions[P any] struct {
 	Ask         []Ask
 	Unreachable []P // nobody answered: their senders are told (RFC 4443 section 3.1 code 3)
 	News        []News
+	// Lost are packets that nobody gets and nobody is told of: too many for one neighbor, or for one that has gone.
+	Lost uint64
+	// Crowded are those for which the whole table had no room.
+	Crowded uint64
 }
 
 // Known is a neighbor as others see it.

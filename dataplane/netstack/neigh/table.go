@@ -28,7 +28,6 @@ type Table[P any] struct {
 type Stats struct {
 	Entries int
 	Failed  uint64 // resolutions that nobody answered
-	Dropped uint64 // packets that found no room to wait
 }
 
 // rank is the class in which an entry competes for room.
@@ -96,7 +95,7 @@ func (t *Table[P]) Resolve(now time.Time, a netip.Addr, p P) (act Actions[P]) {
 	switch {
 	case e == nil:
 		if !t.as.From.IsValid() {
-			t.stats.Dropped++
+			act.Lost++
 			return act
 		}
 		e = t.add(now, a, rankAsked, &act)
@@ -108,11 +107,11 @@ func (t *Table[P]) Resolve(now time.Time, a netip.Addr, p P) (act Actions[P]) {
 	}
 	n := t.size(p)
 	if t.octets+n > maxOctets {
-		t.stats.Dropped++
+		act.Crowded++
 		return act
 	}
 	if len(e.waiting) >= maxWaiting { // the newest are kept (RFC 4861 section 7.2.2)
-		t.stats.Dropped++
+		act.Lost++
 		t.octets -= t.size(e.waiting[0])
 		e.waiting = slices.Delete(e.waiting, 0, 1)
 	}
@@ -124,7 +123,7 @@ func (t *Table[P]) Resolve(now time.Time, a netip.Addr, p P) (act Actions[P]) {
 // add makes an entry in a class, and room for it. What made room is told.
 func (t *Table[P]) add(now time.Time, a netip.Addr, r rank, act *Actions[P]) *entry[P] {
 	for t.ranks[r].Len() >= r.room() {
-		t.drop(t.ranks[r].Back().Value.(*entry[P]), act)
+		t.evict(t.ranks[r].Back().Value.(*entry[P]), act)
 	}
 	e := &entry[P]{addr: a, rank: r, timer: -1, seen: now}
 	e.place = t.ranks[r].PushFront(e)
@@ -140,10 +139,18 @@ func (t *Table[P]) promote(e *entry[P], r rank, act *Actions[P]) {
 	}
 	t.ranks[e.rank].Remove(e.place)
 	for t.ranks[r].Len() >= r.room() {
-		t.drop(t.ranks[r].Back().Value.(*entry[P]), act)
+		t.evict(t.ranks[r].Back().Value.(*entry[P]), act)
 	}
 	e.rank = r
 	e.place = t.ranks[r].PushFront(e)
+}
+
+// evict is drop for want of room.
+func (t *Table[P]) evict(e *entry[P], act *Actions[P]) {
+	n := uint64(len(e.waiting))
+	t.drop(e, act)
+	act.Lost -= n
+	act.Crowded += n
 }
 
 // drop forgets an entry; what waits for it is lost.
@@ -153,7 +160,7 @@ func (t *Table[P]) drop(e *entry[P], act *Actions[P]) {
 	delete(t.entries, e.addr)
 	for _, p := range e.waiting {
 		t.octets -= t.size(p)
-		t.stats.Dropped++
+		act.Lost++
 	}
 	e.waiting = nil
 	if e.state != incomplete {

@@ -299,8 +299,13 @@ func TestWaitingIsBounded(t *testing.T) {
 		t.Errorf("%s, want the newest %d", got, maxWaiting)
 	}
 	big := strings.Repeat("x", 70000)
+	crowded, lost := uint64(0), uint64(0)
 	for i := range 100 {
-		b.resolve(numbered(i), big)
+		act := b.t.Resolve(b.now, numbered(i), big)
+		crowded, lost = crowded+act.Crowded, lost+act.Lost
+	}
+	if room := uint64(maxOctets / len(big)); crowded != 100-room || lost != 0 {
+		t.Errorf("%d had no room and %d were lost, want %d and 0", crowded, lost, 100-room)
 	}
 	if b.t.octets > maxOctets {
 		t.Errorf("%d octets wait, want at most %d", b.t.octets, maxOctets)
@@ -314,8 +319,9 @@ func TestWaitingIsBounded(t *testing.T) {
 func TestNobodyAsksWithoutAnAddress(t *testing.T) {
 	b := newBench(t)
 	b.t.SetSolicitor(Solicitor{MAC: mac})
-	b.wants("resolve", b.resolve(host, "x"), "")
-	if s := b.t.Stats(); s.Dropped != 1 || s.Entries != 0 {
+	act := b.t.Resolve(b.now, host, "x")
+	b.wants("resolve", text(act), "")
+	if s := b.t.Stats(); act.Lost != 1 || act.Crowded != 0 || s.Entries != 0 {
 		t.Errorf("Stats = %+v", s)
 	}
 }
