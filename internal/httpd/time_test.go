@@ -3,10 +3,12 @@
 package httpd
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -186,6 +188,77 @@ func TestConnectionsAreBounded(t *testing.T) {
 		case d := <-late:
 			t.Errorf("one more than %d streams was let in after %v", maxConns, d)
 		default:
+		}
+	})
+}
+
+// Who becomes idle while somebody waits at the door leaves.
+func TestWhoIsDoneMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		serve(t, p, pages().Serve)
+		half := p.dial(t)
+		half.say("GET / HTTP/1.1\r\n")
+		for range maxConns - 1 {
+			p.dial(t).say("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+			synctest.Wait() // else it may count as one who has not asked yet
+		}
+		door := p.dial(t)
+		synctest.Wait()
+		half.say("Host: a\r\n\r\n")
+		if got := half.all(); got != "200 hello 0s" {
+			t.Errorf("who is done: %s", got)
+		}
+		door.say(get)
+		if got := door.all(); got != "200 hello 2m0s" {
+			t.Errorf("who was at the door: %s", got)
+		}
+	})
+}
+
+// halves is the server's end of a connection in memory whose directions can be closed one by one, as those of TCP.
+type halves struct {
+	net.Conn
+	written chan struct{} // closed with our direction
+}
+
+func (h halves) CloseWrite() error { close(h.written); return nil }
+
+// After a refusal the server goes on reading, so that the kernel does not throw the answer away; but not for ever.
+func TestRefusedIsHeardOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		serve(t, p, pages().Serve)
+		for _, c := range []struct {
+			pause time.Duration
+			n     int
+			after time.Duration
+		}{
+			{0, maxLinger / 1000, 0},
+			{100 * time.Millisecond, 10, lingerTimeout},
+		} {
+			ours, theirs := net.Pipe()
+			h := halves{theirs, make(chan struct{})}
+			p.came <- h
+			if _, err := io.WriteString(ours, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(ours), nil)
+			if err != nil || res.StatusCode != 413 {
+				t.Fatalf("%v %v, want 413", res, err)
+			}
+			<-h.written
+			begun, n := time.Now(), 0
+			for ; ; n++ {
+				if _, err := ours.Write(make([]byte, 1000)); err != nil {
+					break
+				}
+				time.Sleep(c.pause)
+			}
+			if d := time.Since(begun); n < c.n || n > c.n+1 || d < c.after || d > c.after+c.pause { // it is seen at the next piece
+				t.Errorf("with pauses of %v %d pieces were read, in %v, want %d, in %v", c.pause, n, d, c.n, c.after)
+			}
+			_ = ours.Close() // was ended by the server
 		}
 	})
 }

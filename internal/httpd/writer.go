@@ -102,8 +102,7 @@ func (w *Writer) stream() error {
 		return errBegun
 	case w.begun:
 		return nil
-	case w.old:
-		w.last = true
+	case w.old: // its connection ends with the stream
 		w.begin(200)
 	default:
 		w.begin(200, Field{"Transfer-Encoding", "chunked"})
