@@ -60,7 +60,7 @@ func TestPageOfTheWorld(t *testing.T) {
 	b.Wait(`document.querySelectorAll(".step.s-passed").length === ` + pagetest.Eval[string](b.Tab, `String(document.querySelectorAll("#steps .step").length)`))
 	b.Wait(`document.querySelector(".pipe").getAttribute("class") === "pipe s-up"`)
 	b.Wait(`document.querySelectorAll("#packetlist .row").length > 20`)
-	b.Wait(`document.querySelector('.node[data-node="nat2"] .table .cell')`)
+	b.Wait(`["r1", "nat1", "nat2"].every((id) => document.querySelector('.node[data-node="' + id + '"] .table .cell'))`)
 	b.Shot("world")
 
 	b.seesWalk()
@@ -98,7 +98,9 @@ func (b *tab) seesWalk() {
 		b.Wait(`document.querySelector(".decision").textContent.length > 20`)
 	}
 	layers("Ethernet IPv6 ICMPv6")
-	b.Press(kb.ArrowRight, kb.ArrowRight)
+	b.Press(kb.ArrowRight)
+	b.Wait(`document.querySelector(".decision").textContent.startsWith("r1 decidesHop limit 64 → 63. The route leads into the tunnel, oasis0. There it is encrypted")`)
+	b.Press(kb.ArrowRight)
 	b.Wait(`document.querySelector(".where").textContent.includes("hop 3 of 8")`)
 	layers("Ethernet IPv4 UDP WireGuard Data IPv6 ICMPv6 Echo Request")
 	b.Shot("world-walk")

@@ -26,7 +26,8 @@ export function labels(world, plan, em) {
   }
   const captions = plan.grounds.map((g) => room.choose({ x: 0, y: 0 }, captionPlaces(g, { w: measure(g.name.toUpperCase(), "650 " + 0.68 * em + "px " + sans) + g.name.length * 0.05 * em, h: 0.8 * em }, em),
     (b) => (plan.grounds.some((x) => x !== g && overlap(b, x)) ? costs.foreign : 0)));
-  for (const n of world.nodes.filter((x) => x.kind === "nat")) {
+  const translates = (n) => n.kind === "nat" || n.kind === "router" && world.wires.some((w) => w.kind === "ipv4" && [w.a, w.b].includes(n.id));
+  for (const n of world.nodes.filter(translates)) {
     tables.set(n.id, room.choose(plan.nodes.get(n.id), tablePlaces(half(n, em), names.get(n.id), em)));
   }
   const pipes = new Map();
