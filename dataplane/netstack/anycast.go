@@ -31,11 +31,13 @@ type anycast struct {
 	from netip.Addr // the unicast address of ours in the subnet
 }
 
-// anycasts are those of a port. Plane.mu is held.
+// anycasts are those of a port, where it is asked for them and for its own addresses from now on. Plane.mu is held.
 func (r *port) anycasts(to map[netip.Addr]anycast) {
-	groups := map[netip.Addr]bool{}
+	groups, targets := map[netip.Addr]bool{}, map[netip.Addr]bool{}
+	defer r.targets.Store(&targets)
 	for a, x := range r.addrs {
 		p := x.want.Prefix
+		targets[a] = true
 		// With 127 bits both addresses are routers' (RFC 6164).
 		if x.state != assigned || a.IsLinkLocalUnicast() || p.Bits() >= 127 {
 			continue
@@ -44,7 +46,7 @@ func (r *port) anycasts(to map[netip.Addr]anycast) {
 		if was, double := to[subnet]; !double || was.nic == r.nic && a.Less(was.from) {
 			to[subnet] = anycast{r.nic, a}
 		}
-		groups[neigh.SolicitedNode(subnet)] = true
+		groups[neigh.SolicitedNode(subnet)], targets[subnet] = true, true
 	}
 	for _, g := range sortedAddrs(groups) {
 		if !slices.Contains(r.joined, g) {

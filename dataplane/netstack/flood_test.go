@@ -115,3 +115,54 @@ func TestAnswersToForgedSendersAreLimited(t *testing.T) {
 		t.Error("not counted")
 	}
 }
+
+// A switch that does not snoop brings what a station asks of others: that is no talk to us, and must not cost it its router.
+func TestQuestionsForOthersAreNotCounted(t *testing.T) {
+	w := ready(t)
+	for i := range 600 {
+		other := forged(host, i)
+		group := neigh.SolicitedNode(other)
+		w.fromHost(neigh.GroupMAC(group), solicitation(host, other, group))
+	}
+	if n := w.heard(); n != 0 {
+		t.Errorf("%d neighbors of questions for others, want none", n)
+	}
+	w.fromHost(boxMAC, solicitation(host, box, box))
+	if n := len(w.icmp(typeNA)); n != 1 {
+		t.Errorf("%d advertisements, want 1", n)
+	}
+	if c := w.p.Counters(); c.Refused["too much Neighbor Discovery of one station"] != 0 {
+		t.Errorf("refused: %v", c.Refused)
+	}
+}
+
+// Whoever forges MACs, those of hosts too, takes the router from no host that is known.
+func TestForgedStationsSilenceNobody(t *testing.T) {
+	w := ready(t)
+	victim := neigh.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, 0x77}
+	w.fromHub(ip6pkt.EchoRequest(far, host, 64, 1, 1)) // so that the host is asked, and answers
+	w.pass(100 * time.Millisecond)
+	w.advertise(host, 0x60, boxLL, boxMAC)
+	group := neigh.SolicitedNode(box)
+	for i := range 200000 { // so many frames of the flood, or more
+		m := neigh.MAC{0x02, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}
+		if i%500 == 0 {
+			w.from(m, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))
+		}
+		w.p.fwd.Stranger(w.p.o.Now(), m)
+	}
+	for i := range 2000 {
+		w.from(hostMAC, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))
+	}
+	w.frames()
+	for range 1000 { // the host looks whether its router is there
+		w.fromHost(boxMAC, solicitation(host, box, box))
+	}
+	if n := len(w.icmp(typeNA)); n != 1000 {
+		t.Errorf("%d of 1000 questions of a known host answered", n)
+	}
+	w.from(victim, neigh.GroupMAC(group), solicitation(forged(host, 9), box, group))
+	if n := len(w.icmp(typeNA)); n != 0 {
+		t.Errorf("%d answers to a new station while the flood lasts: the test shows nothing", n)
+	}
+}

@@ -54,9 +54,10 @@ type port struct {
 
 	sockets sockets
 	proxy   atomic.Pointer[proxy]
-	usable  atomic.Pointer[netip.Addr] // the link-local address, nil while it is not assigned
-	owns    func(netip.Addr) bool      // the port has the address
-	delayed atomic.Int32               // advertisements of anycast addresses that wait
+	targets atomic.Pointer[map[netip.Addr]bool] // addresses that the node may be asked for here, tentative ones included
+	usable  atomic.Pointer[netip.Addr]          // the link-local address, nil while it is not assigned
+	owns    func(netip.Addr) bool               // the port has the address
+	delayed atomic.Int32                        // advertisements of anycast addresses that wait
 
 	// Only with Plane.mu:
 	up     bool
@@ -214,12 +215,43 @@ func (r *port) arrived(frame []byte, off offload.Info) {
 		r.learn(now, pkt)
 		return
 	}
+	if isDiscovery(pkt) && !r.admits(now, pkt, from) {
+		return
+	}
 	r.p.process(now, origin{index: forward.Index(r.nic), port: r, mac: from, ether: to}, pkt, off, nil)
+}
+
+// admits says whether a message of Neighbor Discovery is to be looked at, before it costs anything.
+func (r *port) admits(now time.Time, pkt []byte, from neigh.MAC) bool {
+	const target = ip6pkt.HeaderLen + 8
+	switch pkt[ip6pkt.HeaderLen] {
+	case typeRS:
+		return true // the firewall has a limit for it
+	case typeNS:
+		// A switch that does not snoop brings all questions of hosts for each other, as to a card in promiscuous mode.
+		wanted := r.targets.Load()
+		if pkt[offDst] == 0xff && len(pkt) >= target+16 && wanted != nil && !(*wanted)[netip.AddrFrom16([16]byte(pkt[target:target+16]))] {
+			return false
+		}
+	}
+	if !r.p.fwd.Limited(forward.Index(r.nic)) {
+		return true
+	}
+	r.mu.Lock()
+	ok, known := r.neigh.Admits(now, pkt, from)
+	r.mu.Unlock()
+	if !known {
+		ok = r.p.fwd.Stranger(now, from)
+	}
+	if !ok {
+		r.p.fwd.Refuse(forward.TooManyND)
+	}
+	return ok
 }
 
 // hear takes what is for this node and came in here, and was within the limits; false: gVisor is to have it, too.
 func (r *port) hear(now time.Time, pkt []byte) bool {
-	if pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen]) {
+	if isDiscovery(pkt) {
 		r.learn(now, pkt)
 		r.sockets.nd(pkt, now)
 		if pkt[ip6pkt.HeaderLen] == typeNS {
@@ -416,8 +448,10 @@ const (
 	ownAskEvery = time.Second / 64
 )
 
-func isSolicitation(pkt []byte) bool {
-	return pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && pkt[ip6pkt.HeaderLen] == typeNS
+func isDiscovery(pkt []byte) bool {
+	return pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen])
 }
+
+func isSolicitation(pkt []byte) bool { return isDiscovery(pkt) && pkt[ip6pkt.HeaderLen] == typeNS }
 
 func isND(t byte) bool { return t >= typeRS && t <= typeRedirect }

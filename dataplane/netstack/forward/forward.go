@@ -120,6 +120,21 @@ func (f *Forwarder) Neighbor(now time.Time, on Index, addr netip.Addr, mac [6]by
 	f.neighbor(now, on, addr, mac, seenNeighbor)
 }
 
+// Limited says whether Neighbor Discovery that comes in by an interface is bounded: on a LAN of a box.
+func (f *Forwarder) Limited(on Index) bool {
+	s := f.state.Load()
+	i := s.at(on)
+	return i != nil && i.lan && s.box != nil
+}
+
+// Stranger says whether the stack is to hear more of a station that is not known to it, of which there may be any number.
+func (f *Forwarder) Stranger(now time.Time, mac [6]byte) bool {
+	return f.limits.neighborDiscovery(now, mac)
+}
+
+// Refuse counts a packet that the caller does not want.
+func (f *Forwarder) Refuse(why Reason) { f.count.add(why) }
+
 // Heard is Neighbor for a node that was heard and has not answered yet: that may be forged.
 func (f *Forwarder) Heard(now time.Time, on Index, addr netip.Addr, mac [6]byte) {
 	f.neighbor(now, on, addr, mac, seenSource)

@@ -15,7 +15,7 @@ const (
 	neighborBurst = 20
 	solicitRate   = 64 // router solicitations a second that reach the stack, of each LAN
 	solicitBurst  = 256
-	// Neighbor Discovery of one station, RS aside: a router behind the LAN, or a bridge that speaks for many hosts, is one too.
+	// Neighbor Discovery of one station that is not known, RS aside: a bridge that speaks for many hosts is one too.
 	discoveryRate  = 100
 	discoveryBurst = 500
 	// What one station may ask for on LANs where nobody was seen, and all of them together. The kernel's data plane has only

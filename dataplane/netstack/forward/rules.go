@@ -218,11 +218,6 @@ func (p *packet) transit() bool {
 	return p.kind == typeEchoRequest || p.kind == typeEchoReply
 }
 
-// discovery says whether it is a message of Neighbor Discovery.
-func (p *packet) discovery() bool {
-	return p.proto == protoICMPv6 && p.part != laterPart && p.kind >= typeRouterSolicit && p.kind <= typeRedirect
-}
-
 // input judges a packet to this machine as chain input does. It keeps the box's own services closed to the tunnel
 // (RFC 6092 REC-50).
 func (b *boxRules) input(c *crossing) ruling {
@@ -245,8 +240,6 @@ func (b *boxRules) input(c *crossing) ruling {
 		if !c.f.limits.solicit(c.now, c.in.index) {
 			return ruling{drop, 0, TooManySolicits}
 		}
-	} else if c.in.lan && c.discovery() && !c.f.limits.neighborDiscovery(c.now, c.mac) {
-		return ruling{drop, 0, TooManyND}
 	}
 	switch {
 	case !c.in.tunnel, c.f.flows.inbound(c.now, &c.packet):

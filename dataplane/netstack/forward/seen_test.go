@@ -169,30 +169,35 @@ func TestHeardGivesWayToHeard(t *testing.T) {
 	w.answers(echo(farHost, lanNobody), "drop: nobody seen there, RFC 6583")
 }
 
-// The Neighbor Discovery of one station reaches the stack up to a rate, that of another one is not concerned.
-func TestNeighborDiscoveryOfOneStationIsLimited(t *testing.T) {
+// The Neighbor Discovery of one station that is not known reaches the stack up to a rate; that of another is not concerned.
+func TestStrangersAreLimited(t *testing.T) {
 	w := newWorld(t, aSite())
-	count := func(on Index, mac [6]byte, n int) (got int) {
+	count := func(mac [6]byte, n int) (got int) {
 		for range n {
-			pkt := with(icmp(typeNeighborSolicit, "fe80::1234", "ff02::1:ff00:1"), offHopLimit, 255)
-			if w.f.Packet(w.now, on, mac, pkt, 0).Action == Local {
+			if w.f.Stranger(w.now, mac) {
 				got++
 			}
 		}
 		return got
 	}
-	if got := count(lan, hostMAC, 2000); got != discoveryBurst {
+	if got := count(hostMAC, 2000); got != discoveryBurst {
 		t.Errorf("%d at once, want %d", got, discoveryBurst)
 	}
-	if got := count(lan, routerMAC, 100); got != 100 {
+	if got := count(routerMAC, 100); got != 100 {
 		t.Errorf("%d of another station, want 100", got)
 	}
-	if got := count(wan, hostMAC, 2000); got != 2000 {
-		t.Errorf("%d by what is no LAN, want all 2000", got)
-	}
 	w.after(time.Second)
-	if got := count(lan, hostMAC, 2000); got != discoveryRate {
+	if got := count(hostMAC, 2000); got != discoveryRate {
 		t.Errorf("%d in a second, want %d", got, discoveryRate)
+	}
+	for on, want := range map[Index]bool{lan: true, guest: true, tunnel: false, wan: false, 77: false} {
+		if got := w.f.Limited(on); got != want {
+			t.Errorf("Limited(%d) = %v, want %v", on, got, want)
+		}
+	}
+	w.set(aHub())
+	if w.f.Limited(lan) {
+		t.Error("limited on a hub")
 	}
 }
 

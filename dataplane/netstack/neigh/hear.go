@@ -16,6 +16,8 @@ const (
 	lenRS, lenRA, lenNS            = 8, 16, 24 // without options; an advertisement is as long as a solicitation
 	hopLimit                       = 255
 
+	offSrc, offDst = 8, 24 // in the packet (RFC 8200 section 3)
+
 	optSource, optTarget = 1, 2
 	optLen               = 8 // of an Ethernet address
 
@@ -78,7 +80,7 @@ func (t *Table[P]) confirmation(now time.Time, m message, act *Actions[P]) {
 	}
 	e.seen = now
 	if other {
-		e.mac = m.mac
+		t.setMAC(e, m.mac)
 		act.News = append(act.News, News{Addr: e.addr, MAC: e.mac})
 	}
 	switch {
@@ -110,7 +112,8 @@ func (t *Table[P]) spoke(now time.Time, a netip.Addr, mac MAC, act *Actions[P]) 
 // learn sets the MAC of an entry, stale.
 func (t *Table[P]) learn(now time.Time, e *entry[P], mac MAC, act *Actions[P]) {
 	t.disarm(e)
-	e.mac, e.state, e.seen, e.asked = mac, stale, now, 0
+	t.setMAC(e, mac)
+	e.state, e.seen, e.asked = stale, now, 0
 	if e.rank == rankAsked {
 		t.promote(e, rankHeard, act)
 	}

@@ -16,12 +16,13 @@ type Table[P any] struct {
 	rand func() float64
 	size func(P) int // in octets, of what waits
 
-	as      Solicitor
-	entries map[netip.Addr]*entry[P]
-	ranks   [numRanks]list.List // least recently used last
-	timers  timers[P]
-	octets  int // of all that waits
-	stats   Stats
+	as       Solicitor
+	entries  map[netip.Addr]*entry[P]
+	stations map[MAC]*station
+	ranks    [numRanks]list.List // least recently used last
+	timers   timers[P]
+	octets   int // of all that waits
+	stats    Stats
 }
 
 // Stats are counters and sizes for a status page.
@@ -59,7 +60,7 @@ type entry[P any] struct {
 
 // New makes an empty one. rand is uniform in [0,1), size says how many octets a packet that waits has.
 func New[P any](rand func() float64, size func(P) int) *Table[P] {
-	return &Table[P]{rand: rand, size: size, entries: map[netip.Addr]*entry[P]{}}
+	return &Table[P]{rand: rand, size: size, entries: map[netip.Addr]*entry[P]{}, stations: map[MAC]*station{}}
 }
 
 // SetSolicitor says who asks from now on.
@@ -143,6 +144,9 @@ func (t *Table[P]) promote(e *entry[P], r rank, act *Actions[P]) {
 	}
 	e.rank = r
 	e.place = t.ranks[r].PushFront(e)
+	if r == rankKnown {
+		t.enter(e.mac)
+	}
 }
 
 // evict is drop for want of room.
@@ -158,6 +162,9 @@ func (t *Table[P]) drop(e *entry[P], act *Actions[P]) {
 	t.disarm(e)
 	t.ranks[e.rank].Remove(e.place)
 	delete(t.entries, e.addr)
+	if e.rank == rankKnown {
+		t.leave(e.mac)
+	}
 	for _, p := range e.waiting {
 		t.octets -= t.size(p)
 		act.Lost++
