@@ -83,6 +83,17 @@ func TestPageOfTheWorld(t *testing.T) {
 	b.downloads()
 }
 
+// The same page over wireguard-go: time is real, and says so; packets are opened by the session's keys.
+func TestPageOfTheWorldOnWireGuard(t *testing.T) {
+	if underRace {
+		t.Skip("real time waits for nobody, least of all for the race detector")
+	}
+	b := openWorld(t, newTestWorld(t, Options{Seed: 1, Link: WG}))
+	b.Wait(`document.querySelectorAll(".step.s-passed").length === document.querySelectorAll("#steps .step").length && document.querySelectorAll(".step").length > 3`)
+	b.Wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden && document.getElementById("link").textContent === "wireguard-go, real time"`)
+	b.seesWalk()
+}
+
 // seesWalk follows a ping through the tunnel.
 func (b *tab) seesWalk() {
 	b.t.Helper()

@@ -5,6 +5,8 @@ package lab
 import (
 	"fmt"
 	"testing"
+
+	"oasis6/lab/page"
 )
 
 // looks are how people see the page: on a projector, by a phone, in light and dark.
@@ -28,7 +30,20 @@ func TestWorldIsLegible(t *testing.T) {
 			w := newTestWorld(t, Options{Seed: 1, Scenario: scenario})
 			b := openWorld(t, w)
 			b.Wait(`document.querySelectorAll(".step.s-passed").length === document.querySelectorAll("#steps .step").length && document.querySelectorAll(".step").length > 3`)
-			b.Press(" ") // the same packets in all pictures, and counters that stand
+			for _, n := range w.nodes { // each node has something to tell
+				b.Run(`document.querySelector('.node[data-node="` + n.ID + `"]').dispatchEvent(new MouseEvent("click", {bubbles: true}))`)
+				b.Wait(`document.querySelector("#h-inspector").textContent === "` + n.Name + `"`)
+				if n.Kind != page.Switch && n.ID != nodeClone {
+					b.Wait(`document.querySelector("#inspectorbody .address code").textContent.length > 6`)
+				}
+				b.Fits(n.ID)
+				b.Legible(n.ID)
+				if n.ID == nodeR3 || n.ID == nodeNet6 {
+					b.Shot("true-" + scenario + "-panel-" + n.ID)
+				}
+			}
+			b.Run(`document.querySelector("#inspectorclose").click()`)
+			b.Press("p", " ") // the same packets in all pictures, and counters that stand
 			b.Wait(`document.body.classList.contains("paused")`)
 			for _, l := range looks() {
 				b.Media(map[string]string{"prefers-color-scheme": l.scheme})
