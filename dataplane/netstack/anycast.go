@@ -112,10 +112,19 @@ func (p *Plane) echoed(from origin, pkt []byte, a anycast) {
 	m.Body[0] = ip6pkt.TypeEchoReply // of a packet that is ours to change
 	reply := ip6pkt.ICMPv6(a.from, m.Src, echoHops, m.Body)
 	switch {
-	case reply == nil:
+	case reply == nil, len(reply) > p.mtuTo(a.from, m.Src): // nothing here cuts it into fragments
 	case !m.Src.IsLinkLocalUnicast():
 		p.emit(reply)
 	case from.port != nil:
 		from.port.sendOwn(p.o.Now(), m.Src, reply)
 	}
+}
+
+// mtuTo is that of the way by which a packet of ours leaves.
+func (p *Plane) mtuTo(src, dst netip.Addr) int {
+	index, _, ok := p.fwd.Route(src, dst)
+	if out := p.view.Load().ports[index]; ok && out != nil {
+		return out.link.MTU()
+	}
+	return int(p.tunnel.mtu.Load())
 }

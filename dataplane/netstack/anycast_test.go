@@ -91,6 +91,11 @@ func TestRFC4291_2_6_1_SubnetRouterAnswersEcho(t *testing.T) {
 	if out := w.toHub(); len(out) != 1 || out[0][40] != ip6pkt.TypeEchoReply || netip.AddrFrom16([16]byte(out[0][8:24])) != box {
 		t.Errorf("to the hub %x, want a reply", out)
 	}
+	big := ip6pkt.ICMPv6(far, subnet, 64, append([]byte{ip6pkt.TypeEchoRequest, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 1432)...))
+	w.fromHost(boxMAC, big) // as if far were on the LAN; the tunnel takes 1420 octets
+	if out := w.toHub(); len(out) > 0 {
+		t.Errorf("%d octets to the hub", len(out[0]))
+	}
 	broken := ip6pkt.EchoRequest(host, subnet, 64, 7, 1)
 	broken[47]++
 	for _, pkt := range [][]byte{broken, datagram(host, subnet, 10), ip6pkt.ICMPv6(host, subnet, 64, []byte{129, 0, 0, 0, 0, 0, 0, 0})} {

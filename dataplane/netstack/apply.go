@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -305,7 +306,7 @@ func (p *Plane) recall() {
 	for _, name := range sortedNames(p.ports) {
 		r := p.ports[name]
 		r.mu.Lock()
-		list := r.neigh.Known(dataplane.MaxNeighbors)
+		list := r.neigh.Known(math.MaxInt)
 		r.mu.Unlock()
 		for _, n := range list {
 			p.known(now, r, n)

@@ -126,6 +126,7 @@ func stateOf(all []kernelLink, t *tap) tapState {
 	bridge, own := byName(all, t.bridge), byName(all, t.name)
 	s := tapState{mtu: bridge.mtu, ports: portsMTU(all, t, bridge)}
 	s.gone = bridge.index == 0 || bridge.kind != "bridge" || own.index == 0 || own.master != bridge.index
+	s.down = !s.gone && !own.up
 	s.up = !s.gone && bridge.up && own.up && len(runningPorts(all, t)) > 0 && own.forwards
 	return s
 }

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/dataplane"
 	"oasis6/dataplane/netstack/neigh"
+	"oasis6/dataplane/netstack/offload"
 	"oasis6/internal/ip6pkt"
 )
 
@@ -164,5 +166,54 @@ func TestForgedStationsSilenceNobody(t *testing.T) {
 	w.from(victim, neigh.GroupMAC(group), solicitation(forged(host, 9), box, group))
 	if n := len(w.icmp(typeNA)); n != 0 {
 		t.Errorf("%d answers to a new station while the flood lasts: the test shows nothing", n)
+	}
+}
+
+// manyHeard is a flood of forged hosts, each of a station of its own.
+func (w *world) manyHeard(n int) {
+	group := neigh.SolicitedNode(box)
+	for i := range n {
+		m := neigh.MAC{0x02, 0, 0, 1, byte(i >> 8), byte(i)}
+		w.from(m, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))
+	}
+}
+
+// Whoever is only heard pushes out nobody who has answered, of those that packets from the tunnel reach freely.
+func TestHeardPushOutNobodyWhoHasAnswered(t *testing.T) {
+	w := ready(t)
+	w.fromHub(ip6pkt.EchoRequest(far, host, 64, 1, 1)) // so that the host is asked
+	w.pass(100 * time.Millisecond)
+	w.advertise(host, 0x60, boxLL, boxMAC)
+	w.manyHeard(9000)
+	for i := range 100 { // all tokens
+		w.fromHub(ip6pkt.EchoRequest(far, forged(nobody, 1<<20+i), 64, 1, 1))
+	}
+	w.frames()
+	for range 50 {
+		w.fromHub(ip6pkt.EchoRequest(far, host, 64, 1, 1))
+	}
+	if got := w.icmp(ip6pkt.TypeEchoRequest); len(got) != 50 {
+		t.Errorf("%d of 50 reach the host", len(got))
+	}
+}
+
+// RFC 8987: who has a router's prefix is known from the router's answer, also when many were heard since.
+func TestRouterIsKnownDuringAFlood(t *testing.T) {
+	w := ready(t)
+	router, behind := netip.MustParseAddr("fe80::99"), netip.MustParsePrefix("2001:db8:1:10::/64")
+	group := neigh.SolicitedNode(boxLL)
+	w.fromHost(neigh.GroupMAC(group), solicitation(router, boxLL, group)) // is answered, and asked in turn
+	w.p.ports["br-lan"].send(w.p.o.Now(), router, datagram(far, host, 1), offload.Info{})
+	w.pass(6 * time.Second)
+	w.advertise(router, 0x60, boxLL, boxMAC)
+	w.manyHeard(1500)
+	want := desired()
+	want.Routes = append(want.Routes, dataplane.Route{Dst: behind, Via: router, Iface: "br-lan"})
+	want.Firewall.Sources[0].Routed = []netip.Prefix{behind}
+	w.apply(want)
+	w.toHub()
+	w.from(neigh.MAC{0x00, 0x00, 0x5e, 0x00, 0x53, 0x77}, boxMAC, datagram(netip.MustParseAddr("2001:db8:1:10::5"), far, 10))
+	if out := w.toHub(); len(out) > 0 {
+		t.Error("a router's source by another node has left")
 	}
 }

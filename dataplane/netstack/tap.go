@@ -55,8 +55,9 @@ type tap struct {
 // tapState is what the kernel says of the bridge.
 type tapState struct {
 	up, gone bool
-	mtu      int // of the bridge
-	ports    int // the smallest of its other ports; without any, the bridge's
+	down     bool // the tap itself, which is not gone
+	mtu      int  // of the bridge
+	ports    int  // the smallest of its other ports; without any, the bridge's
 }
 
 var (
@@ -199,9 +200,15 @@ func (t *tap) Attach(_ func([]byte), state func(up bool)) { t.state.Store(&state
 
 // moved takes the kernel's news.
 func (t *tap) moved(s tapState) {
-	if was := t.now.Swap(&s); *was == s {
+	was := t.now.Swap(&s)
+	if *was == s {
 		return
-	} else if was.ports != s.ports && !s.gone {
+	}
+	if s.down && !was.down {
+		// Another program's doing. If it insists, each of its orders has one answer.
+		_ = setLink(t.index, unix.IFF_UP) // it fails where the tap has gone meanwhile, which is an event
+	}
+	if was.ports != s.ports && !s.gone {
 		// A bridge has the smallest of its ports. The tap must never be what keeps it small, and where this fails the bridge
 		// becomes what the tap is, which is an event.
 		_ = setLink(t.index, 0, number(unix.IFLA_MTU, s.ports))

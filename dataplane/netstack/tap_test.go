@@ -223,7 +223,7 @@ func TestTheMachineTakesNoneOfItsOwnAdvertisements(t *testing.T) {
 	prefix := netip.MustParseAddr("2001:db8:77::").As16()
 	ra := slices.Concat([]byte{typeRA, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0}, // router lifetime 1800 s
 		[]byte{3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x0e, 0x10, 0, 0, 0, 0}, prefix[:])
-	for _, accept := range []string{"2", "1"} {
+	for _, accept := range []string{"1", "2"} {
 		for conf, value := range map[string]string{"forwarding": "0", "accept_ra": accept} {
 			if err := writeConf("br-lan", conf, value); err != nil {
 				t.Fatal(err)
@@ -262,7 +262,7 @@ func TestTheMachineTakesNoneOfItsOwnAdvertisements(t *testing.T) {
 	if err := m.p.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := readConf("br-lan", "accept_ra"); now != "1" {
+	if now, _ := readConf("br-lan", "accept_ra"); now != "2" {
 		t.Errorf("accept_ra is %s afterwards, want what was set last", now)
 	}
 }

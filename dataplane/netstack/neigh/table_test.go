@@ -5,6 +5,7 @@ package neigh
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -353,6 +354,21 @@ func TestKnownAreThoseHeardLast(t *testing.T) {
 }
 
 // The path of every packet.
+// Who was only heard is told apart from who has answered.
+func TestKnownSaysWhoHasAnswered(t *testing.T) {
+	b := newBench(t)
+	b.resolve(host, "x")
+	b.hear(na(host, flagSolicited, &hers))
+	b.hear(message4861(typeNS, numbered(1), SolicitedNode(me), me, 0, &his))
+	got := map[netip.Addr]bool{}
+	for _, k := range b.t.Known(10) {
+		got[k.Addr] = k.Answered
+	}
+	if want := map[netip.Addr]bool{host: true, numbered(1): false}; !maps.Equal(got, want) {
+		t.Errorf("answered: %v, want %v", got, want)
+	}
+}
+
 func TestLookupAllocatesNothing(t *testing.T) {
 	b := newBench(t)
 	b.resolve(host, "x")
