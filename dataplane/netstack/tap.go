@@ -87,8 +87,12 @@ func (p *Plane) openTap(bridge string) (Link, error) {
 		return nil, errors.Join(fmt.Errorf("tap for %s: %w", bridge, err), t.file.Close())
 	}
 	t.deafen = func() (string, error) { return p.mark.deafen(bridge) }
-	if _, err := t.deafen(); err != nil {
+	changed, err := t.deafen()
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("tap for %s: %w", bridge, err), t.file.Close())
+	}
+	if changed != "" {
+		p.warnOfNative(bridge)
 	}
 	if err := p.bridges.add(t); err != nil {
 		return nil, errors.Join(err, t.file.Close())

@@ -129,10 +129,12 @@ func (b *box) others() []meddling {
 	if b.Config.Userspace {
 		return append(both,
 			meddling{"port of the bridge", func() { b.R1.Run("ip", "link", "set", b.tap(), "nomaster") }},
+			meddling{"link of the tap", func() { b.R1.Run("ip", "link", "set", b.tap(), "down") }},
 			meddling{"tap", func() { b.R1.Run("ip", "link", "del", b.tap()) }},
 		)
 	}
 	return append(both,
+		meddling{"link of oasis0", run("ip", "link", "set", "oasis0", "down")},
 		meddling{"routes of oasis0", run("ip", "-6", "route", "flush", "dev", "oasis0")},
 		meddling{"all unreachable routes", run("ip", "-6", "route", "flush", "type", "unreachable")},
 	)
