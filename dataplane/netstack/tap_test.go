@@ -188,7 +188,8 @@ func TestTapIsAStationOnTheBridge(t *testing.T) {
 	}
 	m.h1.Run("ip", "-6", "route", "add", "default", "via", m.links["br-lan"].LinkLocal.String(), "dev", "eth0")
 	for _, a := range []netip.Addr{box, subnet} {
-		if err := m.h1.Ping(a.String()); err != nil {
+		var err error
+		if !netlab.Poll(soon, func() bool { err = m.h1.Ping(a.String()); return err == nil }) { // it may still be checked
 			t.Errorf("the box does not answer at %s: %v", a, err)
 		}
 	}
