@@ -25,6 +25,9 @@ type look struct {
 
 // Nothing of a true world is wider than the window, too faint to read or under something else.
 func TestWorldIsLegible(t *testing.T) {
+	if underRace {
+		t.Skip("it is about the browser's side; TestPageOfTheWorld shows the race detector the other one")
+	}
 	for _, scenario := range []string{"", scenarioTwoSites, scenarioDownstream} {
 		t.Run("world "+scenario, func(t *testing.T) {
 			w := newTestWorld(t, Options{Seed: 1, Scenario: scenario})
