@@ -170,6 +170,9 @@ func (p *painter) host(f *facts, name string, v host.View, s *page.NodeState) {
 		if r.Dst.IsSingleIP() && r.From.Router.IsValid() {
 			x.From = "Redirect of " + p.owner(r.From.MAC) + " (" + r.From.Router.String() + ")"
 		}
+		if r.Silent {
+			x.From += ", which does not answer"
+		}
 		s.Routes = append(s.Routes, x)
 	}
 	for _, d := range v.DNS {

@@ -131,14 +131,18 @@ func listScenarios(w io.Writer) error {
 	return err
 }
 
+// chance is what decides where the world leaves a choice.
+func (d *demo) chance() string {
+	if d.link == string(lab.Sim) {
+		return fmt.Sprintf("seed %d", d.seed)
+	}
+	return "in real time"
+}
+
 // play is --once.
 func (d *demo) play(ctx context.Context, e env, w *lab.World, about string) error {
 	begun := time.Now()
-	chance := "in real time"
-	if d.link == string(lab.Sim) {
-		chance = fmt.Sprintf("seed %d", d.seed)
-	}
-	if _, err := fmt.Fprintf(e.stdout, "%s: %s (link %s, %s)\n", d.scenario, about, d.link, chance); err != nil {
+	if _, err := fmt.Fprintf(e.stdout, "%s: %s (link %s, %s)\n", d.scenario, about, d.link, d.chance()); err != nil {
 		return err
 	}
 	n := len(w.Outcomes())

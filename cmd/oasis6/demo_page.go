@@ -20,7 +20,7 @@ func (d *demo) show(ctx context.Context, e env, w *lab.World) error {
 		return err
 	}
 	src := lab.NewSource(w)
-	if _, err := fmt.Fprintf(e.stdout, "the page is at http://%s/ (scenario %s, link %s, seed %d); Ctrl-C ends it\n", l.Addr(), d.scenario, d.link, d.seed); err != nil {
+	if _, err := fmt.Fprintf(e.stdout, "the page is at http://%s/ (scenario %s, link %s, %s); Ctrl-C ends it\n", l.Addr(), d.scenario, d.link, d.chance()); err != nil {
 		_ = l.Close() // nothing was served
 		return err
 	}
