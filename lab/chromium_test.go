@@ -92,6 +92,9 @@ func TestPageOfTheWorldOnWireGuard(t *testing.T) {
 	b.Wait(`document.querySelectorAll(".step.s-passed").length === document.querySelectorAll("#steps .step").length && document.querySelectorAll(".step").length > 3`)
 	b.Wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden && document.getElementById("link").textContent === "wireguard-go, real time"`)
 	b.seesWalk()
+	b.Click(`.node[data-node="r2"]`)
+	b.Wait(`document.body.innerText.includes("1 of 1 sites up")`)
+	b.Wait(`/handshake \d+ s ago/.test(document.body.textContent)`)
 }
 
 // seesWalk follows a ping through the tunnel.

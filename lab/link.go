@@ -10,7 +10,9 @@ import (
 
 	"oasis6/dataplane/netstack"
 	"oasis6/hub"
+	"oasis6/internal/bootclock"
 	"oasis6/internal/note"
+	"oasis6/internal/wgkey"
 	"oasis6/lab/engine"
 	"oasis6/lab/nat"
 	"oasis6/lab/simwg"
@@ -35,8 +37,8 @@ type tunnelEnd interface {
 var (
 	_ router.Tunnel = (*simwg.Tunnel)(nil)
 	_ hub.Tunnel    = (*simwg.Hub)(nil)
-	_ router.Tunnel = (*tun.Tunnel)(nil)
-	_ hub.Tunnel    = (*tun.Hub)(nil)
+	_ router.Tunnel = realEnd{}
+	_ hub.Tunnel    = realHub{}
 )
 
 // scheduler is the engine for simwg.
@@ -66,7 +68,8 @@ func (w *World) newTunnel(n *nat.Node, p *netstack.Plane, cfg tun.Config, name s
 		path := func(netip.AddrPort) (int, error) { return int(way.Load()), nil }
 		l := &listener{ring: w.keys, own: cfg.PrivateKey}
 		out := tun.Outside{Bind: newBind(w.Engine, n, l), PathMTU: path, Made: l.made(log, cfg.Peer.Public)}
-		return tun.OpenOn(cfg, p.Device(), out, log)
+		t, err := tun.OpenOn(cfg, p.Device(), out, log)
+		return realEnd{t, sinceBoot(w.Engine)}, err
 	}
 	opt := w.simOptions(n, p, name, log)
 	opt.PathMTU = mtu
@@ -97,7 +100,8 @@ func (w *World) newHubTunnel(n *nat.Node, p *netstack.Plane, cfg tun.HubConfig, 
 				l.know(b.key.Public())
 			}
 		}
-		return tun.OpenHubOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n, l), Made: l.made(log)}, log)
+		t, err := tun.OpenHubOn(cfg, p.Device(), tun.Outside{Bind: newBind(w.Engine, n, l), Made: l.made(log)}, log)
+		return realHub{t, sinceBoot(w.Engine)}, err
 	}
 	h, err := simwg.NewHub(cfg, w.simOptions(n, p, name, log))
 	if err != nil {
@@ -152,4 +156,44 @@ func (s *simHub) Close() error {
 	s.node = nil
 	_ = s.Hub.Close() // it has nothing that could fail
 	return err
+}
+
+// sinceBoot is what to add to an instant of the boot clock, which wireguard-go's ends have, to have one of the lab's.
+func sinceBoot(e *engine.Engine) time.Duration { return e.Now().Sub(bootclock.Now()) }
+
+// realEnd is a box's end of wireguard-go, with the lab's clock.
+type realEnd struct {
+	*tun.Tunnel
+	ahead time.Duration // of the boot clock
+}
+
+// Snapshot is router.Tunnel's.
+func (r realEnd) Snapshot() tun.Snapshot {
+	s := r.Tunnel.Snapshot()
+	s.HandshakeAt = moved(s.HandshakeAt, r.ahead)
+	return s
+}
+
+// realHub is realEnd for the hub.
+type realHub struct {
+	*tun.Hub
+	ahead time.Duration // of the boot clock
+}
+
+// Sites is hub.Tunnel's.
+func (r realHub) Sites() (map[wgkey.Public]tun.Reading, error) {
+	all, err := r.Hub.Sites()
+	for k, x := range all {
+		x.HandshakeAt = moved(x.HandshakeAt, r.ahead)
+		all[k] = x
+	}
+	return all, err
+}
+
+// moved is an instant by another clock; zero stays zero.
+func moved(at time.Time, by time.Duration) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(by)
 }
