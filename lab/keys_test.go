@@ -94,6 +94,9 @@ func (b *tab) pressesAllButtons(w *World) {
 			b.Press(x.Key)
 			if len(x.Targets) > 1 || len(x.Args) > 1 {
 				b.Wait(`document.querySelector("#ask[open]")`)
+				if text := pagetest.Eval[string](b.Tab, `document.querySelector("#ask").textContent`); strings.Contains(text, "null") || strings.Contains(text, "undefined") {
+					b.t.Errorf("%s asks %q", x.Name, text)
+				}
 				b.Press(kb.Enter)
 				b.Wait(`!document.querySelector("#ask[open]")`)
 			}

@@ -24,6 +24,7 @@ func TestPage(t *testing.T) {
 		{"PageShowsTheWorld", 1440, 900, testPageShowsTheWorld},
 		{"RenumberIsSeen", 1440, 900, testRenumberIsSeen},
 		{"ActionAsksForItsTarget", 1440, 900, testActionAsksForItsTarget},
+		{"DialogsSayNoNull", 1440, 900, testDialogsSayNoNull},
 		{"PacketWalkOpens", 1440, 900, testPacketWalkOpens},
 		{"FilterHidesAKind", 1440, 900, testFilterHidesAKind},
 		{"LessonIsPassed", 1440, 900, testLessonIsPassed},
@@ -49,6 +50,11 @@ func TestBareWorldIsShown(t *testing.T) {
 	b.Click(`.node[data-node="h1"]`)
 	b.Wait(`document.querySelector("#h-inspector").textContent === "h1"`)
 	b.Wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden`)
+	b.Press("?")
+	b.Wait(`document.querySelector("#help[open]")`)
+	if pagetest.Eval[bool](b.Tab, null) {
+		b.t.Errorf("the help of a world with one scenario is %q", pagetest.Eval[string](b.Tab, `document.querySelector("#help").textContent`))
+	}
 }
 
 func testPageShowsTheWorld(b *browser) {
@@ -105,6 +111,25 @@ func testActionAsksForItsTarget(b *browser) {
 	b.Wait(`!document.querySelector("#ask[open]")`)
 	if want := "[{unplug wan }]"; b.did() != want {
 		b.t.Errorf("after a cancelled question the world was told %s, want %s", b.did(), want)
+	}
+}
+
+// null is what a script writes where it has nothing to say.
+const null = `/null|undefined/.test(document.querySelector("dialog[open]").textContent)`
+
+// What a button or the world does not have is left out of the dialogs.
+func testDialogsSayNoNull(b *browser) {
+	for _, x := range b.src.World().Actions {
+		if len(x.Targets) < 2 && len(x.Args) < 2 {
+			continue
+		}
+		b.Run(`document.querySelector('[data-action="` + x.ID + `"]').click()`)
+		b.Wait(`document.querySelector("#ask[open]")`)
+		if pagetest.Eval[bool](b.Tab, null) {
+			b.t.Errorf("%s asks %q", x.Name, pagetest.Eval[string](b.Tab, `document.querySelector("#ask").textContent`))
+		}
+		b.Run(`document.querySelector('#ask button[value=""]').click()`)
+		b.Wait(`!document.querySelector("#ask[open]")`)
 	}
 }
 

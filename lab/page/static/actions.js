@@ -2,7 +2,7 @@
 
 // The buttons that do something to the world, and the captures.
 
-import { $, glyph, h, inRow, roving, say } from "./dom.js";
+import { $, glyph, h, inRow, put, roving, say } from "./dom.js";
 import { app, on, post } from "./feed.js";
 
 let fading;
@@ -65,7 +65,7 @@ function ask(a, targets, args) {
   const group = (title, field, list) => (list.length > 1 ? h("fieldset", null, h("legend", null, title), list.map((c, i) =>
     h("label", null, h("input", { type: "radio", name: field, value: c.id, checked: i === 0 }), " ", c.name))) : null);
   const form = $("askform");
-  form.replaceChildren(
+  put(form,
     h("h2", { id: "h-ask" }, a.name), h("p", null, a.about), a.rfc ? h("p", { class: "rfc" }, a.rfc) : null,
     group("Where", "target", targets), group("How", "arg", args),
     h("p", { class: "answers" }, h("button", { class: "main", value: "yes" }, a.name), h("button", { class: "plain", value: "", formnovalidate: true }, "Cancel")));

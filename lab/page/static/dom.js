@@ -18,6 +18,12 @@ function fill(el, props, children) {
   return el;
 }
 
+// put makes children all that an element holds. One that is not there is left out, as h leaves it out.
+export function put(el, ...children) {
+  el.replaceChildren();
+  return fill(el, undefined, children);
+}
+
 // h("button", {type: "button", onclick: f}, "text", other)
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 

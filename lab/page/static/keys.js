@@ -2,7 +2,7 @@
 
 // Keys, the help, and how the page looks: theme and type size.
 
-import { $, glyph, h, say } from "./dom.js";
+import { $, glyph, h, put, say } from "./dom.js";
 import { app, emit } from "./feed.js";
 import { actionKeys, byKey, press } from "./actions.js";
 import * as clock from "./clock.js";
@@ -56,7 +56,7 @@ function help() {
   const rows = [...pageKeys, ...actionKeys()];
   $("keylist").replaceChildren(...rows.map(([k, what]) => h("div", null, h("dt", null, k.split(" ").map((x) => h("kbd", null, x))), h("dd", null, what))));
   const w = app.world;
-  $("about").replaceChildren(
+  put($("about"),
     h("p", { class: "quiet" }, w.link === "wg"
       ? "The tunnel is wireguard-go itself, in real time: time cannot be stopped."
       : "The tunnel has WireGuard’s messages, sizes and timers, without its cryptography; so time may be stopped, and a seed repeats everything."),
