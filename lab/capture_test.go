@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
+	"oasis6/lab/packet"
 	"oasis6/lab/pcapng/pcapngtest"
 	"oasis6/lab/wire"
 )
@@ -56,5 +58,38 @@ func TestCapturesOpenInWireshark(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A busy tunnel pushes its handshake out of what is kept of a wire, and opens all the same.
+func TestCapturesOpenAfterAScan(t *testing.T) {
+	w := newTestWorld(t, Options{Seed: 1})
+	finish(t, w)
+	if err := w.scan(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Engine.RunFor(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	records := w.rec.all(0, func(r *record) bool { return r.Wire == "carrier" })
+	if n := len(records); n < maxRecords || n > maxRecords+maxShakes {
+		t.Fatalf("%d records", n)
+	}
+	if first := records[0]; packet.KindOf(first.Frame) != packet.Handshake || w.rec.get(first.id) != first {
+		t.Errorf("the first is %s", packet.Summary(first.Frame, nil))
+	}
+	frames := make([][]byte, len(records))
+	for i, r := range records {
+		frames[i] = r.Frame
+	}
+	if secrets := w.seal(frames); len(secrets) == 0 {
+		t.Error("no keys")
+	}
+	var b bytes.Buffer
+	if err := NewSource(w).Pcap(&b, "carrier", true); err != nil {
+		t.Fatal(err)
+	}
+	if open := pcapngtest.Tshark(t, b.Bytes(), "-Y", "wg && icmpv6"); strings.Count(open, "\n") < maxRecords/2 {
+		t.Errorf("opened:\n%.2000s", open)
 	}
 }

@@ -18,6 +18,9 @@ const (
 	// maxRecords are kept of each wire, for walks and captures, so that a busy wire does not cost a quiet one its past. A
 	// frame is at most 1.5 kB.
 	maxRecords = 2048
+	// maxShakes are WireGuard's handshake messages that are kept of each wire after that: without its handshake nobody can
+	// open what a session carries.
+	maxShakes = 256
 	// walkGap is how long a packet may be inside a node and still be the same one: WireGuard keeps it while there is no
 	// session, a router while it looks for a neighbor.
 	walkGap = 6 * time.Second
@@ -55,7 +58,8 @@ type recorder struct {
 // ring are the last records of a wire.
 type ring struct {
 	records []*record
-	next    int // place of the next one, once all are taken
+	next    int       // place of the next one, once all are taken
+	shakes  []*record // handshake messages before them, oldest first
 }
 
 // strand is where a packet was last.
@@ -106,14 +110,27 @@ func (r *recorder) keep(rec *record) {
 		w.records = append(w.records, rec)
 	} else {
 		old := w.records[w.next]
-		if first := &old.Frame[0]; r.frames[first] == old {
-			delete(r.frames, first)
+		if packet.KindOf(old.Frame) == packet.Handshake {
+			w.shakes = append(w.shakes, old)
+			old = nil
+			if len(w.shakes) > maxShakes {
+				old, w.shakes = w.shakes[0], w.shakes[1:]
+			}
 		}
-		delete(r.byID, old.id)
+		if old != nil {
+			r.forget(old)
+		}
 		w.records[w.next] = rec
 		w.next = (w.next + 1) % maxRecords
 	}
 	r.byID[rec.id], r.frames[&rec.Frame[0]] = rec, rec
+}
+
+func (r *recorder) forget(old *record) {
+	if first := &old.Frame[0]; r.frames[first] == old {
+		delete(r.frames, first)
+	}
+	delete(r.byID, old.id)
 }
 
 // continues finds the walk that comes to where p begins, or begins one.
@@ -153,7 +170,7 @@ func (r *recorder) all(after uint64, keep func(*record) bool) []*record {
 	defer r.mu.Unlock()
 	var out []*record
 	for _, w := range r.rings {
-		for _, rec := range w.records {
+		for _, rec := range slices.Concat(w.shakes, w.records) {
 			if rec.id > after && keep(rec) {
 				out = append(out, rec)
 			}

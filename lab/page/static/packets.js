@@ -95,7 +95,7 @@ function redraw() {
 function note() {
   const parts = [];
   if (!$("packetlist").childElementCount) parts.push("Nothing yet.");
-  if (hiddenCount) parts.push(hiddenCount + " more went by too quickly to show; a capture has them all.");
+  if (hiddenCount) parts.push(hiddenCount + " more went by too quickly to show; a capture has the last 2048 frames of its wire.");
   $("packetnote").textContent = parts.join(" ");
 }
 
