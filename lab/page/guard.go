@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 
 	"oasis6/internal/httpd"
 )
@@ -30,14 +31,15 @@ func fixed() []httpd.Field {
 //
 //   - The name in Host must be this machine's. Otherwise a site could let its own name point to
 //     127.0.0.1 (DNS rebinding), and its scripts would be of the same origin as the page.
-//   - What commands (POST) must come from the page itself: Sec-Fetch-Site, or where an old browser
-//     lacks it Origin, says so. A program that is no browser sends neither and may command.
+//   - What commands (POST), and what is under /api/, must come from the page itself: Sec-Fetch-Site, or
+//     where an old browser lacks it Origin, says so. Else a site could take all event streams. A
+//     program that is no browser sends neither and may do all.
 func (s *site) guard(ctx context.Context, w *httpd.Writer, r *httpd.Request) error {
 	if !ourHost(r.Host) {
 		return fail(w, 421, "host %q: this page answers to localhost, 127.0.0.1 and [::1] only: use the address that oasis6 demo printed", r.Host)
 	}
-	if r.Method != "GET" && r.Method != "HEAD" && !ourOrigin(r) {
-		return fail(w, 403, "command from another origin: use the page itself")
+	if (r.Method != "GET" && r.Method != "HEAD" || strings.HasPrefix(r.Path, "/api/")) && !ourOrigin(r) {
+		return fail(w, 403, "request from another origin: use the page itself")
 	}
 	return s.routes.Serve(ctx, w, r)
 }

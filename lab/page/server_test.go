@@ -134,6 +134,9 @@ func TestCommandsComeFromThePage(t *testing.T) {
 				t.Errorf("POST %s with %q: %v, want %d", path, c.headers, got, c.want)
 			}
 		}
+		if got := h.ask(t, http.MethodGet, "/api/world", "", strings.Fields(c.headers)...); got.code != c.want && c.want != 415 {
+			t.Errorf("GET /api/world with %q: %v, want %d", c.headers, got, c.want)
+		}
 		if acted := len(src.did) > before; acted != (c.want == 200) {
 			t.Errorf("POST /api/do with %q: acted %t", c.headers, acted)
 		}
