@@ -24,9 +24,10 @@ func (d *demo) show(ctx context.Context, e env, w *lab.World) error {
 		_ = l.Close() // nothing was served
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	// The world goes on until the last page is served: who asks it would wait for its answer in vain.
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var world sync.WaitGroup
-	world.Go(func() { w.Run(ctx) })
+	world.Go(func() { w.Run(life) })
 	err = page.Serve(ctx, l, src)
 	cancel()
 	world.Wait()
