@@ -105,13 +105,14 @@ lab-seeds: ## every scenario of the lab with a hundred seeds, and once on wiregu
 	cd lab && OASIS6_SEEDS=100 ../bin/lab.test -test.timeout 15m -test.run 'DependOnTheSeedAlone/neighbour' & scan=$$!; \
 	(cd lab && OASIS6_SEEDS=100 ../bin/lab.test -test.timeout 15m -test.run 'DependOnTheSeedAlone' -test.skip 'DependOnTheSeedAlone/neighbour'); \
 	rest=$$?; wait $$scan && exit $$rest
-	cd lab && ../bin/lab.test -test.timeout 10m -test.run "ScenariosOnWireGuard|ScenariosAsNobody|CapturesOpenInWireshark|PageOfTheWorldOnWireGuard|RebootsLeaveNothing"
+	cd lab && ../bin/lab.test -test.timeout 10m -test.run "ScenariosOnWireGuard|ScenariosAsNobody|CapturesOpenInWireshark|PageOfTheWorldOnWireGuard|RebootsLeaveNothing|TestLessons"
 	$(GO) test -count=1 -timeout 5m -run DemoRunsAsNobody ./cmd/oasis6
 
 # The end-to-end tests wait most of the time: begun first, the others run beside them. Those of the userspace data plane are a
 # process of their own, without the race detector: their bodies are the same code, and the box is a program that each process
-# builds for itself, which the test cache knows nothing of. All namespaces of the machine share the kernel's neighbor table, of
-# 1024 entries; a world has about thirty. What of the demo's page is the browser's comes after them. The last test fills it to show what that does: so that test has it to itself.
+# builds for itself, which the test cache knows nothing of. What of the demo's page is the browser's comes after them. All
+# namespaces of the machine share the kernel's neighbor table, of 1024 entries; a world has about thirty. The last test fills it
+# to show what that does: so that test has it to itself.
 race: ## run all tests with the race detector
 	($(GO) test -count=1 -timeout 25m -parallel 12 -run '$(USERSPACE)' ./internal/e2e && \
 	$(GO) test -count=1 -timeout 10m -run 'TestWorldIsLegible|TestWorldByKeysAlone' ./lab) & apart=$$!; \
