@@ -28,6 +28,7 @@ func TestPage(t *testing.T) {
 		{"PacketWalkOpens", 1440, 900, testPacketWalkOpens},
 		{"FilterHidesAKind", 1440, 900, testFilterHidesAKind},
 		{"LessonIsPassed", 1440, 900, testLessonIsPassed},
+		{"LessonSaysWhyNot", 1440, 900, testLessonSaysWhyNot},
 		{"TimeIsCommanded", 1440, 900, testTimeIsCommanded},
 		{"KeyboardReachesAll", 1440, 900, testKeyboardReachesAll},
 		{"Phone", 360, 740, testPhone},
@@ -178,6 +179,24 @@ func testLessonIsPassed(b *browser) {
 	b.Wait(`document.querySelector('[data-lesson="renumbering"]').classList.contains("passed")`)
 	b.Wait(`document.querySelector("#score").textContent === "2 of 7 passed"`)
 	b.Wait(`document.querySelector("#live").textContent === "Lesson passed: When the prefix changes"`)
+}
+
+// What a press on Start comes to stands where it was pressed: the line under the buttons is out of sight there.
+func testLessonSaysWhyNot(b *browser) {
+	b.Mute() // the browser writes refusals into the console
+	said := func(lesson string) string { return `document.querySelector('[data-lesson="` + lesson + `"] [role=status]')` }
+	for _, x := range []struct{ lesson, text string }{
+		{"redirect", "needs the scenario downstream-router: start oasis6 demo with it"},
+		{"dad", "Started: do the task, and the mark above is set when it is done."},
+	} {
+		b.Run(`document.querySelector('[data-lesson="` + x.lesson + `"] summary').click()`)
+		b.Run(`document.querySelector('[data-lesson="` + x.lesson + `"] button').scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.Run(`document.querySelector('[data-lesson="` + x.lesson + `"] button').click()`)
+		b.Wait(said(x.lesson) + `.textContent === "` + x.text + `"`)
+		b.Wait(`((r) => r.top >= 0 && r.bottom <= innerHeight)(` + said(x.lesson) + `.getBoundingClientRect())`)
+	}
+	b.Wait(said("redirect") + `.classList.contains("bad") && !` + said("dad") + `.classList.contains("bad")`)
+	b.Wait(`document.querySelector("#doneline").textContent === ""`)
 }
 
 func testTimeIsCommanded(b *browser) {

@@ -3,7 +3,7 @@
 // Lessons: a text, a task, and a mark that the world sets when the task is done.
 
 import { $, h, say } from "./dom.js";
-import { app, emit, on, post } from "./feed.js";
+import { app, on, post } from "./feed.js";
 
 const rows = new Map();
 
@@ -15,24 +15,28 @@ export function start() {
     const body = h("div", { class: "text" });
     const task = h("p", { class: "task" });
     const progress = h("p", { class: "progress", "aria-live": "polite" });
+    const came = h("p", { class: "came", role: "status" });
     const button = h("button", { type: "button", class: "plain", onclick: () => begin(l.id) }, "Start");
     const el = h("details", { class: "lesson", data: { lesson: l.id } },
       h("summary", null, sign, h("span", { class: "lessontitle" }, l.title), status),
-      h("div", { class: "inside" }, l.article ? h("p", { class: "article" }, "After “" + l.article + "”") : null, body, task, progress, button));
-    rows.set(l.id, { el, sign, status, body, task, progress, button, title: l.title, last: "" });
+      h("div", { class: "inside" }, l.article ? h("p", { class: "article" }, "After “" + l.article + "”") : null, body, task, progress, button, came));
+    rows.set(l.id, { el, sign, status, body, task, progress, button, came, title: l.title, last: "" });
     $("lessons").append(el);
   }
   on("state", update);
 }
 
+// begin starts a lesson and says there, where it was pressed, what came of it.
 async function begin(id) {
   const row = rows.get(id);
+  let text = "Started: do the task, and the mark above is set when it is done.", cls = "";
   try {
     await post("/api/lesson/" + encodeURIComponent(id) + "/start");
-    row.el.open = true;
   } catch (e) {
-    emit("trouble", e.message);
+    [text, cls] = [e.message, " bad"];
   }
+  row.came.className = "came" + cls;
+  row.came.textContent = text;
 }
 
 function update(state) {
@@ -58,6 +62,7 @@ function show(row, st) {
   row.progress.textContent = st.passed ? "Passed." : st.progress ?? "";
   row.button.textContent = st.started || st.passed ? "Start again" : "Start";
   if (news) {
+    row.came.textContent = "";
     row.el.classList.add("news");
     say("Lesson passed: " + row.title);
   }
