@@ -71,7 +71,7 @@ func blocked(wire string, filtered bool) string {
 	case wire == icmpWire:
 		return "ICMPv6"
 	case wire == cutWire:
-		return "the tunnel"
+		return "tunnel"
 	}
 	return "some packets"
 }

@@ -104,6 +104,13 @@ func (b *tab) pressesAllButtons(w *World) {
 			if strings.Contains("cable tunnel icmpv6 mtu rogue", x.ID) {
 				b.Wait(fmt.Sprintf(`%s === "%t"`, pressed, !undo))
 			}
+			if x.ID == doTunnel && !undo {
+				b.Wait(`document.querySelector(".wirenote.bad text")?.textContent === "tunnel cut"`)
+			}
+			if strings.Contains("cable tunnel icmpv6 mtu", x.ID) && !undo {
+				b.Wait(`document.querySelector(".wirenote text")`)
+				b.Uncovered(x.ID)
+			}
 			if !undo {
 				b.Shot("button-" + x.ID)
 			}

@@ -167,7 +167,7 @@ func TestButtonsDoWhatTheySay(t *testing.T) {
 		action string
 		seen   func(page.State) bool
 	}{
-		{doTunnel, func(st page.State) bool { return st.Wires[cutWire].Blocked == "the tunnel" }},
+		{doTunnel, func(st page.State) bool { return st.Wires[cutWire].Blocked == "tunnel" }},
 		{doICMPv6, func(st page.State) bool { return st.Wires[icmpWire].Blocked == "ICMPv6" }},
 		{doMTU, func(st page.State) bool { return st.Wires[narrowWire].MTU == narrowMTU }},
 		{doRogue, func(st page.State) bool {

@@ -13,7 +13,8 @@ function measure(text, font) {
   return context.measureText(text).width;
 }
 
-// labels gives places relative to nodes (names, tables) and on the map (grounds, pipes): x, y, anchor. em is one rem.
+// labels gives places relative to nodes (names, tables) and on the map (grounds, pipes): x, y, anchor; and freest, by
+// which what comes and goes finds a place beside them. em is one rem.
 export function labels(world, plan, em) {
   const style = getComputedStyle(document.documentElement);
   const sans = style.getPropertyValue("--sans"), mono = style.getPropertyValue("--mono");
@@ -37,7 +38,7 @@ export function labels(world, plan, em) {
       pipes.set(t.id, room.choose({ x: 0, y: 0 }, pipePlaces(plan.pipes.get(t.id) ?? [], size, em)));
     }
   }
-  return { names, tables, captions, pipes };
+  return { names, tables, captions, pipes, freest: (places, boxOf) => room.freest(places, boxOf) };
 }
 
 export const half = (n, em) => (n.kind === "switch" ? 1.1 : 1.45) * em;
@@ -132,8 +133,21 @@ class Room {
     return best;
   }
 
+  // freest is the place whose box hides least of what is there, the first ones first; nothing keeps clear of it.
+  freest(places, boxOf) {
+    const sums = places.map((p, i) => {
+      const b = boxOf(p);
+      return this.beyond(b) + this.taken.reduce((sum, t) => sum + overlap(b, t), 0) / (b.w * b.h) + i * 0.002;
+    });
+    return places[sums.indexOf(Math.min(...sums))];
+  }
+
+  beyond(b) {
+    return b.x < 2 || b.y < 2 || b.x + b.w > this.plan.width - 2 || b.y + b.h > this.plan.height - 2 ? costs.beyond : 0;
+  }
+
   cost(b) {
-    let sum = b.x < 2 || b.y < 2 || b.x + b.w > this.plan.width - 2 || b.y + b.h > this.plan.height - 2 ? costs.beyond : 0;
+    let sum = this.beyond(b);
     for (const t of this.taken) {
       const part = overlap(b, t);
       if (part) sum += costs.text * (1 + part / (b.w * b.h));

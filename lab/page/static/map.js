@@ -88,7 +88,7 @@ function drawWire(w) {
   const note = s("g", { class: "wirenote" });
   const hit = s("line", { class: "hit", x1: a.x, y1: a.y, x2: b.x, y2: b.y, onclick: () => emit("wire", w.id) }, s("title", null, w.name + ": show its packets"));
   const el = s("g", { class: "wire k-" + w.kind }, line, hit);
-  drawn.wires.set(w.id, { el, note, mid, length: Math.hypot(b.x - a.x, b.y - a.y), text: undefined });
+  drawn.wires.set(w.id, { el, note, mid, text: undefined });
   return el;
 }
 
@@ -191,18 +191,25 @@ function drawTable(id, d, nat) {
 function updateWire(d, st) {
   d.el.classList.toggle("down", !st.up);
   d.el.classList.toggle("blocked", Boolean(st.blocked));
-  const text = !st.up ? "unplugged" : st.blocked ? "no " + st.blocked : st.mtu && st.mtu !== 1500 ? "MTU " + st.mtu : "";
+  const text = !st.up ? "unplugged" : st.blocked ? (st.blocked === "tunnel" ? "tunnel cut" : "no " + st.blocked) : st.mtu && st.mtu !== 1500 ? "MTU " + st.mtu : "";
   if (text === d.text) return;
   d.text = text;
   d.note.replaceChildren();
   if (!text) return;
   const w = (text.length * 0.46 + 0.9) * em();
-  const side = d.mid.x > plan.width / 2 ? -1 : 1;
-  const x = d.mid.x + (plan.tall ? side * (w / 2 + 0.9 * em()) : 0); // on a phone wires are short, and run down
-  const y = d.mid.y - (!plan.tall && d.length < w + 3.4 * em() ? 1.5 * em() : 0); // over a wire that is too short for it
+  const [x, y] = notePlace(d.mid, w);
   d.note.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
   d.note.setAttribute("class", "wirenote" + (!st.up || st.blocked ? " bad" : ""));
   d.note.append(s("rect", { x: -w / 2, y: -0.65 * em(), width: w, height: 1.3 * em(), rx: 0.65 * em() }), s("text", { y: 0.27 * em() }, text));
+}
+
+// notePlace is where a note so wide hides least of what is to be read: on its wire, else near it. On a phone wires are
+// short and run down, so there it is beside.
+function notePlace(mid, w) {
+  const r = em(), high = 1.3 * r, side = mid.x > plan.width / 2 ? -1 : 1;
+  const aside = plan.tall ? [side, -side].map((f) => f * (w / 2 + 0.9 * r)) : [0, 0.3, -0.3, 0.6, -0.6].map((f) => f * w);
+  const places = [0, -1.5, 1.5, -2.2, 2.2, -3, 3].flatMap((f) => aside.map((x) => [mid.x + x, mid.y + f * r]));
+  return plan.labels.freest(places, ([x, y]) => ({ x: x - w / 2, y: y - high / 2, w, h: high }));
 }
 
 // mark shows which node the panel speaks of, or where the packet of its walk is, and where it goes.
