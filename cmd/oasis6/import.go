@@ -15,6 +15,9 @@ import (
 	"oasis6/internal/wholefile"
 )
 
+// standardInput is the name of the file "-" in messages.
+const standardInput = "standard input"
+
 func importCommand() command {
 	return command{
 		name: "import", args: "FILE|-", topic: topicConfig,
@@ -43,7 +46,7 @@ standard output, keys and all.`,
 func importFile(e env, from, to string, force bool) error {
 	name, in := from, e.stdin
 	if from == "-" {
-		name = "standard input"
+		name = standardInput
 	} else {
 		f, err := os.Open(from)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -32,11 +33,11 @@ import (
 
 func tryCommand() command {
 	return command{
-		name: "try", args: "FILE", topic: topicBox,
+		name: "try", args: "FILE|-", topic: topicBox,
 		short: "bring the tunnel of a file up for a moment, and say what works",
-		long: `Takes a configuration or a broker's wg-quick file and tries it in this process:
-needs no root, makes no interface, changes nothing. Prints each step as it ends,
-and what to do where one fails:
+		long: `Takes a configuration or a broker's wg-quick file, or standard input for "-",
+and tries it in this process: needs no root, makes no interface, changes
+nothing. Prints each step as it ends, and what to do where one fails:
   1 endpoint   the name of the hub, and a way to it
   2 handshake  WireGuard; silence is told from refusal and from a wrong key
   3 prefix     by DHCPv6, given back at the end; or the file's
@@ -53,7 +54,7 @@ for as another client than the box, so that it may be another one.`,
 		setup: func(o *options) action {
 			t := attempt{timeout: trial.DefaultTimeout}
 			o.value(targetValue{&t.target}, option{long: "url", arg: "URL", usage: "page to fetch: http://HOST/PATH"})
-			o.value(serverValue{&t.dns}, option{long: "dns", arg: "ADDRESS", usage: "DNS server to ask, an IPv6 address"})
+			o.value(serverValue{&t.dns}, option{long: "dns", arg: "ADDRESS", usage: "DNS server to ask, IPv6: ADDRESS or [ADDRESS]:PORT"})
 			o.toggle(&t.quick, option{long: "quick", usage: "one handshake, not three"})
 			o.value(durationValue{&t.timeout}, option{long: "timeout", arg: "TIME", usage: "how long a step may wait for answers", def: "15s"})
 			o.toggle(&t.asJSON, option{long: "json", usage: "print one JSON object at the end"})
@@ -62,7 +63,7 @@ for as another client than the box, so that it may be another one.`,
 			runOption(o, &t.run)
 			return func(ctx context.Context, e env, args []string) error {
 				if len(args) != 1 {
-					return usageError{"it takes one FILE"}
+					return usageError{"it takes one FILE, or - for standard input"}
 				}
 				t.file = args[0]
 				ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -84,12 +85,15 @@ type attempt struct {
 }
 
 func (t *attempt) do(ctx context.Context, e env) error {
-	cfg, notices, err := loadForeign(t.file)
+	cfg, notices, err := loadForeign(t.file, e.stdin)
 	if err != nil {
 		return err
 	}
 	if err := writeNotices(e.stderr, notices); err != nil {
 		return err
+	}
+	if t.file == "-" {
+		t.file = standardInput
 	}
 	held, err := t.boxHere(ctx, cfg)
 	if err != nil {
@@ -172,36 +176,40 @@ func yesOrWhy(yes bool, why string) string {
 	return "no: " + why
 }
 
-// loadForeign reads a box's configuration, or what import would make of a wg-quick file.
-func loadForeign(path string) (*config.Config, []config.Notice, error) {
-	cfg, notices, err := config.Load(path)
+// loadForeign reads a box's configuration, or what import would make of a wg-quick file; nothing of it is executed.
+func loadForeign(path string, stdin io.Reader) (*config.Config, []config.Notice, error) {
+	read := func() (*config.File, error) { return config.Read(path) }
+	if path == "-" {
+		read = func() (*config.File, error) { return config.ReadFrom(standardInput, stdin) }
+	}
+	f, err := read()
+	if err != nil {
+		return nil, nil, unread(path, err)
+	}
+	cfg, notices, err := f.LoadTry()
 	var wrong config.Errors
-	if !errors.As(err, &wrong) {
-		return cfg, notices, configFailure(err)
+	if errors.As(err, &wrong) {
+		err = configError{err: inOrder(notices, wrong)}
 	}
-	if cfg, notices, ok := imported(path); ok {
-		return cfg, notices, nil
-	}
-	return nil, nil, configError{err: inOrder(notices, wrong)}
+	return cfg, notices, err
 }
 
-// imported is a file with keys that only wg-quick takes; nothing of it is executed. One that others may read is refused
-// here as everywhere.
-func imported(path string) (*config.Config, []config.Notice, bool) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, false
+// unread says what to do about a file that cannot be read. try has no -c, and needs no root but for this.
+func unread(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: name a broker's wg-quick file or a configuration, such as %s", err, defaultConfig)
+	case !errors.Is(err, fs.ErrPermission):
+		return err
 	}
-	defer func() { _ = f.Close() }() // only read
-	if info, err := f.Stat(); err != nil || info.Mode()&0o066 != 0 {
-		return nil, nil, false
+	whose := "this user may not enter its folder"
+	if info, serr := os.Stat(path); serr == nil {
+		whose = fmt.Sprintf("its mode is %04o", info.Mode().Perm())
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			whose += fmt.Sprintf(", its owner UID %d", st.Uid)
+		}
 	}
-	text, notices, err := config.Import(path, f)
-	if err != nil {
-		return nil, nil, false
-	}
-	cfg, _, err := config.Parse(path, strings.NewReader(text)) // Import has its notices
-	return cfg, notices, err == nil && cfg.Interface.PrivateKeyFile == ""
+	return fmt.Errorf("%w: %s: run try as its owner, or as root", err, whose)
 }
 
 // boxHere refuses to take the session away from a box that runs here, and gives the prefixes of one that may go on.

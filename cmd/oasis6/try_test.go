@@ -8,12 +8,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,10 +73,10 @@ func TestTryUsage(t *testing.T) {
 		{[]string{"--dns", "fe80::1%eth0", good}, 2, "want an IPv6 address"},
 		{[]string{"--timeout", "10", good}, 2, "--timeout 10: want a time from 1s to 5m0s"},
 		{[]string{"--timeout", "1h", good}, 2, "--timeout 1h: want a time"},
-		{[]string{filepath.Join(t.TempDir(), "none.conf")}, 1, "no such file"},
+		{[]string{filepath.Join(t.TempDir(), "none.conf")}, 1, "none.conf: no such file or directory: name a broker's wg-quick file or a configuration, such as /etc/oasis6/oasis6.conf\n"},
 		{[]string{writeTry(t, "[Interface]\nNonsense = 1\n", 0o600)}, 2, "broker.conf:2: "},
 		{[]string{hub}, 2, "this is the file of a hub"},
-		{[]string{writeTry(t, tryText(t, wgkey.GeneratePrivate()), 0o644)}, 2, "chmod 600"},
+		{[]string{writeTry(t, tryText(t, wgkey.GeneratePrivate())+"[LAN]\nInterface = br-lan\n", 0o644)}, 2, "chmod 600"},
 	} {
 		r := oasis6(t, "", append([]string{"try"}, c.args...)...)
 		if r.code != c.code || !strings.Contains(r.stderr, c.want) || r.stdout != "" {
@@ -109,19 +112,96 @@ func TestTryFails(t *testing.T) {
 	}
 }
 
-// A broker's file with hooks is taken as import takes it, and only if nobody else can read it.
+// A broker's file with hooks is taken as import takes it, whoever else can read it; one of ours keeps its rule.
 func TestTryTakesWhatImportTakes(t *testing.T) {
-	text := strings.Replace(tryText(t, wgkey.GeneratePrivate()), "[Peer]", "PostUp = touch /never\nAddress = 2001:db8:1::2/128\n# routed prefix: 2001:db8:1:100::/56\n\n[Peer]", 1)
-	cfg, notices, err := loadForeign(writeTry(t, text, 0o600))
+	hook := strings.Replace(tryText(t, wgkey.GeneratePrivate()), "[Peer]", "PostUp = touch /never\nAddress = 2001:db8:1::2/128\n# routed prefix: 2001:db8:1:100::/56\n\n[Peer]", 1)
+	plain := strings.Replace(hook, "PostUp", "# PostUp", 1)
+	const lan, never, chmod = "[LAN]\nInterface = br-lan\n", "nothing from a file is ever executed", "chmod 600"
+	for _, c := range []struct {
+		text    string
+		mode    os.FileMode
+		notices []string
+		errors  []string
+	}{
+		{hook, 0o600, []string{never}, nil},
+		{hook, 0o644, []string{never, chmod}, nil},
+		{plain, 0o644, []string{chmod}, nil},
+		{plain, 0o600, nil, nil},
+		{hook + lan, 0o600, []string{never}, nil},
+		{hook + lan, 0o644, []string{never}, []string{chmod}},
+		{plain + "[Router]\n", 0o644, nil, []string{chmod}},
+		{hook + "Jc = 4\n", 0o644, []string{never, chmod}, []string{`unknown key "Jc"`}},
+	} {
+		cfg, notices, err := loadForeign(writeTry(t, c.text, c.mode), nil)
+		var wrong config.Errors
+		if errors.As(err, &wrong); (err == nil) != (c.errors == nil) || (err == nil) != (cfg != nil) {
+			t.Errorf("%s\nmode %o: %v, %v", c.text, c.mode, cfg, err)
+		}
+		var said, refused []string
+		if err == nil {
+			said = told(notices)
+		} else {
+			for _, line := range told(wrong) {
+				if strings.Contains(line, ": notice: ") {
+					said = append(said, line)
+				} else {
+					refused = append(refused, line)
+				}
+			}
+		}
+		if !sameParts(said, c.notices) || !sameParts(refused, c.errors) {
+			t.Errorf("%s\nmode %o: notices %q, errors %q, want %q, %q", c.text, c.mode, said, refused, c.notices, c.errors)
+		}
+	}
+}
+
+// told are lines about a file, without those of its prefix, which comment and Address have here.
+func told(ns []config.Notice) (lines []string) {
+	for _, n := range ns {
+		if !strings.Contains(n.Message, "Prefix: ") && !strings.Contains(n.Message, "no routed prefix") {
+			lines = append(lines, n.String())
+		}
+	}
+	return lines
+}
+
+// sameParts says whether each line holds one of the parts, and each part is in one.
+func sameParts(lines, parts []string) bool {
+	for _, p := range parts {
+		if !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, p) }) {
+			return false
+		}
+	}
+	return len(lines) == len(parts)
+}
+
+func TestTryFindsThePrefixThatImportFinds(t *testing.T) {
+	text := strings.Replace(tryText(t, wgkey.GeneratePrivate()), "[Peer]", "PostUp = touch /never\n# routed prefix: 2001:db8:1:100::/56\n\n[Peer]", 1)
+	cfg, _, err := loadForeign("-", strings.NewReader(text))
 	if err != nil || cfg.Prefix.Static != netip.MustParsePrefix("2001:db8:1:100::/56") {
 		t.Fatalf("%+v, %v", cfg, err)
 	}
-	if !slices.ContainsFunc(notices, func(n config.Notice) bool { return strings.Contains(n.Message, "nothing from a file is ever executed") }) {
-		t.Errorf("notices %v", notices)
+}
+
+// Standard input is a file like another, and the words about it name it.
+func TestTryOfStandardInput(t *testing.T) {
+	r := oasis6(t, "[Interface]\nNonsense = 1\n", "try", "-")
+	if r.code != exitUsage || !strings.HasPrefix(r.stderr, "standard input:") || strings.Contains(r.stderr, "[LAN]") {
+		t.Errorf("%+v", r)
 	}
-	var wrong config.Errors
-	if _, _, err := loadForeign(writeTry(t, text, 0o644)); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("a file that others can read: %v", err)
+}
+
+// A file that this user may not read is the only thing of a trial that root is for.
+func TestTryOfAFileThatCannotBeRead(t *testing.T) {
+	path := writeTry(t, "", 0o600)
+	refused := &fs.PathError{Op: "open", Path: path, Err: syscall.EACCES}
+	want := fmt.Sprintf("open %s: permission denied: its mode is 0600, its owner UID %d: run try as its owner, or as root", path, os.Getuid())
+	if got := unread(path, refused); got.Error() != want || !errors.Is(got, fs.ErrPermission) {
+		t.Errorf("%v, want %s", got, want)
+	}
+	got := unread(filepath.Join(path, "x"), refused)
+	if want := "this user may not enter its folder: run try as its owner, or as root"; !strings.HasSuffix(got.Error(), want) {
+		t.Errorf("%v, want %s", got, want)
 	}
 }
 
