@@ -128,6 +128,7 @@ func TestTryTakesWhatImportTakes(t *testing.T) {
 		{plain, 0o644, []string{chmod}, nil},
 		{plain, 0o600, nil, nil},
 		{hook + lan, 0o600, []string{never}, nil},
+		{hook + lan + "CaptivePortal = https://192.0.2.1/\n", 0o600, []string{never, "should not contain an IP address"}, nil},
 		{hook + lan, 0o644, []string{never}, []string{chmod}},
 		{plain + "[Router]\n", 0o644, nil, []string{chmod}},
 		{hook + "Jc = 4\n", 0o644, []string{never, chmod}, []string{`unknown key "Jc"`}},

@@ -13,7 +13,9 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path"
 
@@ -84,9 +86,17 @@ func Listen(addr string) (net.Listener, error) {
 	}
 	l, err := net.ListenTCP("tcp", a)
 	if err != nil {
-		return nil, fmt.Errorf("page address %q: %w: is another demo running, or does it need another port?", addr, err)
+		return nil, fmt.Errorf("page address %q: %w: %s", addr, err, toListen(err))
 	}
 	return l, nil
+}
+
+// toListen is what to do about a port that cannot be had.
+func toListen(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "ports below 1024 can be had as root only: name another"
+	}
+	return "is another demo running, or does it need another port?"
 }
 
 // Serve answers on l until ctx ends, then ends open streams and returns nil. It closes l.
