@@ -184,7 +184,9 @@ func testLessonIsPassed(b *browser) {
 // What a press on Start comes to stands where it was pressed: the line under the buttons is out of sight there.
 func testLessonSaysWhyNot(b *browser) {
 	b.Mute() // the browser writes refusals into the console
-	said := func(lesson string) string { return `document.querySelector('[data-lesson="` + lesson + `"] [role=status]')` }
+	said := func(lesson string) string {
+		return `document.querySelector('[data-lesson="` + lesson + `"] [role=status]')`
+	}
 	for _, x := range []struct{ lesson, text string }{
 		{"redirect", "needs the scenario downstream-router: start oasis6 demo with it"},
 		{"dad", "Started: do the task, and the mark above is set when it is done."},
@@ -319,12 +321,23 @@ func testDarkLargeAndStill(b *browser) {
 	b.Wait(ground + ` === "rgb(21, 18, 14)"`)
 }
 
+// split are the parts of addresses, between two colons, that are on more than one line.
+const split = `[...document.querySelectorAll(".step .addr, #timeline .addr")].flatMap((e) => [...e.childNodes]).filter((x) => {
+  const r = document.createRange();
+  r.selectNode(x);
+  return x.nodeType === Node.TEXT_NODE && new Set([...r.getClientRects()].map((b) => Math.round(b.top))).size > 1;
+}).map((x) => x.textContent).join(" ")`
+
 func testNoWidthScrollsSideways(b *browser) {
+	b.Wait(`document.querySelector(".step .addr wbr")?.parentElement.textContent === "2001:db8:ebbd:990a::/64"`)
 	for _, width := range []int64{320, 360, 414, 600, 740, 820, 1024, 1201, 1280, 1920} {
 		b.Size(width, 900)
 		b.Wait(`document.querySelector(".world")?.getBoundingClientRect().width <= innerWidth`)
 		if got := pagetest.Eval[int64](b.Tab, `document.documentElement.scrollWidth`); got > width {
 			b.t.Errorf("the page is %d wide at %d", got, width)
+		}
+		if broken := pagetest.Eval[string](b.Tab, split); broken != "" {
+			b.t.Errorf("at %d an address goes on in the next line amid its digits: %s", width, broken)
 		}
 		if width == 820 || width == 1920 {
 			b.Shot(fmt.Sprintf("width-%d", width))

@@ -36,6 +36,13 @@ export const glyph = (name, cls) => s("svg", { class: cls ?? "glyph", viewBox: "
 // mark is a packet's shape, as in the legend.
 export const mark = (family) => s("svg", { class: "mark f-" + family, viewBox: "-10 -10 20 20", "aria-hidden": "true" }, s("use", { href: "#m-" + family }));
 
+// addrs is a text whose IPv6 addresses may go on in the next line after their colons, and nowhere else: a length stays
+// with the digits before it.
+export function addrs(text) {
+  const parts = text.split(/([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*(?:\/\d+)?)/i);
+  return parts.map((part, i) => (i % 2 ? h("span", { class: "addr" }, part.split(/(?<=:)(?![:/])/).flatMap((x, n) => (n ? [h("wbr"), x] : [x]))) : part));
+}
+
 let saying;
 
 // say tells those who do not see it, politely.

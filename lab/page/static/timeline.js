@@ -2,7 +2,7 @@
 
 // The scenario's steps, and the timeline of what was worth a line.
 
-import { $, h, say } from "./dom.js";
+import { $, addrs, h, say } from "./dom.js";
 import { name, on } from "./feed.js";
 import { briefClock, seconds } from "./format.js";
 
@@ -26,7 +26,7 @@ export function start() {
 function line(e) {
   return h("li", { class: "l-" + e.level },
     h("span", { class: "at num" }, briefClock(seconds(e.at), 1)),
-    h("span", { class: "text" }, e.node ? h("b", null, name(e.node), " ") : null, e.text, e.rfc ? h("span", { class: "rfc" }, e.rfc) : null));
+    h("span", { class: "text" }, e.node ? h("b", null, name(e.node), " ") : null, addrs(e.text), e.rfc ? h("span", { class: "rfc" }, e.rfc) : null));
 }
 
 function steps(state) {
@@ -37,7 +37,7 @@ function steps(state) {
   $("steps").replaceChildren(...list.map((x) => h("li", { class: "step s-" + x.state, "aria-current": x.state === "running" ? "step" : undefined },
     h("span", { class: "sign", "aria-hidden": "true" }, signs[x.state] ?? "○"),
     h("span", { class: "stepname" }, x.name, h("span", { class: "sr" }, ": " + x.state)),
-    h("span", { class: "found" }, x.at ? h("span", { class: "num" }, briefClock(seconds(x.at), 1)) : null, x.text ? h("span", null, x.text) : null))));
+    h("span", { class: "found" }, x.at ? h("span", { class: "num" }, briefClock(seconds(x.at), 1)) : null, x.text ? h("span", null, addrs(x.text)) : null))));
   for (const x of list) {
     // What was so when the page came is not news.
     if (told.has(x.name) && told.get(x.name) !== x.state && (x.state === "passed" || x.state === "failed")) {
