@@ -17,7 +17,10 @@ import (
 // of a tunnel holds what it carries. With keys, Wireshark opens the tunnel's messages on a wire: those of a simulated
 // tunnel, which has no cryptography, are made true for that.
 func (s *Source) Pcap(out io.Writer, wireID string, keys bool) error {
-	about := fmt.Sprintf("scenario %s, link %s, seed %d", s.w.opt.Scenario, s.w.opt.Link, s.w.opt.Seed)
+	about := fmt.Sprintf("scenario %s, link %s", s.w.opt.Scenario, s.w.opt.Link)
+	if s.w.opt.Link == Sim { // in real time no seed decides what happens
+		about += fmt.Sprintf(", seed %d", s.w.opt.Seed)
+	}
 	p, err := pcapng.NewWriter(out, "oasis6 demo", about)
 	if err != nil {
 		return err

@@ -90,7 +90,10 @@ func TestPageOfTheWorldOnWireGuard(t *testing.T) {
 	}
 	b := openWorld(t, newTestWorld(t, Options{Seed: 1, Link: WG}))
 	b.Wait(`document.querySelectorAll(".step.s-passed").length === document.querySelectorAll("#steps .step").length && document.querySelectorAll(".step").length > 3`)
-	b.Wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden && document.getElementById("link").textContent === "wireguard-go, real time"`)
+	b.Wait(`!document.querySelector("#realtime").hidden && document.querySelector("#timecontrols").hidden && document.getElementById("link").textContent === "wireguard-go, real time" && document.getElementById("seed").textContent === ""`)
+	if got := pagetest.Eval[string](b.Tab, `fetch("/api/pcap?wire=lan-h1").then((r) => r.text()).then((x) => x.match(/scenario [^\0]*/)[0])`); got != "scenario "+scenarioDefault+", link wg" {
+		t.Errorf("a capture says of itself %q", got)
+	}
 	b.seesWalk()
 	b.Click(`.node[data-node="r2"]`)
 	b.Wait(`document.body.innerText.includes("1 of 1 sites up")`)

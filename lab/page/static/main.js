@@ -33,7 +33,7 @@ async function main() {
   $("link").title = w.link === "wg"
     ? "The tunnel is wireguard-go itself, in real time."
     : "WireGuard’s messages, sizes and timers without its cryptography, in virtual time.";
-  $("seed").textContent = "seed " + w.seed;
+  $("seed").textContent = w.link === "wg" ? "" : "seed " + w.seed; // in real time no seed decides what happens
   for (const part of [clock, map, dots, inspector, actions, packets, timeline, prefixes, lessons, keys]) part.start();
   on("connected", (yes) => lost(yes ? "" : "The demo does not answer. The page goes on by itself when it is there again."));
   follow();
