@@ -142,8 +142,13 @@ func (s *site) pcap(_ context.Context, w *httpd.Writer, r *httpd.Request) error 
 	if !slices.ContainsFunc(s.src.World().Wires, func(x Wire) bool { return x.ID == wire }) {
 		return fail(w, 404, "wire %q: there is none of this name", wire)
 	}
-	out := &download{w: w, name: "oasis6-" + wire + ".pcapng"}
-	err := s.src.Pcap(out, wire, r.Query.Get("keys") == "1")
+	keys := r.Query.Get("keys") == "1"
+	name := "oasis6-" + wire
+	if keys {
+		name += "-keys" // who has both files knows them apart, and which not to give away
+	}
+	out := &download{w: w, name: name + ".pcapng"}
+	err := s.src.Pcap(out, wire, keys)
 	if err != nil && !out.begun {
 		return fail(w, 500, "capture of %s: %v", wire, err)
 	}

@@ -78,7 +78,7 @@ func hand(w *httpd.Writer, name string) error {
 func Listen(addr string) (net.Listener, error) {
 	a, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("page address %q: %w: give HOST:PORT, such as localhost:8666", addr, err)
+		return nil, fmt.Errorf("page address %q: %w: give HOST:PORT, such as localhost:8066", addr, err)
 	}
 	if !a.IP.IsLoopback() {
 		return nil, fmt.Errorf("page address %q is not on this machine alone: anybody who reaches it could command the world: "+

@@ -215,6 +215,9 @@ func TestViews(t *testing.T) {
 	if got := h.ask(t, http.MethodGet, "/api/pcap?wire=wan", "").header.Get("Content-Disposition"); got != `attachment; filename="oasis6-wan.pcapng"` {
 		t.Errorf("Content-Disposition %q", got)
 	}
+	if got := h.ask(t, http.MethodGet, "/api/pcap?wire=wan&keys=1", "").header.Get("Content-Disposition"); got != `attachment; filename="oasis6-wan-keys.pcapng"` {
+		t.Errorf("Content-Disposition %q", got)
+	}
 	for _, c := range []struct{ method, path, allow string }{
 		{"POST", "/", "GET, HEAD"}, {"DELETE", "/api/world", "GET, HEAD"}, {"GET", "/api/do", "POST"}, {"PUT", "/api/lesson/plan/start", "POST"},
 	} {
@@ -396,7 +399,7 @@ func TestListenTakesLoopbackOnly(t *testing.T) {
 		}
 		_ = l.Close() // was only to be opened
 	}
-	for addr, want := range map[string]string{":8666": "not on this machine alone", "0.0.0.0:0": "not on this machine alone", "[::]:0": "not on this machine alone", "192.0.2.1:0": "ssh -L", "localhost": "give HOST:PORT"} {
+	for addr, want := range map[string]string{":8666": "not on this machine alone", "0.0.0.0:0": "not on this machine alone", "[::]:0": "not on this machine alone", "192.0.2.1:0": "ssh -L", "localhost": "give HOST:PORT, such as localhost:8066"} {
 		if l, err := Listen(addr); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Listen(%q): %v %v, want an error with %q", addr, l, err, want)
 		}
