@@ -5,7 +5,9 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"strings"
 
 	"oasis6/config"
 	"oasis6/hub"
@@ -21,7 +23,27 @@ func checkFile(path, lan string) verdict {
 	case f.IsHub():
 		return ofHub(path, previewHub)(f.LoadHub(config.OnlyLAN(lan)))
 	}
-	return ofBox(path, router.Preview)(f.Load(config.OnlyLAN(lan)))
+	return ofBox(path, previewBox)(f.Load(config.OnlyLAN(lan)))
+}
+
+// previewBox is router.Preview, and with the userspace data plane it tells what is the machine's from what is the process's.
+func previewBox(cfg *config.Config) string {
+	text := router.Preview(cfg)
+	if !new(daemon).wantsUserspace(cfg) {
+		return text
+	}
+	var b strings.Builder
+	for _, l := range cfg.LANs {
+		fmt.Fprintf(&b, "tap in bridge %s, whose kernel takes no RA meanwhile (accept_ra 0)\n", l.Interface)
+	}
+	b.WriteString("the rest is in the process, ip and nft show nothing of it:\n")
+	for line := range strings.Lines(text) {
+		if tunnel, ok := strings.CutPrefix(line, "link "); ok { // the kernel has none
+			line = "tunnel " + strings.TrimSuffix(tunnel, " up\n") + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // previewHub says what a hub would do on this machine.

@@ -77,6 +77,26 @@ func TestCheckPrintsWhatAHubWouldDo(t *testing.T) {
 	}
 }
 
+// With the userspace data plane the kernel has neither the tunnel nor the routes, and the text does not look as if.
+func TestCheckTellsTheProcessFromTheMachine(t *testing.T) {
+	const link, tunnel = "# link oasis0 mtu 1420 up\n", "# tunnel oasis0 mtu 1420\n"
+	const tap = "# What oasis6 run would do:\n# tap in bridge br-lan, whose kernel takes no RA meanwhile (accept_ra 0)\n# the rest is in the process, ip and nft show nothing of it:\n"
+	for plane, want := range map[string][]string{"kernel": {link, tap, tunnel}, "userspace": {tap, link}} {
+		r := oasis6(t, "", "check", "-c", file(t, goodConfig+"[Router]\nDataplane = "+plane+"\n", 0o600))
+		if r.code != exitDone || !strings.Contains(r.stdout, want[0]) || !strings.Contains(r.stdout, "\n# route default from 2001:db8:ebbd:9900::/56 dev oasis0 metric 512\n") {
+			t.Errorf("%s: %+v, want %q", plane, r, want[0])
+		}
+		for _, other := range want[1:] {
+			if strings.Contains(r.stdout, other) {
+				t.Errorf("%s: %s\nhas %q", plane, r.stdout, other)
+			}
+		}
+		if strings.Contains(r.stdout, tunnel) != (plane == "userspace") {
+			t.Errorf("%s: %s\ntells of the tunnel: %q", plane, r.stdout, tunnel)
+		}
+	}
+}
+
 // A pipe can be read only once, whatever the file is for.
 func TestCheckReadsAPipe(t *testing.T) {
 	for text, want := range map[string]string{goodConfig: "AllowedIPs = ::/0\n", goodHub: "SiteLength = 64\n"} {
