@@ -248,7 +248,7 @@ func (id layerID) view() view {
 func (id layerID) innerView() view {
 	switch id {
 	case icmp6:
-		return view{"ICMPv6", "RFC 4443 section 2.1", "Carries errors, pings, and the talk between neighbours; IPv6 does not work without it.", icmpv6Fields, icmpv6Short, nil}
+		return view{"ICMPv6", "RFC 4443 section 2.1", "Carries errors, pings, and the talk between neighbors; IPv6 does not work without it.", icmpv6Fields, icmpv6Short, nil}
 	case icmpBody:
 		return view{"ICMPv6 message", "RFC 4443", "The body of the message.", icmpBodyFields, icmpBodyShort, icmpBodyFace}
 	case discovery:

@@ -40,7 +40,7 @@ func discoveryFace(p *part) face {
 	case typeRA:
 		f.purpose = "A router says that it is there, which prefixes hosts may form addresses from, and for how long."
 	case typeNS:
-		f.purpose = "Asks for the MAC of an address, whether a neighbour still lives, or whether an address is free."
+		f.purpose = "Asks for the MAC of an address, whether a neighbor still lives, or whether an address is free."
 	case typeNA:
 		f.purpose = "Tells the MAC of an address, asked for or not."
 	case typeRedirect:
@@ -120,7 +120,7 @@ func advertFields(o *reader) {
 		note = "0: not a default router (any more); the prefixes below stand on their own"
 	}
 	o.add("Router lifetime", seconds(uint32(life)), "", note)
-	o.add("Reachable time", millis(o.u32()), "", "how long a neighbour that answered counts as reachable")
+	o.add("Reachable time", millis(o.u32()), "", "how long a neighbor that answered counts as reachable")
 	o.add("Retrans timer", millis(o.u32()), "", "the pause between solicitations")
 }
 

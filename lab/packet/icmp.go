@@ -87,7 +87,7 @@ func icmpCodeNote(t, code uint8) string {
 	case t == typeUnreachable && code == 1:
 		return "a firewall refuses it"
 	case t == typeUnreachable && code == 3:
-		return "the last router asked for the neighbour and nobody answered"
+		return "the last router asked for the neighbor and nobody answered"
 	case t == typeUnreachable && code == 4:
 		return "the host is there, but no program listens"
 	case t == typeUnreachable && code == 5:

@@ -2,7 +2,7 @@
 
 package packet
 
-// Kind is what a packet is for, as a map colours it. The texts are part of the page's contract.
+// Kind is what a packet is for, as a map colors it. The texts are part of the page's contract.
 type Kind string
 
 // Kinds in the order of a legend. Packets inside a tunnel do not count: on the wire they cannot be seen.

@@ -144,7 +144,7 @@ func ndOptionFields(o *reader, b []byte, x ra.Option) {
 
 func prefixFields(o *reader, f uint8, x ra.PrefixInformation) {
 	o.add("Prefix", x.Prefix.String(), "", about(x.Prefix.Addr()))
-	o.add("L flag", yes(f&0x80), "", choose(f&0x80, "on-link: hosts with this prefix are neighbours, reached without a router", "says nothing about neighbours: packets go by the router"))
+	o.add("L flag", yes(f&0x80), "", choose(f&0x80, "on-link: hosts with this prefix are neighbors, reached without a router", "says nothing about neighbors: packets go by the router"))
 	o.add("A flag", yes(f&0x40), "RFC 4862 section 5.5.3", choose(f&0x40, "autonomous: hosts form their own addresses from it (SLAAC)", "hosts form no addresses from it"))
 	o.add("R flag", yes(f&0x20), "RFC 6275 section 7.2", choose(f&0x20, "the prefix field holds the router's whole address", ""))
 	o.add("P flag", yes(f&0x10), "RFC 9762", choose(f&0x10, "hosts had better ask for a prefix of their own by DHCPv6", ""))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // Package packet explains frames to a student: the layers from the outside in, each field in words
-// with its RFC, a kind for the colour and one line for a list. It reads Ethernet, ARP, IPv4, IPv6
+// with its RFC, a kind for the color and one line for a list. It reads Ethernet, ARP, IPv4, IPv6
 // with extension headers, UDP, TCP, ICMPv4, ICMPv6, Neighbor Discovery, MLD, DHCPv6, DNS, the first
 // line of HTTP, and WireGuard, into which it looks with the help of an Opener.
 //

@@ -173,7 +173,7 @@ func (f *fake) steps() []Step {
 func (f *fake) lessons() []LessonState {
 	var out []LessonState
 	for _, l := range f.World().Lessons {
-		st := LessonState{ID: l.ID, Started: f.started[l.ID], Text: "Hosts and routers speak to their neighbours before they speak to the world.\n\nWatch who asks, who answers, and to which group.", Task: "Make it happen once, and find the packet.", Progress: "Not seen yet."}
+		st := LessonState{ID: l.ID, Started: f.started[l.ID], Text: "Hosts and routers speak to their neighbors before they speak to the world.\n\nWatch who asks, who answers, and to which group.", Task: "Make it happen once, and find the packet.", Progress: "Not seen yet."}
 		if l.ID == "renumbering" {
 			st.Task = "Press Renumber, and wait until each host has a new address and prefers it."
 			st.Passed = st.Started && f.renewed > 0

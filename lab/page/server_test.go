@@ -437,7 +437,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// What lab/packet may call a packet has a colour on the page, and no policy is broken by the files.
+// What lab/packet may call a packet has a color on the page, and no policy is broken by the files.
 func TestPageFiles(t *testing.T) {
 	read := func(name string) string {
 		b, err := embedded.ReadFile("static/" + name)
@@ -485,7 +485,7 @@ func TestPageFiles(t *testing.T) {
 
 // Texts can be read: 4.5 to 1 at least (WCAG 2.2 section 1.4.3), in both themes, on every ground they stand on. And the dark
 // theme of the system is the one of the switch.
-func TestColoursHaveContrast(t *testing.T) {
+func TestColorsHaveContrast(t *testing.T) {
 	css, err := embedded.ReadFile("static/base.css")
 	if err != nil {
 		t.Fatal(err)
@@ -503,9 +503,9 @@ func TestColoursHaveContrast(t *testing.T) {
 	}
 	grounds := "card page sunk"
 	for theme, text := range map[string]string{"light": block(`[data-theme="light"]`), "dark": block(`[data-theme="dark"]`)} {
-		colour := map[string]float64{}
+		color := map[string]float64{}
 		for _, m := range regexp.MustCompile(`--([a-z0-9-]+): (#[0-9a-f]{6});`).FindAllStringSubmatch(text, -1) {
-			colour[m[1]] = luminance(m[2])
+			color[m[1]] = luminance(m[2])
 		}
 		for ink, on := range map[string]string{
 			"ink": grounds + " faint accent-soft oasis-soft bad-soft", "soft": grounds + " faint accent-soft oasis-soft", "pale": grounds, "accent": grounds + " accent-soft", "accent-ink": "accent",
@@ -513,8 +513,8 @@ func TestColoursHaveContrast(t *testing.T) {
 			"f-ra": "card", "f-nd": "card", "f-dhcpv6": "card", "f-wg": "card", "f-echo": "card", "f-error": "card", "f-tcp": "card", "f-dns": "card", "f-other": "card",
 		} {
 			for _, ground := range strings.Fields(on) {
-				a, okA := colour[ink]
-				b, okB := colour[ground]
+				a, okA := color[ink]
+				b, okB := color[ground]
 				if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); !okA || !okB || ratio < 4.5 {
 					t.Errorf("%s: %s on %s: contrast %.2f, want 4.5", theme, ink, ground, ratio)
 				}
@@ -523,7 +523,7 @@ func TestColoursHaveContrast(t *testing.T) {
 	}
 }
 
-// luminance of a colour #rrggbb (WCAG 2.2, relative luminance).
+// luminance of a color #rrggbb (WCAG 2.2, relative luminance).
 func luminance(hex string) float64 {
 	sum := 0.0
 	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {

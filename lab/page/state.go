@@ -86,7 +86,7 @@ type Mapping struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// Neighbor is a line of a neighbour cache.
+// Neighbor is a line of a neighbor cache.
 type Neighbor struct {
 	Addr  string `json:"addr"`
 	MAC   string `json:"mac,omitempty"`

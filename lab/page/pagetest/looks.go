@@ -18,8 +18,8 @@ func (b *Tab) Fits(what string) {
 // LeastContrast is WCAG 2's for text of usual size (success criterion 1.4.3).
 const LeastContrast = 4.5
 
-// Legible checks that each text that is seen stands out from what is behind it, as far as colours of styles tell: a
-// gradient counts as the colour below it. What is switched off need not be legible.
+// Legible checks that each text that is seen stands out from what is behind it, as far as colors of styles tell: a
+// gradient counts as the color below it. What is switched off need not be legible.
 func (b *Tab) Legible(what string) {
 	b.t.Helper()
 	type text struct {
@@ -32,7 +32,7 @@ func (b *Tab) Legible(what string) {
 	}
 }
 
-// faint finds the texts with too little contrast, each kind once. Colours come from Chromium as rgb() or as color(srgb …).
+// faint finds the texts with too little contrast, each kind once. Colors come from Chromium as rgb() or as color(srgb …).
 const faint = `(least) => {
   const read = (c) => {
     const n = (c.match(/-?[\d.]+(e-?\d+)?/g) ?? []).map(Number);
@@ -53,12 +53,12 @@ const faint = `(least) => {
     if (!text || e.closest("script, style, noscript, title, .sr, .skip, dialog:not([open]), :disabled, [aria-disabled=true], .dot")) continue;
     if (!e.checkVisibility({ visibilityProperty: true }) || !e.getClientRects().length) continue;
     const style = getComputedStyle(e), drawn = e.closest("svg");
-    // A text of the map has a rim of the map's colour, so that is behind it; but in boxes of its own.
+    // A text of the map has a rim of the map's color, so that is behind it; but in boxes of its own.
     let under = ground(drawn ? drawn.parentElement : e);
     const box = drawn && e.closest(".wirenote, .table > g")?.querySelector("rect");
     if (box) under = over(read(getComputedStyle(box).fill), under);
-    const colour = over(read(drawn ? style.fill : style.color), under);
-    const a = light(colour), b = light(under);
+    const color = over(read(drawn ? style.fill : style.color), under);
+    const a = light(color), b = light(under);
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     const key = e.tagName + "." + (e.getAttribute("class") ?? "") + " " + e.parentElement.className;
     if (contrast < least && !out.has(key)) out.set(key, { Text: key + ": " + text.slice(0, 40), Contrast: contrast });

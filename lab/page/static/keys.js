@@ -34,7 +34,7 @@ const theme = () => document.documentElement.dataset.theme ?? "auto";
 
 function setTheme(t) {
   remember("theme", t === "auto" ? "" : t);
-  const text = { auto: "Colours: as the system has them", light: "Colours: light", dark: "Colours: dark" }[t] + " (t)";
+  const text = { auto: "Colors: as the system has them", light: "Colors: light", dark: "Colors: dark" }[t] + " (t)";
   $("theme").replaceChildren(glyph({ auto: "auto", light: "sun", dark: "moon" }[t]), h("span", { class: "sr" }, text));
   $("theme").title = text;
 }
@@ -49,7 +49,7 @@ const pageKeys = [
   ["space", "pause, go on"], [".", "one step, while paused"], ["+ −", "faster, slower"],
   ["← →", "in a packet walk: hop before, next hop; on the map: next node"],
   ["m", "to the map"], ["p", "to the packets"], ["a", "to the buttons"], ["i", "to “Look closer”"],
-  ["t", "colours"], ["l", "large type"], ["Esc", "close"], ["?", "this help"],
+  ["t", "colors"], ["l", "large type"], ["Esc", "close"], ["?", "this help"],
 ];
 
 function help() {

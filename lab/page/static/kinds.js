@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
-// Families of packets: kinds of lab/packet that share a colour and a shape. Shapes differ as colours do, for those
-// who see the colours alike. A test checks that every kind of lab/packet is in one family.
+// Families of packets: kinds of lab/packet that share a color and a shape. Shapes differ as colors do, for those
+// who see the colors alike. A test checks that every kind of lab/packet is in one family.
 
 export const families = [
   { id: "ra", name: "Router Advertisement, Solicitation", short: "RA, RS", kinds: { ra: "RA", rs: "RS" } },
-  { id: "nd", name: "Neighbour Discovery, MLD", short: "ND", kinds: { ns: "NS", na: "NA", redirect: "Redirect", mld: "MLD" } },
+  { id: "nd", name: "Neighbor Discovery, MLD", short: "ND", kinds: { ns: "NS", na: "NA", redirect: "Redirect", mld: "MLD" } },
   { id: "dhcpv6", name: "DHCPv6", short: "DHCPv6", kinds: { dhcpv6: "DHCPv6" } },
   { id: "wg", name: "WireGuard", short: "WireGuard", kinds: { "wg-handshake": "handshake", "wg-data": "WG", "wg-keepalive": "keepalive" } },
   { id: "echo", name: "ICMPv6 echo", short: "Echo", kinds: { "icmpv6-echo": "echo" } },

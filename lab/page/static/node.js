@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// What a node knows, and from whom: addresses with lifetimes running down, routes, name servers, a NAT's table, neighbours.
+// What a node knows, and from whom: addresses with lifetimes running down, routes, name servers, a NAT's table, neighbors.
 
 import { glyph, h } from "./dom.js";
 import { app } from "./feed.js";
@@ -44,7 +44,7 @@ function* sections(st, tunnels) {
   if (st.routes?.length) yield section("Routes", st.routes.map(route));
   if (st.dns?.length) yield section("Name servers", st.dns.map(dns));
   if (st.nat) yield section("Mappings", st.nat.length ? st.nat.map(mapping) : [h("li", { class: "quiet" }, "None: nothing from outside comes in.")]);
-  if (st.neighbors?.length) yield section("Neighbours", st.neighbors.map(neighbor));
+  if (st.neighbors?.length) yield section("Neighbors", st.neighbors.map(neighbor));
 }
 
 const section = (title, items) => h("section", null, h("h3", null, title), h("ul", { class: "facts" }, items));
