@@ -98,12 +98,7 @@ func (s *Source) actionStates() map[string]page.ActionState {
 
 // press is what a button does, on the engine's goroutine. A target that is not named is the first.
 func (w *World) press(a page.Action) error {
-	target := a.Target
-	for _, b := range w.buttons() {
-		if b.ID == a.Action && target == "" && len(b.Targets) > 0 {
-			target = b.Targets[0].ID
-		}
-	}
+	target := w.targetOf(a)
 	switch a.Action {
 	case doRenumber:
 		w.renumber()
@@ -141,6 +136,43 @@ func (w *World) press(a page.Action) error {
 		return fmt.Errorf("there is no button %q", a.Action)
 	}
 	return nil
+}
+
+func (w *World) targetOf(a page.Action) string {
+	for _, b := range w.buttons() {
+		if b.ID == a.Action && a.Target == "" && len(b.Targets) > 0 {
+			return b.Targets[0].ID
+		}
+	}
+	return a.Target
+}
+
+// outcome is how a button that undoes what it did has left its thing; empty: its name says all.
+func (w *World) outcome(a page.Action) string {
+	either := func(on bool, yes, no string) string {
+		if on {
+			return yes
+		}
+		return no
+	}
+	switch a.Action {
+	case doCable:
+		id := w.targetOf(a)
+		for _, l := range w.links {
+			if l.id == id {
+				return l.name + either(w.wires[id].Up(), " is plugged in again", " is pulled")
+			}
+		}
+	case doTunnel:
+		return either(w.isCut(), "the tunnel is cut", "the tunnel is mended")
+	case doICMPv6:
+		return either(w.wires[icmpWire].Filtered(), "ICMPv6 is dropped", "ICMPv6 passes again")
+	case doMTU:
+		return fmt.Sprintf("the path carries %d octets", w.wires[narrowWire].MTU())
+	case doRogue:
+		return either(w.roguing, "the laptop says that it is a router", "the laptop takes it back")
+	}
+	return ""
 }
 
 func (w *World) rebootByName(name string) error {

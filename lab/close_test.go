@@ -90,7 +90,7 @@ func beWatched(t *testing.T, w *World) {
 			break
 		}
 	}
-	if err := s.Do(ctx, page.Action{Action: doPing, Target: nodeH1}); err != nil {
+	if _, err := s.Do(ctx, page.Action{Action: doPing, Target: nodeH1}); err != nil {
 		t.Error(err)
 	}
 	if err := s.StartLesson("split-tunnel"); err != nil {

@@ -224,8 +224,19 @@ func (s *Source) Past(after page.Mark) page.Update {
 }
 
 // Do is page.Controls'.
-func (s *Source) Do(ctx context.Context, a page.Action) error {
-	return s.call(ctx, func() error { return s.w.press(a) })
+func (s *Source) Do(ctx context.Context, a page.Action) (string, error) {
+	text := make(chan string, 1) // a late answer goes nowhere
+	err := s.call(ctx, func() error {
+		if err := s.w.press(a); err != nil {
+			return err
+		}
+		text <- s.w.outcome(a)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return <-text, nil
 }
 
 // StartLesson is page.Controls'.

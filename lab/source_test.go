@@ -107,7 +107,7 @@ func TestRoutersOfTheLabAreShown(t *testing.T) {
 	if rogue := st.Nodes[nodeRogue]; len(rogue.Addresses) != 1 || !slices.Equal(rogue.Badges, []string{"quiet"}) {
 		t.Errorf("the laptop before it speaks: %+v", rogue)
 	}
-	if err := s.Do(t.Context(), page.Action{Action: doRogue}); err != nil {
+	if _, err := s.Do(t.Context(), page.Action{Action: doRogue}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, s, "the laptop speaks, and the box hears it", func(st page.State) bool {
@@ -158,7 +158,7 @@ func TestButtonsDoWhatTheySay(t *testing.T) {
 	s := liveSource(t, Options{Seed: 1})
 	do := func(action, target, arg string) {
 		t.Helper()
-		if err := s.Do(t.Context(), page.Action{Action: action, Target: target, Arg: arg}); err != nil {
+		if _, err := s.Do(t.Context(), page.Action{Action: action, Target: target, Arg: arg}); err != nil {
 			t.Errorf("%s %s %s: %v", action, target, arg, err)
 		}
 	}
@@ -186,7 +186,7 @@ func TestButtonsDoWhatTheySay(t *testing.T) {
 	heard(t, s, "a page and a pong", func() { do(doFetch, nodeH2, "www4"); do(doPing, nodeH2, "v4") },
 		"nat1 forgets its table", "the server saw 203.0.113.2", "ping of www by IPv4: answered in")
 	for _, a := range []page.Action{{Action: "nonsense"}, {Action: doPing, Target: "nobody"}, {Action: doReboot, Target: "h1"}, {Action: doCable, Target: "x"}, {Action: doRebind, Target: "www"}} {
-		if err := s.Do(t.Context(), a); err == nil {
+		if _, err := s.Do(t.Context(), a); err == nil {
 			t.Errorf("%+v is done", a)
 		}
 	}
@@ -315,7 +315,7 @@ func TestSourceOfAnEndedWorld(t *testing.T) {
 	s := NewSource(w)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.Do(ctx, page.Action{Action: doRenumber}); err == nil {
+	if _, err := s.Do(ctx, page.Action{Action: doRenumber}); err == nil {
 		t.Error("a world that does not run has done something")
 	}
 }

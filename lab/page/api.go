@@ -120,7 +120,14 @@ func (s *site) do(ctx context.Context, w *httpd.Writer, r *httpd.Request) error 
 			return fail(w, 400, "action %q: no %s %q", a.Action, c.what, c.value)
 		}
 	}
-	return done(w, s.src.Do(ctx, a))
+	text, err := s.src.Do(ctx, a)
+	if err != nil {
+		return done(w, err)
+	}
+	return answer(w, 200, struct {
+		OK   bool   `json:"ok"`
+		Done string `json:"done,omitempty"`
+	}{true, text})
 }
 
 func (s *site) time(_ context.Context, w *httpd.Writer, r *httpd.Request) error {

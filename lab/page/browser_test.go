@@ -105,9 +105,13 @@ func testActionAsksForItsTarget(b *browser) {
 		b.t.Errorf("the world was told %s, want %s", b.did(), want)
 	}
 	b.Wait(`document.querySelector(".pipe.s-connecting")`)
+	b.Wait(`document.querySelector("#doneline").textContent === "Done: wan is pulled"`)
 	b.Shot("unplugged")
 	b.Press("c")
 	b.Wait(`document.querySelector("#ask[open]")`)
+	if got := pagetest.Eval[string](b.Tab, `[...document.querySelectorAll("#ask label")].filter((x) => x.querySelector(".bad")).map((x) => x.textContent.trim()).join(", ")`); got != "the box's WAN sidepulled" {
+		b.t.Errorf("the question marks %q as pulled", got)
+	}
 	b.Press(kb.Escape)
 	b.Wait(`!document.querySelector("#ask[open]")`)
 	if want := "[{unplug wan }]"; b.did() != want {

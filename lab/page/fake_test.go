@@ -295,7 +295,7 @@ func (f *fake) Pcap(w io.Writer, wire string, keys bool) error {
 	return err
 }
 
-func (f *fake) Do(_ context.Context, a Action) error {
+func (f *fake) Do(_ context.Context, a Action) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.did = append(f.did, a)
@@ -308,10 +308,11 @@ func (f *fake) Do(_ context.Context, a Action) error {
 	case "unplug":
 		f.down[a.Target] = !f.down[a.Target]
 		f.note("user", "", "pulls or plugs "+a.Target, "")
+		return a.Target + map[bool]string{true: " is pulled", false: " is plugged in again"}[f.down[a.Target]], nil
 	case "reboot":
-		return errors.New("the box is starting already: wait for it")
+		return "", errors.New("the box is starting already: wait for it")
 	}
-	return nil
+	return "", nil
 }
 
 func (f *fake) Time(op TimeOp) error {

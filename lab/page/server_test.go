@@ -147,7 +147,7 @@ func TestCommandsAreChecked(t *testing.T) {
 	h := serve(t, newFake())
 	for _, c := range []struct{ path, body, want string }{
 		{"/api/do", `{"action":"renumber"}`, `200 {"ok":true}`},
-		{"/api/do", `{"action":"unplug","target":"wan"}`, `200 {"ok":true}`},
+		{"/api/do", `{"action":"unplug","target":"wan"}`, `200 {"ok":true,"done":"wan is pulled"}`},
 		{"/api/do", `{"action":"mtu","arg":"1300"}`, `200 {"ok":true}`},
 		{"/api/do", `{"action":"reboot"}`, `409 {"error":"the box is starting already: wait for it"}`},
 		{"/api/do", `{"action":"format"}`, `404 {"error":"action \"format\": there is none of this name"}`},

@@ -42,7 +42,8 @@ type Stream interface {
 
 // Controls command the world. An error is shown to the user as it is.
 type Controls interface {
-	Do(ctx context.Context, a Action) error
+	// Do says what has been done, where the button's name does not: "the tunnel is mended".
+	Do(ctx context.Context, a Action) (string, error)
 	Time(op TimeOp) error
 	StartLesson(id string) error
 }

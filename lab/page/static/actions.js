@@ -44,9 +44,9 @@ export function press(id) {
 
 async function act(a, target, arg) {
   try {
-    await post("/api/do", { action: a.id, target: target ?? "", arg: arg ?? "" });
+    const { done } = await post("/api/do", { action: a.id, target: target ?? "", arg: arg ?? "" });
     const where = a.targets?.find((x) => x.id === target)?.name;
-    tell("Done: " + a.name + (where ? ", " + where : ""), "");
+    tell("Done: " + (done || a.name + (where ? ", " + where : "")), "");
   } catch (e) {
     tell(e.message, "bad");
   }
@@ -61,9 +61,12 @@ function tell(text, cls) {
   if (cls) say(text);
 }
 
+// pulled says whether a target is a wire that is not plugged in: the question shows what a press comes to.
+const pulled = (id) => app.state?.wires[id]?.up === false;
+
 function ask(a, targets, args) {
   const group = (title, field, list) => (list.length > 1 ? h("fieldset", null, h("legend", null, title), list.map((c, i) =>
-    h("label", null, h("input", { type: "radio", name: field, value: c.id, checked: i === 0 }), " ", c.name))) : null);
+    h("label", null, h("input", { type: "radio", name: field, value: c.id, checked: i === 0 }), " ", c.name, pulled(c.id) ? h("span", { class: "chip bad" }, "pulled") : null))) : null);
   const form = $("askform");
   put(form,
     h("h2", { id: "h-ask" }, a.name), h("p", null, a.about), a.rfc ? h("p", { class: "rfc" }, a.rfc) : null,
