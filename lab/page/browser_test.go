@@ -65,6 +65,7 @@ func testPageShowsTheWorld(b *browser) {
 	b.Wait(`document.querySelector('.pipe').getAttribute("class") === "pipe s-up"`)
 	b.Wait(`document.querySelectorAll('.node[data-node="nat1"] .table .cell').length === 2`)
 	b.Wait(`/^\d+ s$/.test(document.querySelector('.node[data-node="nat1"] .left').textContent)`)
+	b.Wait(`["preferred", "deprecated", "tentative", "duplicate"].every((x) => [...document.querySelectorAll(".addrkey span")].some((e) => e.textContent.trim() === x && e.querySelector(".pip.a-" + x)))`)
 	b.Wait(`document.querySelectorAll('.step.s-passed').length === 5`)
 	b.Wait(`document.querySelectorAll('#packetlist .row').length > 20`)
 	b.Wait(`document.querySelectorAll('#timeline li').length >= 4`)
