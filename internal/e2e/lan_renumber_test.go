@@ -25,12 +25,12 @@ const ahead = 500 * time.Millisecond
 type renumbering struct {
 	*box
 	hosts   []*netlab.Node
-	ras     *netlab.RAWatch
+	ras     []*netlab.RAWatch
 	probers []*netlab.Prober
-	changes []change
+	changes [][]change // of each host: a new box says it by unicast to those that it knows, and to all within three seconds
 }
 
-// change is a new prefix, from the moment that hosts could hear of it.
+// change is a new prefix, from the moment that a host could hear of it.
 type change struct {
 	at     time.Time
 	prefix netip.Prefix // the pool that it is of
@@ -44,9 +44,9 @@ func newRenumbering(t *testing.T) *renumbering {
 	r.H2.AndroidLike("eth0")
 	r.up()
 	r.waitOnline(r.H2)
-	r.ras = r.H1.WatchRA("eth0")
-	r.changes = []change{{time.Now(), delegated}}
 	for _, h := range r.hosts {
+		r.ras = append(r.ras, h.WatchRA("eth0"))
+		r.changes = append(r.changes, []change{{time.Now(), delegated}})
 		r.probers = append(r.probers, h.Probe(netip.MustParseAddrPort("["+netlab.WWWv6+"]:80")))
 	}
 	return r
@@ -60,20 +60,26 @@ func pool(i int) netip.Prefix {
 // arrived waits until hosts hear of a new prefix and are online with it.
 func (r *renumbering) arrived(p netip.Prefix) {
 	r.Helper()
-	fresh, err := r.ras.First(2*enough, func(ra netlab.RA) bool {
-		pio, ok := ra.PIO(p)
-		return ok && pio.Valid > 0
-	})
-	if err != nil {
-		r.Fatalf("RA with %s: %v\n%s", p, err, r.text())
+	var last time.Time
+	for i, h := range r.hosts {
+		fresh, err := r.ras[i].First(2*enough, func(ra netlab.RA) bool {
+			pio, ok := ra.PIO(p)
+			return ok && pio.Valid > 0
+		})
+		if err != nil {
+			r.Fatalf("%s: RA with %s: %v\n%s", h.Name, p, err, r.text())
+		}
+		r.changes[i] = append(r.changes[i], change{fresh.At, p})
+		if last.Before(fresh.At) {
+			last = fresh.At
+		}
 	}
-	r.changes = append(r.changes, change{fresh.At, p})
 	for _, h := range r.hosts {
 		if !netlab.Poll(enough, func() bool { return r.HostHasGUA(h, p) }) {
 			r.Errorf("%s has %v, want an address of %s", h.Name, h.GUAs("eth0"), p)
 		}
 	}
-	time.Sleep(time.Until(fresh.At.Add(settling + 1500*time.Millisecond))) // connections of the time after
+	time.Sleep(time.Until(last.Add(settling + 1500*time.Millisecond))) // connections of the time after
 }
 
 // finish counts the connections.
@@ -86,8 +92,8 @@ func (r *renumbering) finish(failures bool) {
 		}
 		var dead, hang, refusedLate int
 		for _, c := range all {
-			prefix, since := r.in(c.At)
-			_, soonAfter := r.in(c.At.Add(ahead))
+			prefix, since := in(r.changes[i], c.At)
+			_, soonAfter := in(r.changes[i], c.At.Add(ahead))
 			late := since > settling && soonAfter > since
 			if late && c.Source.IsValid() && c.Source.IsGlobalUnicast() && !prefix.Contains(c.Source) {
 				dead++
@@ -102,7 +108,7 @@ func (r *renumbering) finish(failures bool) {
 			}
 		}
 		r.Logf("%s: %d changes, %d connections: %s; from a dead source after %v: %d, hanging: %d, failed after %v: %d",
-			h.Name, len(r.changes)-1, len(all), netlab.Summary(all), settling, dead, hang, settling, refusedLate)
+			h.Name, len(r.changes[i])-1, len(all), netlab.Summary(all), settling, dead, hang, settling, refusedLate)
 		if refusedLate > 0 && !failures {
 			r.Errorf("%s: %d connections failed later than %v after a change", h.Name, refusedLate, settling)
 		}
@@ -110,8 +116,8 @@ func (r *renumbering) finish(failures bool) {
 }
 
 // in is the prefix that was right at a moment, and since when.
-func (r *renumbering) in(at time.Time) (p netip.Prefix, since time.Duration) {
-	for _, c := range r.changes {
+func in(changes []change, at time.Time) (p netip.Prefix, since time.Duration) {
+	for _, c := range changes {
 		if !c.at.After(at) {
 			p, since = c.prefix, at.Sub(c.at)
 		}
@@ -163,7 +169,7 @@ func renumberedOverAReboot(t *testing.T) {
 	r.reboot(func() { r.KeaRenumber(pool(0)) })
 	r.arrived(pool(0))
 	old, ok := func() (netlab.PIO, bool) {
-		for _, ra := range r.ras.All() {
+		for _, ra := range r.ras[0].All() {
 			if pio, ok := ra.PIO(delegated); ok && pio.Valid == 0 {
 				return pio, true
 			}

@@ -207,6 +207,9 @@ func TestSomebodyUsesOurLinkLocal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.R1.WaitFor(enough, "no address of br-lan is tentative: with the last comes a route", func() bool {
+		return b.R1.Run("ip", "-6", "addr", "show", "dev", "br-lan", "tentative") == ""
+	})
 	before := b.routes()
 	said := func() bool {
 		for _, p := range b.status().Problems {
