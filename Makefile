@@ -114,7 +114,7 @@ lab-seeds: ## every scenario of the lab with a hundred seeds, and once on wiregu
 # namespaces of the machine share the kernel's neighbor table, of 1024 entries; a world has about thirty. The last test fills it
 # to show what that does: so that test has it to itself.
 race: ## run all tests with the race detector
-	($(GO) test -count=1 -timeout 25m -parallel 12 -run '$(USERSPACE)' ./internal/e2e && \
+	($(GO) test -count=1 -timeout 25m -parallel 8 -run '$(USERSPACE)' ./internal/e2e && \
 	$(GO) test -count=1 -timeout 10m -run 'TestWorldIsLegible|TestWorldByKeysAlone' ./lab) & apart=$$!; \
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 25m -skip '$(USERSPACE)|TestFloodsFromTheLAN' ./internal/e2e ./...; \
 	rest=$$?; wait $$apart && exit $$rest
