@@ -32,12 +32,15 @@ func fingerprint(w *World, f func()) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// seeds is how many each scenario runs with: more than a few are the lab-seeds target's.
+// seeds is how many each scenario runs with; OASIS6_SEEDS is another number.
 func seeds() int {
 	if n, err := strconv.Atoi(os.Getenv("OASIS6_SEEDS")); err == nil {
 		return n
 	}
-	return 3
+	if testing.Short() {
+		return 3
+	}
+	return 100
 }
 
 // twice: so many seeds are run again, to see that nothing but the seed counts.

@@ -8,6 +8,7 @@ import (
 
 	"oasis6/lab/engine"
 	"oasis6/lab/neighbor"
+	"oasis6/lab/neighbor/link"
 	"oasis6/lab/wire"
 )
 
@@ -26,47 +27,23 @@ const (
 
 // resolver knows the MACs of the neighbors on one port.
 type resolver struct {
-	e     *engine.Engine
-	port  wire.End
-	addr  netip.Addr
-	cache *neighbor.Cache
-	timer *engine.Timer
-	fail  func(packets [][]byte) // nobody answered
+	*link.Link
+	port wire.End
+	addr netip.Addr
 }
 
-func newResolver(e *engine.Engine, port wire.End, addr netip.Addr, fail func([][]byte)) resolver {
-	r := e.Rand("neighbors " + port.Wire().ID() + " " + addr.String())
-	return resolver{e: e, port: port, addr: addr, cache: neighbor.New(r.Float64), fail: fail}
+func newResolver(e *engine.Engine, port wire.End, addr netip.Addr, lost func([][]byte)) resolver {
+	r := resolver{port: port, addr: addr}
+	r.Link = link.New(e, port, addr.String(), link.Protocol{EtherType: typeIPv4, Ask: func(q neighbor.Question) { r.ask(q) }, Lost: lost})
+	return r
 }
 
-// send sends a packet to a neighbor, as soon as its MAC is known.
-func (r *resolver) send(to netip.Addr, b []byte) { r.step(neighbor.Packet{To: to, Data: b}) }
-
-// forget is for a cable that was pulled.
-func (r *resolver) forget() { r.step(neighbor.LinkDown{}) }
-
-func (r *resolver) step(ev neighbor.Event) {
-	now := r.e.Now()
-	a := r.cache.Step(now, ev)
-	if r.timer != nil {
-		r.timer.Stop()
+func (r *resolver) ask(q neighbor.Question) {
+	to := q.MAC // RFC 1122 section 2.3.2.1: "Unicast Poll"
+	if q.ToAll {
+		to = broadcastMAC
 	}
-	if !a.Wake.IsZero() {
-		r.timer = r.e.AfterFunc(a.Wake.Sub(now), func() { r.step(neighbor.Tick{}) })
-	}
-	for _, f := range a.Send {
-		r.frame(f.To, typeIPv4, f.Data)
-	}
-	for _, q := range a.Ask {
-		to := q.MAC // RFC 1122 section 2.3.2.1: "Unicast Poll"
-		if q.ToAll {
-			to = broadcastMAC
-		}
-		r.frame(to, typeARP, r.message(arpRequest, [6]byte{}, q.For))
-	}
-	if len(a.Lost) > 0 {
-		r.fail(a.Lost) // last: it may come here again
-	}
+	r.Frame(to, typeARP, r.message(arpRequest, [6]byte{}, q.For))
 }
 
 var (
@@ -85,11 +62,11 @@ func (r *resolver) receive(m []byte) {
 		return
 	}
 	if op == arpRequest {
-		r.step(neighbor.Asked{By: sender, MAC: mac}) // it is going to talk to us
-		r.frame(mac, typeARP, r.message(arpReply, mac, sender))
+		r.Step(neighbor.Asked{By: sender, MAC: mac}) // it is going to talk to us
+		r.Frame(mac, typeARP, r.message(arpReply, mac, sender))
 		return
 	}
-	r.step(neighbor.Answered{Addr: sender, MAC: mac, Solicited: true, Override: true})
+	r.Step(neighbor.Answered{Addr: sender, MAC: mac, Solicited: true, Override: true})
 }
 
 func (r *resolver) message(op byte, mac [6]byte, to netip.Addr) []byte {
@@ -97,11 +74,4 @@ func (r *resolver) message(op byte, mac [6]byte, to netip.Addr) []byte {
 	m := []byte{0, 1, typeIPv4 >> 8, typeIPv4 & 0xff, 6, 4, 0, op}
 	m = append(append(m, own[:]...), a[:]...)
 	return append(append(m, mac[:]...), b[:]...)
-}
-
-func (r *resolver) frame(to [6]byte, etherType uint16, content []byte) {
-	own := r.port.MAC()
-	f := append(append(make([]byte, 0, wire.Header+len(content)), to[:]...), own[:]...)
-	f = append(binary.BigEndian.AppendUint16(f, etherType), content...)
-	_ = r.port.Send(f) // fails only when the node was taken off the wire
 }

@@ -56,7 +56,7 @@ func (n *Node) SendUDP(from uint16, to netip.AddrPort, data []byte) error {
 	if mtu, need := n.pathMTU(out, to.Addr()), ipHeader+udpHeader+len(data); need > mtu {
 		return fmt.Errorf("node %s: %d octets to %s: message too long for a path MTU of %d", n.cfg.Name, need, to.Addr(), mtu)
 	}
-	out.arp.send(via, udpPacket(netip.AddrPortFrom(out.Address.Addr(), from), to, data))
+	out.arp.Send(via, udpPacket(netip.AddrPortFrom(out.Address.Addr(), from), to, data))
 	return nil
 }
 

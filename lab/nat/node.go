@@ -85,7 +85,7 @@ func NewNode(e *engine.Engine, cfg NodeConfig) (*Node, error) {
 		n.ports = append(n.ports, p)
 		c.Wire.Attach(func(f []byte) { n.receive(p, f) }, func(up bool) {
 			if !up {
-				p.arp.forget()
+				p.arp.Forget()
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func (n *Node) SetFilter(f Filter) { n.cfg.Filter = f }
 func (n *Node) SetUp(up bool) {
 	if n.off = !up; n.off {
 		for _, p := range n.ports {
-			p.arp.forget()
+			p.arp.Forget()
 		}
 		n.Rebind()
 	}
@@ -302,7 +302,7 @@ func (n *Node) output(t *transit, out *port, via netip.Addr, b []byte) {
 	}
 	t.note("forwarded to "+via.String(), "")
 	for _, b := range pieces {
-		out.arp.send(via, b)
+		out.arp.Send(via, b)
 	}
 }
 
@@ -360,7 +360,7 @@ func (n *Node) refuse(t *transit, kind, code byte, word uint32) {
 // answer sends a packet of our own.
 func (n *Node) answer(b []byte) {
 	if out, via := n.route(netip.AddrFrom4([4]byte(b[dstAt:]))); out != nil {
-		out.arp.send(via, b)
+		out.arp.Send(via, b)
 	}
 }
 
@@ -373,7 +373,7 @@ func (n *Node) unreachable(lost [][]byte) {
 			continue
 		}
 		if out, via := n.route(p.src.Addr()); out != nil {
-			out.arp.send(via, icmpError(out.Address.Addr(), &p, icmpUnreachable, codeHost, 0))
+			out.arp.Send(via, icmpError(out.Address.Addr(), &p, icmpUnreachable, codeHost, 0))
 		}
 	}
 }

@@ -43,7 +43,7 @@ func newStation(t *testing.T, e *engine.Engine, p *wire.Port, addr, via netip.Ad
 	return s
 }
 
-func (s *station) send(b []byte) { s.arp.send(s.via, b) }
+func (s *station) send(b []byte) { s.arp.Send(s.via, b) }
 
 // last is what came since it was last asked for, which is one packet.
 func (s *station) last() []byte {

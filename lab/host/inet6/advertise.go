@@ -56,10 +56,10 @@ func (a *advertiser) step(ev ra.Event) {
 	for _, d := range act.Send {
 		b := ip6pkt.ICMPv6(a.port.linkLocal, d.To, ndHops, d.Data)
 		if d.To == netip.IPv6LinkLocalAllNodes() {
-			a.port.nd.frame(allNodesMAC, b)
+			a.port.nd.Frame(allNodesMAC, etherType, b)
 			continue
 		}
-		a.port.nd.send(d.To, b)
+		a.port.nd.Send(d.To, b)
 	}
 	if a.timer != nil {
 		a.timer.Stop()

@@ -85,7 +85,7 @@ func New(e *engine.Engine, cfg Config) (*Router, error) {
 		r.ports = append(r.ports, p)
 		c.Wire.Attach(func(f []byte) { r.receive(p, f) }, func(up bool) {
 			if !up {
-				p.nd.forget()
+				p.nd.Forget()
 			}
 			if p.ra != nil {
 				p.ra.carrier(up)
@@ -197,7 +197,7 @@ func (r *Router) decide(in *port, p packet, mac [6]byte) (text, rfc string) {
 	}
 	b := slices.Clone(p.b)
 	b[hopsAt]--
-	out.nd.send(via, b)
+	out.nd.Send(via, b)
 	return "forwarded to " + via.String(), "RFC 8200 section 3"
 }
 
@@ -314,11 +314,11 @@ func (r *Router) anyAddress() netip.Addr {
 func (r *Router) answer(in *port, b []byte) {
 	dst := netip.AddrFrom16([16]byte(b[dstAt:]))
 	if dst.IsLinkLocalUnicast() {
-		in.nd.send(dst, b)
+		in.nd.Send(dst, b)
 		return
 	}
 	if out, via := r.route(dst); out != nil {
-		out.nd.send(via, b)
+		out.nd.Send(via, b)
 	}
 }
 
@@ -338,7 +338,7 @@ func (r *Router) unreachable(lost [][]byte) {
 			from = r.anyAddress()
 		}
 		if e := errorAbout(from, p, unreachable, addrUnreachable, 0); e != nil && r.errors.Take(r.e.Now(), 1) {
-			out.nd.send(via, e)
+			out.nd.Send(via, e)
 		}
 	}
 }

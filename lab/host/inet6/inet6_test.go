@@ -105,7 +105,7 @@ func (c *chain) run(d time.Duration) {
 func (c *chain) ask(b []byte) ip6pkt.Message {
 	c.Helper()
 	c.l.got = nil
-	c.l.p.nd.send(c.l.via, b)
+	c.l.p.nd.Send(c.l.via, b)
 	c.run(5 * time.Second)
 	if len(c.l.got) != 1 {
 		c.Fatalf("%d answers", len(c.l.got))
@@ -116,12 +116,12 @@ func (c *chain) ask(b []byte) ip6pkt.Message {
 func TestForwardsAndSaysWhy(t *testing.T) {
 	c := newChain(t)
 	sent := ip6pkt.EchoRequest(left, rght, 64, 7, 1)
-	c.l.p.nd.send(c.l.via, sent)
+	c.l.p.nd.Send(c.l.via, sent)
 	c.run(time.Second)
 	if len(c.r.got) != 1 || c.r.got[0].HopLimit != 62 || c.r.got[0].Src != left {
 		t.Fatalf("%+v", c.r.got)
 	}
-	c.r.p.nd.send(c.r.via, ip6pkt.EchoRequest(rght, left, 64, 7, 1))
+	c.r.p.nd.Send(c.r.via, ip6pkt.EchoRequest(rght, left, 64, 7, 1))
 	c.run(time.Second)
 	if len(c.l.got) != 1 || c.l.got[0].HopLimit != 62 {
 		t.Fatalf("%+v", c.l.got)
@@ -175,7 +175,7 @@ func TestSaysNothingWhereItMustNot(t *testing.T) {
 		"cut off":          ip6pkt.EchoRequest(left, nowhere, 64, 7, 1)[:45],
 	} {
 		c.l.all = 0
-		c.l.p.nd.send(c.l.via, b)
+		c.l.p.nd.Send(c.l.via, b)
 		c.run(5 * time.Second)
 		if c.l.all > 0 {
 			t.Errorf("%s: %d packets came back", name, c.l.all)
@@ -186,10 +186,10 @@ func TestSaysNothingWhereItMustNot(t *testing.T) {
 // Errors are limited, neighbors are bounded.
 func TestLimits(t *testing.T) {
 	c := newChain(t)
-	c.l.p.nd.send(c.l.via, ip6pkt.EchoRequest(left, rght, 64, 7, 1)) // then all on the way is known
+	c.l.p.nd.Send(c.l.via, ip6pkt.EchoRequest(left, rght, 64, 7, 1)) // then all on the way is known
 	c.run(time.Second)
 	for range 500 {
-		c.l.p.nd.send(c.l.via, ip6pkt.EchoRequest(left, rght, 1, 7, 1))
+		c.l.p.nd.Send(c.l.via, ip6pkt.EchoRequest(left, rght, 1, 7, 1))
 	}
 	c.run(time.Second)
 	if n := len(c.l.got); n > errorsBurst+2 {
@@ -198,15 +198,15 @@ func TestLimits(t *testing.T) {
 	for i := range 2 * neighbor.MaxEntries {
 		a := rght.As16()
 		binary.BigEndian.PutUint16(a[12:], uint16(i+1))
-		c.l.p.nd.send(c.l.via, ip6pkt.EchoRequest(left, netip.AddrFrom16(a), 64, 7, 1))
+		c.l.p.nd.Send(c.l.via, ip6pkt.EchoRequest(left, netip.AddrFrom16(a), 64, 7, 1))
 	}
 	c.run(500 * time.Millisecond)
-	if n := c.b.ports[1].nd.cache.Len(); n != neighbor.MaxEntries { // with the one that was there
+	if n := c.b.ports[1].nd.Len(); n != neighbor.MaxEntries { // with the one that was there
 		t.Errorf("%d neighbors", n)
 	}
 	c.wires[2].SetUp(false)
 	c.run(time.Second)
-	if n := c.b.ports[1].nd.cache.Len(); n != 0 {
+	if n := c.b.ports[1].nd.Len(); n != 0 {
 		t.Errorf("%d neighbors on a wire that is down", n)
 	}
 }
@@ -216,7 +216,7 @@ func TestLimits(t *testing.T) {
 func TestSilentNeighbor(t *testing.T) {
 	c := newChain(t)
 	ping := ip6pkt.EchoRequest(left, rght, 64, 7, 1)
-	c.l.p.nd.send(c.l.via, slices.Clone(ping))
+	c.l.p.nd.Send(c.l.via, slices.Clone(ping))
 	c.run(2 * time.Minute)
 	c.wires[2].SetFilter(func(from *wire.Port, _ []byte) string {
 		if from.Node() == "right" {
@@ -238,7 +238,7 @@ func TestSilentNeighbor(t *testing.T) {
 	})
 	c.l.got = nil
 	for range 14 {
-		c.l.p.nd.send(c.l.via, slices.Clone(ping))
+		c.l.p.nd.Send(c.l.via, slices.Clone(ping))
 		c.run(time.Second)
 	}
 	if want := []time.Duration{5 * time.Second, 6 * time.Second, 7 * time.Second}; !slices.Equal(one, want) {
@@ -276,7 +276,7 @@ func TestAdvertises(t *testing.T) {
 	ras()
 	own := c.l.p.Wire.MAC()
 	rs := append([]byte{133, 0, 0, 0, 0, 0, 0, 0, optSource, 1}, own[:]...)
-	c.l.p.nd.frame([6]byte{0x33, 0x33, 0, 0, 0, 2}, ip6pkt.ICMPv6(c.l.p.linkLocal, ra.AllRouters, ndHops, rs))
+	c.l.p.nd.Frame([6]byte{0x33, 0x33, 0, 0, 0, 2}, etherType, ip6pkt.ICMPv6(c.l.p.linkLocal, ra.AllRouters, ndHops, rs))
 	c.run(time.Second)
 	if a := ras(); len(a) != 1 {
 		t.Errorf("asked: %d advertisements", len(a))
@@ -338,7 +338,7 @@ func FuzzReceive(f *testing.F) {
 		frame = append(frame, b...)
 		kept := slices.Clone(frame)
 		if p, ok := parse(b); ok { // its neighbor is there
-			r.ports[1].nd.step(neighbor.Asked{By: p.dst, MAC: mac(4)})
+			r.ports[1].nd.Step(neighbor.Asked{By: p.dst, MAC: mac(4)})
 		}
 		r.receive(r.ports[0], frame)
 		if err := e.RunFor(t.Context(), time.Second); err != nil {

@@ -3,13 +3,12 @@
 package inet6
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"oasis6/internal/ip6pkt"
 	"oasis6/lab/engine"
 	"oasis6/lab/neighbor"
-	"oasis6/lab/wire"
+	"oasis6/lab/neighbor/link"
 )
 
 // Neighbor Discovery (RFC 4861).
@@ -30,42 +29,14 @@ var allNodesMAC = [6]byte{0x33, 0x33, 0, 0, 0, 1} // RFC 2464 section 7
 
 // resolver knows the neighbors on one port.
 type resolver struct {
-	e     *engine.Engine
-	port  *port
-	cache *neighbor.Cache
-	timer *engine.Timer
-	fail  func(packets [][]byte) // nobody answered
+	*link.Link
+	port *port
 }
 
-func newResolver(e *engine.Engine, p *port, fail func([][]byte)) resolver {
-	r := e.Rand("neighbors " + p.Wire.Wire().ID() + " " + p.Wire.Node())
-	return resolver{e: e, port: p, cache: neighbor.New(r.Float64), fail: fail}
-}
-
-// send sends a packet to a neighbor, as soon as its MAC is known.
-func (r *resolver) send(to netip.Addr, b []byte) { r.step(neighbor.Packet{To: to, Data: b}) }
-
-// forget is for a cable that was pulled.
-func (r *resolver) forget() { r.step(neighbor.LinkDown{}) }
-
-func (r *resolver) step(ev neighbor.Event) {
-	now := r.e.Now()
-	a := r.cache.Step(now, ev)
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	if !a.Wake.IsZero() {
-		r.timer = r.e.AfterFunc(a.Wake.Sub(now), func() { r.step(neighbor.Tick{}) })
-	}
-	for _, f := range a.Send {
-		r.frame(f.To, f.Data)
-	}
-	for _, q := range a.Ask {
-		r.ask(q)
-	}
-	if len(a.Lost) > 0 {
-		r.fail(a.Lost) // last: it may come here again
-	}
+func newResolver(e *engine.Engine, p *port, lost func([][]byte)) resolver {
+	r := resolver{port: p}
+	r.Link = link.New(e, p.Wire, p.Wire.Node(), link.Protocol{EtherType: etherType, Ask: func(q neighbor.Question) { r.ask(q) }, Lost: lost})
+	return r
 }
 
 // ask sends a Neighbor Solicitation (RFC 4861 section 7.2.2), to the node alone if it is to say that it is still there.
@@ -77,7 +48,7 @@ func (r *resolver) ask(q neighbor.Question) {
 		to = netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
 		mac = [6]byte{0x33, 0x33, 0xff, t[13], t[14], t[15]}
 	}
-	r.frame(mac, ip6pkt.ICMPv6(r.port.linkLocal, to, ndHops, m))
+	r.Frame(mac, etherType, ip6pkt.ICMPv6(r.port.linkLocal, to, ndHops, m))
 }
 
 // option adds our link-layer address.
@@ -101,15 +72,15 @@ func (r *resolver) solicited(m ip6pkt.Message) (text, rfc string) {
 		to, flags = netip.IPv6LinkLocalAllNodes(), flagRouter|flagOverride
 		mac = allNodesMAC
 	} else if known {
-		r.step(neighbor.Asked{By: m.Src, MAC: mac})
-	} else if cached, s := r.cache.Lookup(r.e.Now(), m.Src); s > neighbor.Incomplete {
+		r.Step(neighbor.Asked{By: m.Src, MAC: mac})
+	} else if cached, s := r.Lookup(m.Src); s > neighbor.Incomplete {
 		mac = cached
 	} else {
 		return "asked without a link-layer address, by one who is not known", "RFC 4861 section 7.2.4"
 	}
 	t := target.As16()
 	a := append([]byte{typeNA, 0, 0, 0, flags, 0, 0, 0}, t[:]...)
-	r.frame(mac, ip6pkt.ICMPv6(target, to, ndHops, r.option(a, optTarget)))
+	r.Frame(mac, etherType, ip6pkt.ICMPv6(target, to, ndHops, r.option(a, optTarget)))
 	return target.String() + " is mine: answered", "RFC 4861 section 7.2.4"
 }
 
@@ -120,12 +91,12 @@ func (r *resolver) advertised(m ip6pkt.Message) (text, rfc string) {
 	}
 	target := netip.AddrFrom16([16]byte(m.Body[8:]))
 	mac, ok := linkLayer(m.Body[ndLength:], optTarget)
-	if _, s := r.cache.Lookup(r.e.Now(), target); !ok || s == neighbor.Unknown {
+	if _, s := r.Lookup(target); !ok || s == neighbor.Unknown {
 		return "nobody waits for this neighbor", "RFC 4861 section 7.2.5"
 	}
 	flags := m.Body[4]
-	r.step(neighbor.Answered{Addr: target, MAC: mac, Solicited: flags&flagSolicited != 0, Override: flags&flagOverride != 0})
-	_, s := r.cache.Lookup(r.e.Now(), target)
+	r.Step(neighbor.Answered{Addr: target, MAC: mac, Solicited: flags&flagSolicited != 0, Override: flags&flagOverride != 0})
+	_, s := r.Lookup(target)
 	return "the neighbor is " + s.String() + " now", "RFC 4861 section 7.2.5"
 }
 
@@ -138,11 +109,4 @@ func linkLayer(options []byte, kind byte) (mac [6]byte, ok bool) {
 		options = options[int(options[1])*8:]
 	}
 	return mac, false
-}
-
-func (r *resolver) frame(to [6]byte, b []byte) {
-	own := r.port.Wire.MAC()
-	f := append(append(make([]byte, 0, wire.Header+len(b)), to[:]...), own[:]...)
-	f = append(binary.BigEndian.AppendUint16(f, etherType), b...)
-	_ = r.port.Wire.Send(f) // fails only when the node was taken off the wire
 }
