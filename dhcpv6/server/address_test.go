@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // The identifiers that no host may have.
@@ -58,7 +60,7 @@ func TestAddressesOfEachPrefix(t *testing.T) {
 	w := worldWith(t, testConfig, c)
 	_, m := w.ask("request na1")
 	if len(m.IAs[0].Prefixes) != 2 || !lan.OnLink[0].Prefix.Contains(m.IAs[0].Prefixes[0].Prefix.Addr()) || !lan.OnLink[1].Prefix.Contains(m.IAs[0].Prefixes[1].Prefix.Addr()) {
-		t.Fatal(text(m))
+		t.Fatal(dhcpv6test.Text(m))
 	}
 	first, second := m.IAs[0].Prefixes[0].Prefix.Addr(), m.IAs[0].Prefixes[1].Prefix.Addr()
 	lan.OnLink[1].Preferred = at(0)

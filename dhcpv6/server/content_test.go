@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // renumbered is the content with another pool and other prefixes on the links.
@@ -132,11 +133,11 @@ func (w *world) reconfigured(sent []Datagram, name string) (n int) {
 	w.t.Helper()
 	for _, d := range sent {
 		m, _, _ := dhcpv6.ParseMessage(d.Data)
-		if m.Type != dhcpv6.Reconfigure || m.ClientID != duidOf(name) {
+		if m.Type != dhcpv6.Reconfigure || m.ClientID != dhcpv6test.DUID(name) {
 			continue
 		}
 		n++
-		if err := dhcpv6.VerifyReconfigure(d.Data, m, ReconfigureKey(testConfig.Secret, string(duidOf(name)))); err != nil || m.XID != 0 || m.ReconfigureMessage != dhcpv6.Renew || d.To != address(name) || len(m.IAs) > 0 {
+		if err := dhcpv6.VerifyReconfigure(d.Data, m, ReconfigureKey(testConfig.Secret, string(dhcpv6test.DUID(name)))); err != nil || m.XID != 0 || m.ReconfigureMessage != dhcpv6.Renew || d.To != address(name) || len(m.IAs) > 0 {
 			w.t.Errorf("%v, to %s: %+v", err, d.To, m)
 		}
 		if m.Auth.Replay > w.disk.Replay {
@@ -152,7 +153,7 @@ func TestRFC9915_20_4_2_KeyInTheFirstReply(t *testing.T) {
 	w.want("solicit pd1 accept", "advertise accept pd1 2001:db8:1:ff::/64=2700/5400")
 	m := w.want("request pd1 accept", "reply accept auth pd1 2001:db8:1:ff::/64=2700/5400")
 	key, ok := m.Auth.ReconfigureKey()
-	if !ok || key != ReconfigureKey(testConfig.Secret, string(duidOf("c1"))) || key == ReconfigureKey(testConfig.Secret, string(duidOf("c2"))) {
+	if !ok || key != ReconfigureKey(testConfig.Secret, string(dhcpv6test.DUID("c1"))) || key == ReconfigureKey(testConfig.Secret, string(dhcpv6test.DUID("c2"))) {
 		t.Errorf("key %x %v", [16]byte(key), ok)
 	}
 	w.want("renew pd1 accept", "reply accept pd1 2001:db8:1:ff::/64=2700/5400")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // addr1 is the address that c1 gets on lan for IA_NA 1.
@@ -17,7 +18,7 @@ func addr1(w *world) string {
 	w.t.Helper()
 	_, m := w.ask("solicit na1")
 	if len(m.IAs) != 1 || len(m.IAs[0].Prefixes) != 1 {
-		w.t.Fatalf("no address is offered: %s", text(m))
+		w.t.Fatalf("no address is offered: %s", dhcpv6test.Text(m))
 	}
 	return m.IAs[0].Prefixes[0].Prefix.Addr().String()
 }

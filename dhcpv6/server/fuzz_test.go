@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // captures are the messages of other servers' and our own tests, as octets.
@@ -73,7 +74,7 @@ func FuzzServerStep(f *testing.F) {
 		w := busy(t)
 		before := w.s.Bindings(w.now)
 		m, _, err := dhcpv6.ParseMessage(data)
-		w.oracle = m.ClientID == duidOf("c1") // the library refuses DUIDs for what is in them, and a client's comes back as it is
+		w.oracle = m.ClientID == dhcpv6test.DUID("c1") // the library refuses DUIDs for what is in them, and a client's comes back as it is
 		act := w.step(w.now, Received{Link: "lan", Src: address("c9"), Data: data})
 		if len(act.Send) > 1 || err != nil && (len(act.Send) > 0 || act.Persist != nil || act.Changed) {
 			t.Fatalf("%x: %+v", data, act)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 func TestCE_2_2_01_BasicMessageExchange(t *testing.T) {
@@ -68,7 +69,7 @@ func TestCE_2_2_06_ServerDUID(t *testing.T) {
 	if m := w.want("information-request client=none oro=23", "reply"); m.ClientID != "" || len(m.DNS) != 1 {
 		t.Errorf("%+v", m)
 	}
-	if m := w.want("information-request client=abc oro=23", "reply"); m.ClientID != duidOf("abc") {
+	if m := w.want("information-request client=abc oro=23", "reply"); m.ClientID != dhcpv6test.DUID("abc") {
 		t.Errorf("%+v", m)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // poolWorld has one LAN that delegates from one pool.
@@ -55,8 +56,8 @@ func TestRFC8168_3_2_PrefixLengthHints(t *testing.T) {
 			ev.Data = withHint(ev.Data, byte(tc.hint), netip.IPv6Unspecified())
 		}
 		m, _, err := dhcpv6.ParseMessage(w.step(t0, ev).Send[0].Data)
-		if want := "reply pd1 " + tc.want + "=2700/5400"; err != nil || text(m) != want {
-			t.Errorf("%+v: %s", tc, text(m))
+		if want := "reply pd1 " + tc.want + "=2700/5400"; err != nil || dhcpv6test.Text(m) != want {
+			t.Errorf("%+v: %s", tc, dhcpv6test.Text(m))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/internal/lifetime"
 )
 
@@ -20,11 +21,11 @@ var compareState = cmp.Options{cmp.AllowUnexported(lifetime.Until{}), cmp.Compar
 
 func testState() State {
 	return State{Replay: 1 << 60, Bindings: []Binding{
-		{Link: "lan", Client: duidOf("c1"), Type: dhcpv6.PD, IAID: 1, Peer: address("c1"), Reconfigure: true, Leases: []Lease{
+		{Link: "lan", Client: dhcpv6test.DUID("c1"), Type: dhcpv6.PD, IAID: 1, Peer: address("c1"), Reconfigure: true, Leases: []Lease{
 			{Prefix: netip.MustParsePrefix("2001:db8:1:ff::/64"), Preferred: at(2700 * time.Second), Valid: at(5400 * time.Second)},
 			{Prefix: netip.MustParsePrefix("2001:db8:9::/60"), Valid: at(100 * time.Second), Stale: true},
 			{Prefix: netip.MustParsePrefix("fd00:1::/64")}}},
-		{Link: "lan", Client: duidOf("c1"), Type: dhcpv6.NA, IAID: 1, Peer: address("c1"), Leases: []Lease{
+		{Link: "lan", Client: dhcpv6test.DUID("c1"), Type: dhcpv6.NA, IAID: 1, Peer: address("c1"), Leases: []Lease{
 			{Prefix: netip.MustParsePrefix("2001:db8:1::17/128"), Preferred: lifetime.Forever, Valid: lifetime.Forever}}},
 	}}
 }
@@ -190,7 +191,7 @@ func TestRenewalsSpareTheFlash(t *testing.T) {
 func TestRestoredLeasesDoNotOverlap(t *testing.T) {
 	st := testState()
 	other := st.Bindings[0]
-	other.Client, other.Peer = duidOf("c2"), address("c2")
+	other.Client, other.Peer = dhcpv6test.DUID("c2"), address("c2")
 	other.Leases = []Lease{{Prefix: netip.MustParsePrefix("2001:db8:1:f0::/60"), Preferred: at(2700 * time.Second), Valid: at(5400 * time.Second)}}
 	st.Bindings = append(st.Bindings, other, st.Bindings[0])
 	w := &world{t: t, s: New(testConfig, func() float64 { return 0.5 }), now: t0}

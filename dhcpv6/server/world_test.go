@@ -14,6 +14,7 @@ import (
 	oracle "github.com/insomniacslk/dhcp/dhcpv6"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/internal/lifetime"
 )
 
@@ -128,19 +129,19 @@ func (w *world) checkSent(d Datagram) {
 	}
 	if w.oracle {
 		if _, err := oracle.FromBytes(d.Data); err != nil {
-			w.t.Fatalf("the library refuses %s: %v", text(m), err)
+			w.t.Fatalf("the library refuses %s: %v", dhcpv6test.Text(m), err)
 		}
 	}
 	for _, ia := range m.IAs {
 		if ia.T1 != m.IAs[0].T1 || ia.T2 != m.IAs[0].T2 {
-			w.t.Fatalf("T1 and T2 differ between IAs: %s", text(m))
+			w.t.Fatalf("T1 and T2 differ between IAs: %s", dhcpv6test.Text(m))
 		}
 		for _, p := range ia.Prefixes {
 			if p.Preferred > p.Valid || p.Preferred > 2700 || p.Valid > 5400 || ia.T1 > ia.T2 || p.Preferred > 0 && ia.T2 > p.Preferred {
-				w.t.Fatalf("lifetimes: %s", text(m))
+				w.t.Fatalf("lifetimes: %s", dhcpv6test.Text(m))
 			}
 			if p.Valid > 0 && !w.mayTell(ia.Type, d.Link, p) {
-				w.t.Fatalf("%v: told on %s: %s, not in %+v", w.now.Sub(t0), d.Link, text(m), w.content)
+				w.t.Fatalf("%v: told on %s: %s, not in %+v", w.now.Sub(t0), d.Link, dhcpv6test.Text(m), w.content)
 			}
 		}
 	}
@@ -247,8 +248,6 @@ func (w *world) wait(d time.Duration) (sent []Datagram) {
 	}
 }
 
-func duidOf(name string) dhcpv6.DUID { return dhcpv6.DUID("\x00\x03\x00\x01" + name) }
-
 // address is the link-local one of a client.
 func address(name string) netip.Addr {
 	b := netip.MustParseAddr("fe80::").As16()
@@ -256,64 +255,35 @@ func address(name string) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// query makes the message that words describe: a type, then options. pd1 or na1 begins an IA, and what looks like a
-// prefix or an address goes into it.
+// query makes the message that words describe (dhcpv6test). client= says who sends it (c1), link= where, src= from which
+// address.
 func (w *world) query(words string) (ev Received, m dhcpv6.Message) {
 	w.t.Helper()
-	f := strings.Fields(words)
+	name := "c1"
+	ev.Link = "lan"
+	m, err := dhcpv6test.Query(words, ourDUID, func(key, val string) bool {
+		switch key {
+		case "client":
+			name = val
+		case "link":
+			ev.Link = val
+		case "src":
+			ev.Src = netip.MustParseAddr(val)
+		default:
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.xid++
 	m.XID = w.xid
-	for m.Type = dhcpv6.Solicit; strings.ToLower(m.Type.String()) != f[0]; m.Type++ {
-		if m.Type > dhcpv6.RelayReply {
-			w.t.Fatalf("no message %q", f[0])
-		}
-	}
-	name, src := "c1", ""
-	switch m.Type {
-	case dhcpv6.Request, dhcpv6.Renew, dhcpv6.Release, dhcpv6.Decline:
-		m.ServerID = ourDUID
-	}
-	ev.Link = "lan"
-	for _, x := range f[1:] {
-		key, val, _ := strings.Cut(x, "=")
-		switch {
-		case key == "client":
-			name = val
-		case key == "server":
-			m.ServerID = map[string]dhcpv6.DUID{"us": ourDUID, "other": ourDUID + "x"}[val]
-		case key == "link":
-			ev.Link = val
-		case key == "src":
-			src = val
-		case key == "rapid":
-			m.RapidCommit = true
-		case key == "accept":
-			m.ReconfigureAccept = true
-		case key == "oro":
-			for c := range strings.SplitSeq(val, ",") {
-				n, _ := strconv.Atoi(c)
-				m.ORO = append(m.ORO, dhcpv6.OptionCode(n))
-			}
-		case strings.Contains(x, ":"):
-			ia := &m.IAs[len(m.IAs)-1]
-			if !strings.Contains(x, "/") {
-				x += "/128"
-			}
-			ia.Prefixes = append(ia.Prefixes, dhcpv6.IAPrefix{Prefix: netip.MustParsePrefix(x)})
-		default:
-			n, err := strconv.Atoi(x[2:])
-			if err != nil {
-				w.t.Fatalf("bad word %q", x)
-			}
-			m.IAs = append(m.IAs, dhcpv6.IA{Type: map[string]dhcpv6.IAType{"na": dhcpv6.NA}[x[:2]], IAID: dhcpv6.IAID(n)})
-		}
-	}
 	if name != "none" {
-		m.ClientID = duidOf(name)
+		m.ClientID = dhcpv6test.DUID(name)
 	}
-	ev.Src = address(name)
-	if src != "" {
-		ev.Src = netip.MustParseAddr(src)
+	if !ev.Src.IsValid() {
+		ev.Src = address(name)
 	}
 	ev.Data = m.Append(nil)
 	return ev, m
@@ -334,9 +304,9 @@ func (w *world) ask(words string) (string, dhcpv6.Message) {
 	d := act.Send[0]
 	m, _, _ := dhcpv6.ParseMessage(d.Data)
 	if len(act.Send) != 1 || d.Link != ev.Link || d.To != ev.Src || m.XID != q.XID || m.ClientID != q.ClientID {
-		w.t.Fatalf("%s: answered by %s to %s on %s, %d messages", words, text(m), d.To, d.Link, len(act.Send))
+		w.t.Fatalf("%s: answered by %s to %s on %s, %d messages", words, dhcpv6test.Text(m), d.To, d.Link, len(act.Send))
 	}
-	return text(m), m
+	return dhcpv6test.Text(m), m
 }
 
 // want asks and compares.
@@ -356,33 +326,6 @@ func (w *world) dropped() (n uint64) {
 		}
 	}
 	return n
-}
-
-// text is a message in the words of a script: its type, flags, and for each IA its leases with lifetimes, its status.
-func text(m dhcpv6.Message) string {
-	f := []string{strings.ToLower(m.Type.String())}
-	if m.RapidCommit {
-		f = append(f, "rapid")
-	}
-	if m.ReconfigureAccept {
-		f = append(f, "accept")
-	}
-	if m.Auth != nil {
-		f = append(f, "auth")
-	}
-	if m.Status.Code != dhcpv6.Success || m.Status.Text != "" {
-		f = append(f, m.Status.Code.String())
-	}
-	for _, ia := range m.IAs {
-		f = append(f, strings.ToLower(ia.Type.String()[3:])+strconv.Itoa(int(ia.IAID)))
-		for _, p := range ia.Prefixes {
-			f = append(f, fmt.Sprintf("%s=%d/%d", strings.TrimSuffix(p.Prefix.String(), "/128"), p.Preferred, p.Valid))
-		}
-		if ia.Status.Code != dhcpv6.Success {
-			f = append(f, ia.Status.Code.String())
-		}
-	}
-	return strings.Join(f, " ")
 }
 
 // bound is what the server has given, as text.

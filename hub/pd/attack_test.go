@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // Whatever a site says, what another one has stays as it is: its prefix, its DUID and its IAID are no keys to it.
@@ -175,7 +176,7 @@ func FuzzStep(f *testing.F) {
 		name := string(rune('a' + from%3))
 		others := strings.Split(w.dump(), "\n")
 		m, _, err := dhcpv6.ParseMessage(data)
-		w.odd = m.ClientID != duidOf("a") // the library refuses DUIDs for what is in them
+		w.odd = m.ClientID != dhcpv6test.DUID("a") // the library refuses DUIDs for what is in them
 		act := w.step(w.now, Received{Site: keyOfSite(name), Data: data})
 		if len(act.Send) > 1 || err != nil && (len(act.Send) > 0 || act.MustSave()) || len(act.Send) == 1 && act.Send[0].Site != keyOfSite(name) {
 			t.Fatalf("%x: %+v", data, act)

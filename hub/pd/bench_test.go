@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/internal/wgkey"
 )
 
@@ -36,7 +37,7 @@ func newFleet(n int) *fleet {
 // message is one of a site, as octets.
 func (f *fleet) message(t dhcpv6.MessageType, i int) Received {
 	f.xid++
-	m := dhcpv6.Message{Type: t, XID: f.xid, ClientID: duidOf("a"), ServerID: ourDUID, ReconfigureAccept: true,
+	m := dhcpv6.Message{Type: t, XID: f.xid, ClientID: dhcpv6test.DUID("a"), ServerID: ourDUID, ReconfigureAccept: true,
 		IAs: []dhcpv6.IA{{IAID: dhcpv6.DefaultIAID}}, ORO: []dhcpv6.OptionCode{23, 24}}
 	return Received{Site: f.sites[i], Data: m.Append(nil)}
 }

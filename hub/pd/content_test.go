@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/dhcpv6/server"
 	"oasis6/internal/wgkey"
 )
@@ -23,7 +24,7 @@ func (w *world) reconfigured(d Datagram) dhcpv6.Message {
 		err = dhcpv6.VerifyReconfigure(d.Data, m, server.ReconfigureKey(testConfig.Secret, string(d.Site[:])))
 	}
 	if err != nil || m.Type != dhcpv6.Reconfigure {
-		w.t.Fatalf("%s: %s: %v", d.Site, text(m), err)
+		w.t.Fatalf("%s: %s: %v", d.Site, dhcpv6test.Text(m), err)
 	}
 	return m
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 )
 
 // RFC 9915 section 18.3: from Solicit to Release, each answer once.
@@ -49,7 +50,7 @@ func TestTimes(t *testing.T) {
 	} {
 		_, m := w.ask(tc.words)
 		if len(m.IAs) == 0 || m.IAs[0].T1 != tc.t1 || m.IAs[0].T2 != tc.t2 {
-			t.Errorf("%s: %s, T1 and T2 %+v, want %d and %d", tc.words, text(m), m.IAs, tc.t1, tc.t2)
+			t.Errorf("%s: %s, T1 and T2 %+v, want %d and %d", tc.words, dhcpv6test.Text(m), m.IAs, tc.t1, tc.t2)
 		}
 	}
 	w.change(func(c *Content) { c.Pools = nil })
@@ -109,8 +110,8 @@ func TestRFC8168_3_2_LengthsOfSites(t *testing.T) {
 		ev.Data = append(append(ev.Data, ia...), make([]byte, 16)...)
 		act := w.step(w.now, ev)
 		m, _, _ := dhcpv6.ParseMessage(act.Send[0].Data)
-		if want := "reply pd1 " + tc.want + "=2700/5400"; text(m) != want {
-			t.Errorf("%+v: %s", tc, text(m))
+		if want := "reply pd1 " + tc.want + "=2700/5400"; dhcpv6test.Text(m) != want {
+			t.Errorf("%+v: %s", tc, dhcpv6test.Text(m))
 		}
 	}
 }
@@ -296,7 +297,7 @@ func TestReadings(t *testing.T) {
 	w.ask("request pd2 pd1")
 	w.ask("request site=b pd1")
 	all := w.m.Bindings(keyOfSite("a"), w.now)
-	if len(all) != 2 || all[0].IAID != 1 || all[0].DUID != duidOf("a") || len(all[1].Leases) != 1 || all[1].Leases[0].Valid.Seconds(w.now) != 5400 {
+	if len(all) != 2 || all[0].IAID != 1 || all[0].DUID != dhcpv6test.DUID("a") || len(all[1].Leases) != 1 || all[1].Leases[0].Valid.Seconds(w.now) != 5400 {
 		t.Errorf("%+v", all)
 	}
 	if w.m.Bindings(keyOfSite("z"), w.now) != nil || w.m.Routed(keyOfSite("z")) != nil || w.m.SiteStats(keyOfSite("z")) != (SiteStats{}) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/internal/lifetime"
 	"oasis6/internal/wgkey"
 )
@@ -185,7 +186,7 @@ func TestRestoreOfWhatOverlaps(t *testing.T) {
 		return l
 	}
 	b := func(site string, iaid dhcpv6.IAID, leases ...Lease) Binding {
-		return Binding{Site: keyOfSite(site), IAID: iaid, DUID: duidOf(site), Leases: leases}
+		return Binding{Site: keyOfSite(site), IAID: iaid, DUID: dhcpv6test.DUID(site), Leases: leases}
 	}
 	m := New(testConfig)
 	act := m.Step(t0, Restored{Bindings: []Binding{
@@ -265,7 +266,7 @@ func TestLost(t *testing.T) {
 var compareBinding = cmp.Options{cmp.AllowUnexported(lifetime.Until{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
 
 func testBinding() Binding {
-	return Binding{Site: keyOfSite("a"), IAID: 0xfffffffe, DUID: duidOf("a"), Reconfigure: true, Leases: []Lease{
+	return Binding{Site: keyOfSite("a"), IAID: 0xfffffffe, DUID: dhcpv6test.DUID("a"), Reconfigure: true, Leases: []Lease{
 		{Prefix: netip.MustParsePrefix("2001:db8:1:ff::/64"), Preferred: at(2700 * time.Second), Valid: at(5400 * time.Second)},
 		{Prefix: netip.MustParsePrefix("2001:db8:9::/60"), Valid: at(100 * time.Second), Stale: true, Released: true},
 		{Prefix: netip.MustParsePrefix("2001:db8:8::/60"), Ended: 1 << 60, Rests: at(100 * time.Second)},

@@ -4,72 +4,41 @@ package pd
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/internal/lifetime"
 )
 
-func duidOf(name string) dhcpv6.DUID { return dhcpv6.DUID("\x00\x03\x00\x01" + name) }
-
-// query makes the message that words describe: a type, then options. site= says who sends it (a), duid= with whose DUID.
-// pd1 or na1 begins an IA, and what looks like a prefix goes into it.
-func (w *world) query(words string) (ev Received, m dhcpv6.Message) {
+// query makes the message that words describe (dhcpv6test). site= says who sends it (a), duid= with whose DUID.
+func (w *world) query(words string) (Received, dhcpv6.Message) {
 	w.t.Helper()
-	f := strings.Fields(words)
+	name, duid := "a", ""
+	m, err := dhcpv6test.Query(words, ourDUID, func(key, val string) bool {
+		switch key {
+		case "site":
+			name = val
+		case "duid":
+			duid = val
+		default:
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	w.xid++
 	m.XID = w.xid
-	for m.Type = dhcpv6.Solicit; strings.ToLower(m.Type.String()) != f[0]; m.Type++ {
-		if m.Type > dhcpv6.RelayReply {
-			w.t.Fatalf("no message %q", f[0])
-		}
-	}
-	switch m.Type {
-	case dhcpv6.Request, dhcpv6.Renew, dhcpv6.Release, dhcpv6.Decline:
-		m.ServerID = ourDUID
-	}
-	name, duid := "a", ""
-	for _, x := range f[1:] {
-		key, val, _ := strings.Cut(x, "=")
-		switch {
-		case key == "site":
-			name = val
-		case key == "duid":
-			duid = val
-		case key == "server":
-			m.ServerID = map[string]dhcpv6.DUID{"us": ourDUID, "other": ourDUID + "x"}[val]
-		case key == "rapid":
-			m.RapidCommit = true
-		case key == "accept":
-			m.ReconfigureAccept = true
-		case key == "oro":
-			for c := range strings.SplitSeq(val, ",") {
-				n, _ := strconv.Atoi(c)
-				m.ORO = append(m.ORO, dhcpv6.OptionCode(n))
-			}
-		case strings.Contains(x, ":"):
-			ia := &m.IAs[len(m.IAs)-1]
-			if !strings.Contains(x, "/") {
-				x += "/128"
-			}
-			ia.Prefixes = append(ia.Prefixes, dhcpv6.IAPrefix{Prefix: netip.MustParsePrefix(x)})
-		default:
-			n, err := strconv.Atoi(x[2:])
-			if err != nil {
-				w.t.Fatalf("bad word %q", x)
-			}
-			m.IAs = append(m.IAs, dhcpv6.IA{Type: map[string]dhcpv6.IAType{"na": dhcpv6.NA}[x[:2]], IAID: dhcpv6.IAID(n)})
-		}
-	}
 	if duid == "" {
 		duid = name
 	}
 	if duid != "none" {
-		m.ClientID = duidOf(duid)
+		m.ClientID = dhcpv6test.DUID(duid)
 	}
 	return Received{Site: keyOfSite(name), Data: m.Append(nil)}, m
 }
@@ -89,9 +58,9 @@ func (w *world) ask(words string) (string, dhcpv6.Message) {
 	d := act.Send[0]
 	m, _, _ := dhcpv6.ParseMessage(d.Data)
 	if len(act.Send) != 1 || d.Site != ev.Site || m.XID != q.XID || m.ClientID != q.ClientID {
-		w.t.Fatalf("%s: answered by %s to %s, %d messages", words, text(m), d.Site, len(act.Send))
+		w.t.Fatalf("%s: answered by %s to %s, %d messages", words, dhcpv6test.Text(m), d.Site, len(act.Send))
 	}
-	return text(m), m
+	return dhcpv6test.Text(m), m
 }
 
 // want asks and compares.
@@ -109,33 +78,6 @@ func (w *world) dropped() (n uint64) {
 		n += d
 	}
 	return n
-}
-
-// text is a message in the words of a script: its type, flags, and for each IA its leases with lifetimes, its status.
-func text(m dhcpv6.Message) string {
-	f := []string{strings.ToLower(m.Type.String())}
-	if m.RapidCommit {
-		f = append(f, "rapid")
-	}
-	if m.ReconfigureAccept {
-		f = append(f, "accept")
-	}
-	if m.Auth != nil {
-		f = append(f, "auth")
-	}
-	if m.Status.Code != dhcpv6.Success || m.Status.Text != "" {
-		f = append(f, m.Status.Code.String())
-	}
-	for _, ia := range m.IAs {
-		f = append(f, strings.ToLower(ia.Type.String()[3:])+strconv.Itoa(int(ia.IAID)))
-		for _, p := range ia.Prefixes {
-			f = append(f, fmt.Sprintf("%s=%d/%d", p.Prefix, p.Preferred, p.Valid))
-		}
-		if ia.Status.Code != dhcpv6.Success {
-			f = append(f, ia.Status.Code.String())
-		}
-	}
-	return strings.Join(f, " ")
 }
 
 // dump is all that the machine has, as text.

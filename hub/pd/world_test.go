@@ -13,6 +13,7 @@ import (
 	oracle "github.com/insomniacslk/dhcp/dhcpv6"
 
 	"oasis6/dhcpv6"
+	"oasis6/dhcpv6/dhcpv6test"
 	"oasis6/internal/wgkey"
 )
 
@@ -200,7 +201,7 @@ func (w *world) checkSent(d Datagram) {
 	}
 	if !w.big && !w.odd {
 		if _, err := oracle.FromBytes(d.Data); err != nil {
-			w.t.Fatalf("the library refuses %s: %v", text(m), err)
+			w.t.Fatalf("the library refuses %s: %v", dhcpv6test.Text(m), err)
 		}
 	}
 	if m.Auth != nil && m.Auth.Replay > w.replay {
@@ -210,14 +211,14 @@ func (w *world) checkSent(d Datagram) {
 		valid := slices.ContainsFunc(ia.Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Valid > 0 })
 		preferred := slices.ContainsFunc(ia.Prefixes, func(p dhcpv6.IAPrefix) bool { return p.Preferred > 0 })
 		if valid && !preferred {
-			w.t.Fatalf("what a site has is deprecated, and it gets nothing else: %s", text(m))
+			w.t.Fatalf("what a site has is deprecated, and it gets nothing else: %s", dhcpv6test.Text(m))
 		}
 		if ia.T1 != m.IAs[0].T1 || ia.T2 != m.IAs[0].T2 || ia.T1 > ia.T2 {
-			w.t.Fatalf("T1 and T2: %s", text(m))
+			w.t.Fatalf("T1 and T2: %s", dhcpv6test.Text(m))
 		}
 		for _, p := range ia.Prefixes {
 			if p.Preferred > p.Valid || p.Preferred > 0 && ia.T2 > p.Preferred || time.Duration(p.Valid)*time.Second > w.content.Valid {
-				w.t.Fatalf("lifetimes: %s", text(m))
+				w.t.Fatalf("lifetimes: %s", dhcpv6test.Text(m))
 			}
 			if m.Type == dhcpv6.Reply && p.Valid > 0 {
 				w.checkTold(BindingKey{d.Site, ia.IAID}, p)
