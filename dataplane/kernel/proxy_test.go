@@ -240,7 +240,7 @@ func TestProxyUnderAttack(t *testing.T) {
 	w.reaches(w.isp, testOnLinkISP, testHostA)
 	router, target := netip.MustParseAddr("fe80::9"), netip.MustParseAddr(testHostA)
 	bad := func(hop byte) []byte {
-		pkt := nsPacket(router, solicitedNode(target), target, nil)
+		pkt := nsPacket(router, ip6pkt.SolicitedNode(target), target, nil)
 		pkt[7] = hop
 		return pkt
 	}
@@ -260,7 +260,7 @@ func TestProxyUnderAttack(t *testing.T) {
 	if after := w.proxyStats(); after.Answered != before.Answered {
 		t.Errorf("answered: %+v", after)
 	}
-	dad := nsPacket(netip.IPv6Unspecified(), solicitedNode(target), target, nil)
+	dad := nsPacket(netip.IPv6Unspecified(), ip6pkt.SolicitedNode(target), target, nil)
 	inject(t, w.isp, "eth0", w.mac("eth0"), 500, func(int) []byte { return dad })
 	w.box.WaitFor(3*time.Second, "a flood to be limited", func() bool { return w.proxyStats().Dropped[whyRate] > 400 })
 	w.isp.Run("ip", "-6", "neigh", "flush", "dev", "eth0")

@@ -79,18 +79,12 @@ func parseSolicitation(pkt []byte) (s solicited, err error) {
 	switch {
 	case s.src.IsMulticast(), s.src.Is4In6(), s.src.IsLoopback():
 		return s, errSource
-	case s.dad() && (s.hasMAC || m.Dst != solicitedNode(s.target)):
+	case s.dad() && (s.hasMAC || m.Dst != ip6pkt.SolicitedNode(s.target)):
 		return s, errSource
 	case s.hasMAC && !unicastMAC(s.mac):
 		return s, errMalformed
 	}
 	return s, nil
-}
-
-// solicitedNode is the address's group (RFC 4291 section 2.7.1).
-func solicitedNode(a netip.Addr) netip.Addr {
-	ip := a.As16()
-	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: ip[13], 14: ip[14], 15: ip[15]})
 }
 
 func unicastMAC(m [6]byte) bool { return m[0]&1 == 0 && m != [6]byte{} }

@@ -20,7 +20,7 @@ const testMACOption = "\x01\x01\x00\x00\x5e\x00\x53\x09"
 
 func TestRFC4861_7_1_1_SolicitationsAreChecked(t *testing.T) {
 	router, target := netip.MustParseAddr("fe80::9"), netip.MustParseAddr(testHostA)
-	group, nobody := solicitedNode(target), netip.IPv6Unspecified()
+	group, nobody := ip6pkt.SolicitedNode(target), netip.IPv6Unspecified()
 	good := func() []byte { return nsPacket(router, group, target, []byte(testMACOption)) }
 	sum := func(pkt []byte) []byte { // of a changed packet
 		pkt[42], pkt[43] = 0, 0
@@ -92,7 +92,7 @@ func TestRFC4861_7_2_8_AnswerOfAProxy(t *testing.T) {
 		testFarAddr:   {testFarAddr, 0x40},
 		"fe80::1:2:3": {"fe80::1:2:3", 0x40},
 	} {
-		s, err := parseSolicitation(nsPacket(netip.MustParseAddr(src), solicitedNode(target), target, nil))
+		s, err := parseSolicitation(nsPacket(netip.MustParseAddr(src), ip6pkt.SolicitedNode(target), target, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,8 +150,8 @@ func BenchmarkPrefixListOf10000(b *testing.B) {
 
 func FuzzParseSolicitation(f *testing.F) {
 	router, target := netip.MustParseAddr("fe80::9"), netip.MustParseAddr(testHostA)
-	f.Add(nsPacket(router, solicitedNode(target), target, []byte(testMACOption)))
-	f.Add(nsPacket(netip.IPv6Unspecified(), solicitedNode(target), target, nil))
+	f.Add(nsPacket(router, ip6pkt.SolicitedNode(target), target, []byte(testMACOption)))
+	f.Add(nsPacket(netip.IPv6Unspecified(), ip6pkt.SolicitedNode(target), target, nil))
 	f.Add(nsPacket(router, target, target, []byte{14, 1, 1, 2, 3, 4, 5, 6}))
 	f.Add([]byte{0x60, 0, 0, 0, 0, 24, 58, 255})
 	f.Fuzz(func(t *testing.T, pkt []byte) {

@@ -91,6 +91,7 @@ func (p *Plane) settleAddresses() {
 	p.settleOn(tunnelNIC, p.tunnelAddrs, wanted[p.tunnelName()], true)
 	for _, name := range sortedNames(p.ports) {
 		r := p.ports[name]
+		r.expect(wanted[name])
 		p.settleOn(r.nic, r.addrs, wanted[name], r.up)
 	}
 }

@@ -3,6 +3,7 @@
 package netstack
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 
+	"oasis6/dataplane"
 	"oasis6/dataplane/netstack/forward"
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/internal/ip6pkt"
@@ -31,6 +33,19 @@ type anycast struct {
 	from netip.Addr // the unicast address of ours in the subnet
 }
 
+// expect has questions for addresses looked at before the first of them is checked: another node may check the same
+// one in this moment (RFC 4862 section 5.4.3). anycasts has the last word.
+func (r *port) expect(wanted map[netip.Addr]dataplane.Address) {
+	targets := map[netip.Addr]bool{}
+	if now := r.targets.Load(); now != nil {
+		maps.Copy(targets, *now)
+	}
+	for a := range wanted {
+		targets[a] = true
+	}
+	r.targets.Store(&targets)
+}
+
 // anycasts are those of a port, where it is asked for them and for its own addresses from now on. Plane.mu is held.
 func (r *port) anycasts(to map[netip.Addr]anycast) {
 	groups, targets := map[netip.Addr]bool{}, map[netip.Addr]bool{}
@@ -46,7 +61,7 @@ func (r *port) anycasts(to map[netip.Addr]anycast) {
 		if was, double := to[subnet]; !double || was.nic == r.nic && a.Less(was.from) {
 			to[subnet] = anycast{r.nic, a}
 		}
-		groups[neigh.SolicitedNode(subnet)], targets[subnet] = true, true
+		groups[ip6pkt.SolicitedNode(subnet)], targets[subnet] = true, true
 	}
 	for _, g := range sortedAddrs(groups) {
 		if !slices.Contains(r.joined, g) {
@@ -89,15 +104,9 @@ func (r *port) solicited(pkt []byte) {
 }
 
 func (r *port) advertiseAnycast(s neigh.Solicitation) {
-	from := r.linkLocal()
-	if !from.IsValid() {
-		return
+	if from := r.linkLocal(); from.IsValid() {
+		r.output(s.AdvertisementOfRouter(from, r.mac))
 	}
-	to := s.Src
-	if s.DAD() {
-		to = netip.IPv6LinkLocalAllNodes()
-	}
-	r.sendOwn(r.p.o.Now(), to, s.AdvertisementOfRouter(from, r.mac))
 }
 
 // echoed answers an echo request to a subnet's routers.

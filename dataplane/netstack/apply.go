@@ -87,10 +87,6 @@ func (p *Plane) settle() {
 		return
 	}
 	gone := p.openLinks()
-	if p.unknown {
-		p.rebuild() // who has an address of ours answers at once when we ask whether somebody has it
-		p.unknown = false
-	}
 	p.settleAddresses()
 	p.rebuild()
 	p.tell()
@@ -149,7 +145,8 @@ func (p *Plane) openLink(name string) error {
 	if err != nil {
 		return errors.Join(err, link.Close())
 	}
-	p.ports[name], p.unknown = r, true
+	p.ports[name] = r
+	p.rebuild() // who has an address of ours answers at once when we ask whether somebody has it
 	return nil
 }
 
@@ -223,7 +220,6 @@ func (p *Plane) linkMoved(r *port) {
 	case was && !r.up:
 		p.linkDown(r)
 	case !was && r.up:
-		p.unknown = true
 		p.linkUp(r)
 	}
 }

@@ -123,7 +123,7 @@ func TestQuestionsForOthersAreNotCounted(t *testing.T) {
 	w := ready(t)
 	for i := range 600 {
 		other := forged(host, i)
-		group := neigh.SolicitedNode(other)
+		group := ip6pkt.SolicitedNode(other)
 		w.fromHost(neigh.GroupMAC(group), solicitation(host, other, group))
 	}
 	if n := w.heard(); n != 0 {
@@ -145,7 +145,7 @@ func TestForgedStationsSilenceNobody(t *testing.T) {
 	w.fromHub(ip6pkt.EchoRequest(far, host, 64, 1, 1)) // so that the host is asked, and answers
 	w.pass(100 * time.Millisecond)
 	w.advertise(host, 0x60, boxLL, boxMAC)
-	group := neigh.SolicitedNode(box)
+	group := ip6pkt.SolicitedNode(box)
 	for i := range 200000 { // so many frames of the flood, or more
 		m := neigh.MAC{0x02, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}
 		if i%500 == 0 {
@@ -171,7 +171,7 @@ func TestForgedStationsSilenceNobody(t *testing.T) {
 
 // manyHeard is a flood of forged hosts, each of a station of its own.
 func (w *world) manyHeard(n int) {
-	group := neigh.SolicitedNode(box)
+	group := ip6pkt.SolicitedNode(box)
 	for i := range n {
 		m := neigh.MAC{0x02, 0, 0, 1, byte(i >> 8), byte(i)}
 		w.from(m, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))
@@ -201,7 +201,7 @@ func TestHeardPushOutNobodyWhoHasAnswered(t *testing.T) {
 func TestRouterIsKnownDuringAFlood(t *testing.T) {
 	w := ready(t)
 	router, behind := netip.MustParseAddr("fe80::99"), netip.MustParsePrefix("2001:db8:1:10::/64")
-	group := neigh.SolicitedNode(boxLL)
+	group := ip6pkt.SolicitedNode(boxLL)
 	w.fromHost(neigh.GroupMAC(group), solicitation(router, boxLL, group)) // is answered, and asked in turn
 	w.p.ports["br-lan"].send(w.p.o.Now(), router, datagram(far, host, 1), offload.Info{})
 	w.pass(6 * time.Second)

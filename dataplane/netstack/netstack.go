@@ -125,7 +125,6 @@ type Plane struct {
 	nextNIC     tcpip.NICID
 	retry       tcpip.Timer      // for links that could not be opened
 	tried       map[string]error // why they could not
-	unknown     bool             // a link is there, or up, that the table does not know
 	upkeep      tcpip.Timer
 	losses      losses // that the upkeep has logged
 	told        map[string]dataplane.Link

@@ -273,10 +273,6 @@ func (r *port) learn(now time.Time, pkt []byte) {
 
 // send sends a packet to a neighbor. It does not keep pkt.
 func (r *port) send(now time.Time, to netip.Addr, pkt []byte, off offload.Info) {
-	if to.IsMulticast() {
-		r.transmit(neigh.GroupMAC(to), pkt, off)
-		return
-	}
 	if mac, ok := r.lookup(now, to); ok {
 		r.transmit(mac, pkt, off)
 		return
@@ -287,24 +283,24 @@ func (r *port) send(now time.Time, to netip.Addr, pkt []byte, off offload.Info) 
 // sendOwn is send for what gVisor has to say, to neighbors mostly that have asked: whom we would have to ask for is perhaps a
 // forged sender, and few of those are asked for.
 func (r *port) sendOwn(now time.Time, to netip.Addr, pkt []byte) {
-	if !to.IsMulticast() {
-		mac, ok := r.lookup(now, to)
-		if ok {
-			r.transmit(mac, pkt, offload.Info{})
-			return
-		}
-		r.mu.Lock()
-		asks := r.asks.Take(now, 1)
-		r.mu.Unlock()
-		if !asks {
-			r.p.drops.strange.Add(1)
-			return
-		}
+	if mac, ok := r.lookup(now, to); ok {
+		r.transmit(mac, pkt, offload.Info{})
+		return
 	}
-	r.send(now, to, pkt, offload.Info{})
+	r.mu.Lock()
+	asks := r.asks.Take(now, 1)
+	r.mu.Unlock()
+	if !asks {
+		r.p.drops.strange.Add(1)
+		return
+	}
+	r.resolve(now, to, pkt, offload.Info{})
 }
 
 func (r *port) lookup(now time.Time, to netip.Addr) (neigh.MAC, bool) {
+	if to.IsMulticast() {
+		return neigh.GroupMAC(to), true
+	}
 	r.mu.Lock()
 	mac, ok := r.neigh.Lookup(now, to)
 	r.rearm(now)
@@ -397,8 +393,7 @@ func (r *port) perform(now time.Time, act neigh.Actions[waiting]) {
 // output takes what gVisor sends by this interface. It may be called with locks of gVisor.
 func (r *port) output(pkt []byte) {
 	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
-	nd := pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen])
-	onLink := dst.IsMulticast() || dst.IsLinkLocalUnicast() || nd ||
+	onLink := dst.IsMulticast() || dst.IsLinkLocalUnicast() || isDiscovery(pkt) ||
 		netip.AddrFrom16([16]byte(pkt[offSrc:offSrc+16])).IsLinkLocalUnicast()
 	if onLink {
 		r.sendOwn(r.p.o.Now(), dst, pkt)
@@ -449,9 +444,8 @@ const (
 )
 
 func isDiscovery(pkt []byte) bool {
-	return pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen])
+	return pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen &&
+		pkt[ip6pkt.HeaderLen] >= typeRS && pkt[ip6pkt.HeaderLen] <= typeRedirect
 }
 
 func isSolicitation(pkt []byte) bool { return isDiscovery(pkt) && pkt[ip6pkt.HeaderLen] == typeNS }
-
-func isND(t byte) bool { return t >= typeRS && t <= typeRedirect }

@@ -96,7 +96,7 @@ func (t *tunnel) setMTU(mtu int) {
 func (t *tunnel) emitted(pkt []byte) {
 	dst := netip.AddrFrom16([16]byte(pkt[offDst : offDst+16]))
 	switch {
-	case pkt[offNext] == ip6pkt.ProtoHopByHop, pkt[offNext] == ip6pkt.ProtoICMPv6 && len(pkt) > ip6pkt.HeaderLen && isND(pkt[ip6pkt.HeaderLen]):
+	case pkt[offNext] == ip6pkt.ProtoHopByHop, isDiscovery(pkt):
 	case dst.IsMulticast():
 	case dst.IsLinkLocalUnicast():
 		t.send(pkt, offload.Info{})

@@ -213,3 +213,9 @@ func parse(pkt []byte, proto uint8) (src, dst netip.Addr, upper []byte, err erro
 	dst = netip.AddrFrom16([16]byte(pkt[offDst:HeaderLen]))
 	return src, dst, pkt[HeaderLen : HeaderLen+n], nil
 }
+
+// SolicitedNode is the group in which who has an address hears questions for it (RFC 4291 section 2.7.1).
+func SolicitedNode(a netip.Addr) netip.Addr {
+	ip := a.As16()
+	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: ip[13], 14: ip[14], 15: ip[15]})
+}

@@ -99,9 +99,7 @@ func advertisement(prefix string, preferred, valid uint32) []byte {
 // neighborSolicitation asks for target; from :: it is Duplicate Address Detection.
 func neighborSolicitation(src, target netip.Addr) []byte {
 	b := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
-	t := target.As16()
-	group := netip.AddrFrom16([16]byte{0xff, 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
-	return ip6pkt.ICMPv6(src, group, 255, b)
+	return ip6pkt.ICMPv6(src, ip6pkt.SolicitedNode(target), 255, b)
 }
 
 func echo(src, dst netip.Addr, hops, kind byte, seq uint16) []byte {

@@ -207,12 +207,6 @@ func (m *message) sane() bool {
 	return true
 }
 
-// SolicitedNode is the group in which who has an address hears questions for it (RFC 4291 section 2.7.1).
-func SolicitedNode(a netip.Addr) netip.Addr {
-	ip := a.As16()
-	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: ip[13], 14: ip[14], 15: ip[15]})
-}
-
 // solicitation is a Neighbor Solicitation for target (RFC 4861 section 7.2.2).
 func solicitation(as Solicitor, dst, target netip.Addr) []byte {
 	body := make([]byte, lenNS, lenNS+optLen)
@@ -237,7 +231,7 @@ func ParseSolicitation(pkt []byte) (Solicitation, error) {
 	if !ok || m.typ != typeNS {
 		return Solicitation{}, errNotSolicitation
 	}
-	if m.src.IsUnspecified() && (m.hasMAC || m.dst != SolicitedNode(m.target)) {
+	if m.src.IsUnspecified() && (m.hasMAC || m.dst != ip6pkt.SolicitedNode(m.target)) {
 		return Solicitation{}, errNotSolicitation
 	}
 	return Solicitation{m.src, m.target}, nil

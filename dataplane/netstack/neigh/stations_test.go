@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"oasis6/internal/ip6pkt"
 )
 
 // counted are the stations as a look at all entries finds them.
@@ -36,7 +38,7 @@ func TestStationsAgreeWithTheEntries(t *testing.T) {
 				flags := []byte{0, flagSolicited, flagOverride, flagSolicited | flagOverride}[r.IntN(4)]
 				b.hear(na(a, flags, macs[r.IntN(3)]))
 			case 5:
-				b.hear(message4861(typeNS, a, SolicitedNode(me), me, 0, macs[r.IntN(2)]))
+				b.hear(message4861(typeNS, a, ip6pkt.SolicitedNode(me), me, 0, macs[r.IntN(2)]))
 			case 6:
 				at += time.Duration(r.IntN(40)) * time.Second
 				b.at(at.String())
@@ -62,7 +64,7 @@ func TestAdmits(t *testing.T) {
 	b := newBench(t)
 	alone := message4861(typeNS, host, me, me, 0, &hers)
 	forged := message4861(typeNS, numbered(1), me, me, 0, &hers)
-	group := message4861(typeNS, host, SolicitedNode(me), me, 0, &hers)
+	group := message4861(typeNS, host, ip6pkt.SolicitedNode(me), me, 0, &hers)
 	admits := func(pkt []byte, mac MAC, n int) string {
 		count := 0
 		known := false

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"oasis6/internal/ip6pkt"
 )
 
 // Table is the cache of one link. Packets that wait are of type P. It belongs to one goroutine at a time.
@@ -124,7 +126,7 @@ func (t *Table[P]) Resolve(now time.Time, a netip.Addr, p P) (act Actions[P]) {
 // add makes an entry in a class, and room for it. What made room is told.
 func (t *Table[P]) add(now time.Time, a netip.Addr, r rank, act *Actions[P]) *entry[P] {
 	for t.ranks[r].Len() >= r.room() {
-		t.evict(t.ranks[r].Back().Value.(*entry[P]), act)
+		t.drop(t.ranks[r].Back().Value.(*entry[P]), act, &act.Crowded)
 	}
 	e := &entry[P]{addr: a, rank: r, timer: -1, seen: now}
 	e.place = t.ranks[r].PushFront(e)
@@ -140,7 +142,7 @@ func (t *Table[P]) promote(e *entry[P], r rank, act *Actions[P]) {
 	}
 	t.ranks[e.rank].Remove(e.place)
 	for t.ranks[r].Len() >= r.room() {
-		t.evict(t.ranks[r].Back().Value.(*entry[P]), act)
+		t.drop(t.ranks[r].Back().Value.(*entry[P]), act, &act.Crowded)
 	}
 	e.rank = r
 	e.place = t.ranks[r].PushFront(e)
@@ -149,16 +151,8 @@ func (t *Table[P]) promote(e *entry[P], r rank, act *Actions[P]) {
 	}
 }
 
-// evict is drop for want of room.
-func (t *Table[P]) evict(e *entry[P], act *Actions[P]) {
-	n := uint64(len(e.waiting))
-	t.drop(e, act)
-	act.Lost -= n
-	act.Crowded += n
-}
-
-// drop forgets an entry; what waits for it is lost.
-func (t *Table[P]) drop(e *entry[P], act *Actions[P]) {
+// drop forgets an entry; what waits for it is counted in lost, which is one of act.
+func (t *Table[P]) drop(e *entry[P], act *Actions[P], lost *uint64) {
 	t.disarm(e)
 	t.ranks[e.rank].Remove(e.place)
 	delete(t.entries, e.addr)
@@ -167,7 +161,7 @@ func (t *Table[P]) drop(e *entry[P], act *Actions[P]) {
 	}
 	for _, p := range e.waiting {
 		t.octets -= t.size(p)
-		act.Lost++
+		*lost++
 	}
 	e.waiting = nil
 	if e.state != incomplete {
@@ -203,13 +197,13 @@ func (t *Table[P]) expired(now time.Time, e *entry[P], act *Actions[P]) {
 	}
 	act.Unreachable = append(act.Unreachable, e.waiting...)
 	e.waiting = nil
-	t.drop(e, act)
+	t.drop(e, act, &act.Lost)
 }
 
 // ask sends the next solicitation: to the group of the address, or to where the neighbor was last.
 func (t *Table[P]) ask(now time.Time, e *entry[P], act *Actions[P]) {
 	e.asked++
-	dst, to := SolicitedNode(e.addr), MAC{}
+	dst, to := ip6pkt.SolicitedNode(e.addr), MAC{}
 	if e.state == probe {
 		dst, to = e.addr, e.mac
 	} else {
@@ -235,7 +229,7 @@ func (t *Table[P]) Flush() (act Actions[P]) {
 	}
 	slices.SortFunc(all, func(a, b *entry[P]) int { return a.addr.Compare(b.addr) })
 	for _, e := range all {
-		t.drop(e, &act)
+		t.drop(e, &act, &act.Lost)
 	}
 	return act
 }

@@ -210,15 +210,15 @@ func TestRFC4861_7_2_5_Override(t *testing.T) {
 
 func TestWhoAsksIsKnown(t *testing.T) {
 	b := newBench(t)
-	group := SolicitedNode(me)
+	group := ip6pkt.SolicitedNode(me)
 	b.wants("solicitation", b.hear(message4861(typeNS, host, group, me, 0, &hers)), "new 2001:db8:1::2 02")
 	b.wants("again", b.hear(message4861(typeNS, host, group, me, 0, &hers)), "")
 	b.wants("lookup", b.lookup(host), "02")
 	b.wants("is asked", b.at("5s"), "5s: ask 2001:db8:1::2 at 02")
 	ll := netip.MustParseAddr("fe80::3")
 	b.wants("router solicitation", b.hear(message4861(typeRS, ll, netip.IPv6LinkLocalAllRouters(), ll, 0, &his)), "new fe80::3 03")
-	b.wants("for itself", b.hear(message4861(typeNS, me, SolicitedNode(host), host, 0, &his)), "")
-	b.wants("detection", b.hear(message4861(typeNS, netip.IPv6Unspecified(), SolicitedNode(host), host, 0, nil)), "")
+	b.wants("for itself", b.hear(message4861(typeNS, me, ip6pkt.SolicitedNode(host), host, 0, &his)), "")
+	b.wants("detection", b.hear(message4861(typeNS, netip.IPv6Unspecified(), ip6pkt.SolicitedNode(host), host, 0, nil)), "")
 }
 
 // RFC 9131 section 6.1.1.
@@ -230,7 +230,7 @@ func TestRFC9131_6_1_1_UnsolicitedAdvertisementIsHeard(t *testing.T) {
 }
 
 func TestMalformedIsNotHeard(t *testing.T) {
-	good := message4861(typeNS, host, SolicitedNode(me), me, 0, &hers)
+	good := message4861(typeNS, host, ip6pkt.SolicitedNode(me), me, 0, &hers)
 	change := func(f func(p []byte)) []byte {
 		p := slices.Clone(good)
 		f(p)
@@ -248,7 +248,7 @@ func TestMalformedIsNotHeard(t *testing.T) {
 		"option too long":  change(func(p []byte) { p[65] = 2 }),
 		"multicast source": change(func(p []byte) { p[8] = 0xff }),
 		"multicast target": change(func(p []byte) { p[48] = 0xff }),
-		"multicast MAC":    message4861(typeNS, host, SolicitedNode(me), me, 0, &group),
+		"multicast MAC":    message4861(typeNS, host, ip6pkt.SolicitedNode(me), me, 0, &group),
 		"checksum":         append(slices.Clone(good[:70]), good[70]^1, good[71]),
 		"cut":              good[:60],
 	} {
@@ -269,7 +269,7 @@ func TestScanDisplacesNobody(t *testing.T) {
 		b.resolve(numbered(i), "scan")
 	}
 	for i := range 3 * maxHeard { // and who speaks with forged addresses
-		b.hear(message4861(typeNS, numbered(1<<16+i), SolicitedNode(me), me, 0, &his))
+		b.hear(message4861(typeNS, numbered(1<<16+i), ip6pkt.SolicitedNode(me), me, 0, &his))
 	}
 	b.wants("lookup", b.lookup(host), "02")
 	if n := b.t.Stats().Entries; n > maxAsked+maxHeard+1 {
@@ -359,7 +359,7 @@ func TestKnownSaysWhoHasAnswered(t *testing.T) {
 	b := newBench(t)
 	b.resolve(host, "x")
 	b.hear(na(host, flagSolicited, &hers))
-	b.hear(message4861(typeNS, numbered(1), SolicitedNode(me), me, 0, &his))
+	b.hear(message4861(typeNS, numbered(1), ip6pkt.SolicitedNode(me), me, 0, &his))
 	got := map[netip.Addr]bool{}
 	for _, k := range b.t.Known(10) {
 		got[k.Addr] = k.Answered
@@ -393,7 +393,7 @@ func BenchmarkLookup(b *testing.B) {
 // Whatever is heard: bounded, nothing kept of the packet, and the next deadline in the future.
 func FuzzHear(f *testing.F) {
 	f.Add(na(host, flagSolicited|flagOverride, &hers), uint8(0))
-	f.Add(message4861(typeNS, host, SolicitedNode(me), me, 0, &hers), uint8(3))
+	f.Add(message4861(typeNS, host, ip6pkt.SolicitedNode(me), me, 0, &hers), uint8(3))
 	f.Add(message4861(typeRA, netip.MustParseAddr("fe80::9"), all, me, 0, &hers), uint8(7))
 	f.Fuzz(func(t *testing.T, pkt []byte, n uint8) {
 		tab := New(func() float64 { return 0 }, func(s string) int { return len(s) })

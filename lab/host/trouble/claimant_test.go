@@ -27,7 +27,7 @@ func TestClaimantAnswersOnlyWhoLooks(t *testing.T) {
 	a, b := netip.MustParseAddr("2001:db8::a"), netip.MustParseAddr("2001:db8::b")
 	solicit := func(src netip.Addr, hops uint8, target netip.Addr) {
 		x := target.As16()
-		group := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: x[13], 14: x[14], 15: x[15]})
+		group := ip6pkt.SolicitedNode(target)
 		f := []byte{0x33, 0x33, 0xff, x[13], x[14], x[15], 0, 0, 0x5e, 0, 0x53, 1, 0x86, 0xdd}
 		body := append([]byte{typeNS, 0, 0, 0, 0, 0, 0, 0}, x[:]...)
 		if err := w.Port(0).Send(append(f, ip6pkt.ICMPv6(src, group, hops, body)...)); err != nil {
