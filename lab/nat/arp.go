@@ -66,7 +66,7 @@ func (r *resolver) receive(m []byte) {
 		r.Frame(mac, typeARP, r.message(arpReply, mac, sender))
 		return
 	}
-	r.Step(neighbor.Answered{Addr: sender, MAC: mac, Solicited: true, Override: true})
+	r.Step(neighbor.Answered{Addr: sender, MAC: mac, HasMAC: true, Solicited: true, Override: true})
 }
 
 func (r *resolver) message(op byte, mac [6]byte, to netip.Addr) []byte {

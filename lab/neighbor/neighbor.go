@@ -75,11 +75,12 @@ type (
 		By  netip.Addr
 		MAC [6]byte
 	}
-	// Answered is a Neighbor Advertisement with a target link-layer address, or an ARP reply, which is Solicited and
-	// Override.
+	// Answered is a Neighbor Advertisement, or an ARP reply, which is Solicited and Override and has a MAC. Who was asked
+	// alone need not say its own (RFC 4861 section 7.2.4).
 	Answered struct {
 		Addr                netip.Addr
 		MAC                 [6]byte
+		HasMAC              bool
 		Solicited, Override bool
 	}
 	// Tick says that the deadline of Actions.Wake has come.
@@ -271,6 +272,12 @@ func (c *Cache) answered(now time.Time, ev Answered, a *Actions) {
 		return
 	}
 	e.age(now)
+	if !ev.HasMAC {
+		if e.state == Incomplete {
+			return // "the receiving node SHOULD silently discard the received advertisement"
+		}
+		ev.MAC = e.mac
+	}
 	other := e.mac != ev.MAC
 	switch {
 	case e.state == Incomplete: // the Override flag is ignored

@@ -82,7 +82,7 @@ func TestAnswer(t *testing.T) {
 	c := start(t)
 	c.at(0, packet("a"), "ask all, wake 1 INCOMPLETE")
 	c.at(0.1, packet("b"), "wake 1 INCOMPLETE")
-	c.at(0.5, Answered{who, one, true, true}, "send a to 1, send b to 1 REACHABLE")
+	c.at(0.5, Answered{who, one, true, true, true}, "send a to 1, send b to 1 REACHABLE")
 	c.at(1, Tick{}, "REACHABLE")
 	c.at(30.499, packet("c"), "send c to 1 REACHABLE")
 	c.at(30.5, Tick{}, "STALE")
@@ -108,7 +108,7 @@ func TestSilentNeighbor(t *testing.T) {
 // Who says that it is there, without having been asked, is asked no more often for that.
 func TestProbesGoOnWhenSomebodySpeaksUnasked(t *testing.T) {
 	c := in(t, Probe)
-	c.at(0.5, Answered{who, one, false, true}, "wake 1 PROBE")
+	c.at(0.5, Answered{who, one, true, false, true}, "wake 1 PROBE")
 	c.at(1, Tick{}, "ask 1, wake 2 PROBE")
 	c.at(1.5, Asked{who, one}, "wake 2 PROBE")
 	c.at(2, Tick{}, "ask 1, wake 3 PROBE")
@@ -120,7 +120,7 @@ func TestProbeIsAnswered(t *testing.T) {
 	c.at(0, Asked{who, one}, "STALE")
 	c.at(1, packet("a"), "send a to 1, wake 6 DELAY")
 	c.at(6, Tick{}, "ask 1, wake 7 PROBE")
-	c.at(6.9, Answered{who, one, true, true}, "REACHABLE")
+	c.at(6.9, Answered{who, one, true, true, true}, "REACHABLE")
 	c.at(36.8, Tick{}, "REACHABLE")
 	c.at(36.9, packet("b"), "send b to 1, wake 41.9 DELAY")
 }
@@ -133,7 +133,7 @@ func in(t *testing.T, s State) *cache {
 		c.Step(t0, packet("a"))
 	case Reachable:
 		c.Step(t0, packet("a"))
-		c.Step(t0, Answered{who, one, true, true})
+		c.Step(t0, Answered{who, one, true, true, true})
 	case Stale:
 		c.Step(t0, Asked{who, one})
 	case Delay, Probe:
@@ -158,12 +158,14 @@ func TestWhatOthersSay(t *testing.T) {
 	}{
 		{Asked{who, one}, map[State]string{Unknown: "STALE 1", Incomplete: "STALE 1", Reachable: "REACHABLE 1", Stale: "STALE 1", Delay: "DELAY 1", Probe: "PROBE 1"}},
 		{Asked{who, two}, map[State]string{Unknown: "STALE 2", Incomplete: "STALE 2", Reachable: "STALE 2", Stale: "STALE 2", Delay: "STALE 2", Probe: "STALE 2"}},
-		{Answered{who, one, solicited, override}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 1", Reachable: "REACHABLE 1", Stale: "REACHABLE 1", Delay: "REACHABLE 1", Probe: "REACHABLE 1"}},
-		{Answered{who, one, solicited, false}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 1", Reachable: "REACHABLE 1", Stale: "REACHABLE 1", Delay: "REACHABLE 1", Probe: "REACHABLE 1"}},
-		{Answered{who, one, false, override}, map[State]string{Unknown: " 0", Incomplete: "STALE 1", Reachable: "REACHABLE 1", Stale: "STALE 1", Delay: "DELAY 1", Probe: "PROBE 1"}},
-		{Answered{who, two, solicited, override}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 2", Reachable: "REACHABLE 2", Stale: "REACHABLE 2", Delay: "REACHABLE 2", Probe: "REACHABLE 2"}},
-		{Answered{who, two, solicited, false}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 2", Reachable: "STALE 1", Stale: "STALE 1", Delay: "DELAY 1", Probe: "PROBE 1"}},
-		{Answered{who, two, false, override}, map[State]string{Unknown: " 0", Incomplete: "STALE 2", Reachable: "STALE 2", Stale: "STALE 2", Delay: "STALE 2", Probe: "STALE 2"}},
+		{Answered{who, one, true, solicited, override}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 1", Reachable: "REACHABLE 1", Stale: "REACHABLE 1", Delay: "REACHABLE 1", Probe: "REACHABLE 1"}},
+		{Answered{who, one, true, solicited, false}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 1", Reachable: "REACHABLE 1", Stale: "REACHABLE 1", Delay: "REACHABLE 1", Probe: "REACHABLE 1"}},
+		{Answered{who, one, true, false, override}, map[State]string{Unknown: " 0", Incomplete: "STALE 1", Reachable: "REACHABLE 1", Stale: "STALE 1", Delay: "DELAY 1", Probe: "PROBE 1"}},
+		{Answered{who, two, true, solicited, override}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 2", Reachable: "REACHABLE 2", Stale: "REACHABLE 2", Delay: "REACHABLE 2", Probe: "REACHABLE 2"}},
+		{Answered{who, two, true, solicited, false}, map[State]string{Unknown: " 0", Incomplete: "REACHABLE 2", Reachable: "STALE 1", Stale: "STALE 1", Delay: "DELAY 1", Probe: "PROBE 1"}},
+		{Answered{who, two, true, false, override}, map[State]string{Unknown: " 0", Incomplete: "STALE 2", Reachable: "STALE 2", Stale: "STALE 2", Delay: "STALE 2", Probe: "STALE 2"}},
+		{Answered{who, [6]byte{}, false, solicited, false}, map[State]string{Unknown: " 0", Incomplete: "INCOMPLETE 0", Reachable: "REACHABLE 1", Stale: "REACHABLE 1", Delay: "REACHABLE 1", Probe: "REACHABLE 1"}},
+		{Answered{who, [6]byte{}, false, false, override}, map[State]string{Unknown: " 0", Incomplete: "INCOMPLETE 0", Reachable: "REACHABLE 1", Stale: "STALE 1", Delay: "DELAY 1", Probe: "PROBE 1"}},
 	} {
 		for s, want := range tc.want {
 			c := in(t, s)
@@ -181,7 +183,7 @@ func TestReachableTimeIsRandom(t *testing.T) {
 	for rand, want := range map[float64]time.Duration{0: 15 * time.Second, 0.999: 45 * time.Second} {
 		c := New(func() float64 { return rand })
 		c.Step(t0, Asked{who, one})
-		c.Step(t0, Answered{who, one, true, true})
+		c.Step(t0, Answered{who, one, true, true, true})
 		for _, d := range []time.Duration{-time.Second, time.Second} {
 			if _, s := c.Lookup(t0.Add(want+d), who); (s == Reachable) != (d < 0) {
 				t.Errorf("%v at %v: %v", rand, want+d, s)
@@ -202,7 +204,7 @@ func TestBounds(t *testing.T) {
 	for i := range MaxWaiting + 2 {
 		c.Step(t0, packet(string(rune('a'+i))))
 	}
-	c.at(0.1, Answered{who, one, true, true}, "send c to 1, send d to 1, send e to 1, send f to 1, send g to 1, send h to 1, send i to 1, send j to 1 REACHABLE")
+	c.at(0.1, Answered{who, one, true, true, true}, "send c to 1, send d to 1, send e to 1, send f to 1, send g to 1, send h to 1, send i to 1, send j to 1 REACHABLE")
 	for i := range 2 * MaxEntries {
 		c.Step(t0, Packet{other(i), []byte("x")})
 	}
@@ -217,7 +219,7 @@ func TestBounds(t *testing.T) {
 	}
 	used := t0.Add(30 * time.Second)
 	c.Step(used, Packet{other(7), []byte("x")})
-	c.Step(used, Answered{other(7), two, true, true})
+	c.Step(used, Answered{other(7), two, true, true, true})
 	if c.at(59.999, Packet{who, []byte("a")}, "lost a"); c.Len() != MaxEntries {
 		t.Errorf("%d entries", c.Len())
 	}
@@ -251,7 +253,7 @@ func FuzzStep(f *testing.F) {
 			case 3:
 				now = now.Add(time.Duration(op>>3) * 200 * time.Millisecond)
 			case 4, 5:
-				ev = Answered{a, mac, op&8 != 0, op&1 != 0}
+				ev = Answered{a, mac, op&64 == 0, op&8 != 0, op&1 != 0}
 			case 6:
 				if op == 255 {
 					ev = LinkDown{}

@@ -45,7 +45,7 @@ func (r *resolver) ask(q neighbor.Question) {
 	m := r.option(append([]byte{typeNS, 0, 0, 0, 0, 0, 0, 0}, t[:]...), optSource)
 	to, mac := q.For, q.MAC
 	if q.ToAll {
-		to = netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
+		to = ip6pkt.SolicitedNode(q.For)
 		mac = [6]byte{0x33, 0x33, 0xff, t[13], t[14], t[15]}
 	}
 	r.Frame(mac, etherType, ip6pkt.ICMPv6(r.port.linkLocal, to, ndHops, m))
@@ -91,11 +91,11 @@ func (r *resolver) advertised(m ip6pkt.Message) (text, rfc string) {
 	}
 	target := netip.AddrFrom16([16]byte(m.Body[8:]))
 	mac, ok := linkLayer(m.Body[ndLength:], optTarget)
-	if _, s := r.Lookup(target); !ok || s == neighbor.Unknown {
+	if _, s := r.Lookup(target); s == neighbor.Unknown {
 		return "nobody waits for this neighbor", "RFC 4861 section 7.2.5"
 	}
 	flags := m.Body[4]
-	r.Step(neighbor.Answered{Addr: target, MAC: mac, Solicited: flags&flagSolicited != 0, Override: flags&flagOverride != 0})
+	r.Step(neighbor.Answered{Addr: target, MAC: mac, HasMAC: ok, Solicited: flags&flagSolicited != 0, Override: flags&flagOverride != 0})
 	_, s := r.Lookup(target)
 	return "the neighbor is " + s.String() + " now", "RFC 4861 section 7.2.5"
 }
