@@ -5,9 +5,6 @@ package lab
 import (
 	"context"
 	"encoding/base64"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +13,7 @@ import (
 
 	"oasis6/lab/page"
 	"oasis6/lab/page/pagetest"
+	"oasis6/lab/pcapng/pcapngtest"
 )
 
 // tab is the page of a running world.
@@ -127,14 +125,6 @@ func (b *tab) seesWalk() {
 // downloads reads two captures with another program.
 func (b *tab) downloads() {
 	b.t.Helper()
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		if os.Getenv("OASIS6_REQUIRE_NETNS") == "1" {
-			b.t.Fatal("needs tshark (apt-get install tshark)")
-		}
-		b.t.Log("the captures are not read: no tshark in PATH (apt-get install tshark)")
-		return
-	}
 	for _, c := range []struct{ wire, keys, want string }{
 		{"lan-h1", "0", "Router Advertisement"}, {"wan", "1", "DHCPv6"}, {"wan", "0", "WireGuard"}, {"tunnel-r1", "0", "DHCPv6"},
 	} {
@@ -145,13 +135,8 @@ func (b *tab) downloads() {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		path := filepath.Join(b.t.TempDir(), "capture.pcapng")
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			b.t.Fatal(err)
-		}
-		out, err := exec.Command(tshark, "-r", path).Output()
-		if err != nil || !strings.Contains(string(out), c.want) {
-			b.t.Errorf("capture of %s, keys %s: %v, no %q in %d lines", c.wire, c.keys, err, c.want, strings.Count(string(out), "\n"))
+		if out := pcapngtest.Tshark(b.t, data); !strings.Contains(out, c.want) {
+			b.t.Errorf("capture of %s, keys %s: no %q in %d lines", c.wire, c.keys, c.want, strings.Count(out, "\n"))
 		}
 	}
 }

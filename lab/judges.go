@@ -89,6 +89,7 @@ func isEcho4(frame []byte, typ byte) bool {
 }
 
 func source6(p []byte) netip.Addr { return netip.AddrFrom16([16]byte(p[8:24])) }
+func dest6(p []byte) netip.Addr   { return netip.AddrFrom16([16]byte(p[24:40])) }
 
 // dhcp6 is the type of a DHCPv6 message to or from a server; 0: it is none.
 func dhcp6(p []byte) byte {

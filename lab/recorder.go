@@ -4,6 +4,7 @@ package lab
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -60,6 +61,18 @@ type ring struct {
 	records []*record
 	next    int       // place of the next one, once all are taken
 	shakes  []*record // handshake messages before them, oldest first
+}
+
+func (w *ring) all() iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		for _, part := range [...][]*record{w.shakes, w.records} {
+			for _, rec := range part {
+				if !yield(rec) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // strand is where a packet was last.
@@ -170,7 +183,7 @@ func (r *recorder) all(after uint64, keep func(*record) bool) []*record {
 	defer r.mu.Unlock()
 	var out []*record
 	for _, w := range r.rings {
-		for _, rec := range slices.Concat(w.shakes, w.records) {
+		for rec := range w.all() {
 			if rec.id > after && keep(rec) {
 				out = append(out, rec)
 			}

@@ -157,7 +157,7 @@ func neighbourScan(*World) []step {
 			begin: func(w *World) error {
 				asked, answered, looked = 0, 0, 0
 				w.rec.listen(func(r *record) {
-					if r.Wire == "lan-r1" && r.From == nodeR1 && isSolicitation(r.Frame) {
+					if r.Wire == "lan-r1" && r.From == nodeR1 && isICMP6(contentOf(r), typeNS) {
 						looked++
 					}
 				})
@@ -185,12 +185,6 @@ func neighbourScan(*World) []step {
 				fmt.Sprintf("%d packets dropped, %d solicitations on the LAN", s.Neighbors.Dropped, looked)
 		}),
 	)
-}
-
-// isSolicitation says whether a frame is a Neighbor Solicitation.
-func isSolicitation(frame []byte) bool {
-	const at, typeNS = 14 + 40, 135
-	return len(frame) > at && !isIPv4(frame) && frame[14+6] == 58 && frame[at] == typeNS
 }
 
 // fails is a step in which a host tries the Internet and gets no answer.

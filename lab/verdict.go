@@ -4,7 +4,6 @@ package lab
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"oasis6/dataplane/netstack"
@@ -59,7 +58,7 @@ func forwardText(d netstack.Decision, tunnel string) (text, rfc string) {
 	switch next := d.Verdict.NextHop; {
 	case d.Out == tunnel:
 		text += "The route leads into the tunnel, " + d.Out
-	case next == dstOf(d.Packet):
+	case next == dest6(d.Packet):
 		text += "The destination is on the link of " + d.Out + ": to itself"
 	default:
 		text += "The route leads to the next hop " + next.String() + " on " + d.Out
@@ -70,12 +69,10 @@ func forwardText(d netstack.Decision, tunnel string) (text, rfc string) {
 	return text, rfc
 }
 
-func dstOf(pkt []byte) netip.Addr { return netip.AddrFrom16([16]byte(pkt[24:40])) }
-
 // localText is for what the node's own stack gets.
 func localText(pkt []byte) (text, rfc string) {
 	text = "For an address of this node: its own stack takes it"
-	if dstOf(pkt).IsMulticast() {
+	if dest6(pkt).IsMulticast() {
 		text = "For a group: its own stack looks whether it is meant"
 	}
 	m, err := ip6pkt.ParseICMPv6(pkt)
@@ -89,19 +86,13 @@ func localText(pkt []byte) (text, rfc string) {
 		return "A host asks for routers: it gets an advertisement, by unicast or with the next one for all", "RFC 4861 section 6.2.6"
 	case ra.TypeRouterAdvertisement:
 		return "Another router speaks: what it says is compared, and not believed", "RFC 4861 section 6.2.7"
-	case typeNeighborSolicitation:
+	case typeNS:
 		return text + ". Whose address it is answers; the sender's may be learnt from it", "RFC 4861 section 7.2.3"
-	case typeNeighborAdvertisement:
+	case typeNA:
 		return text + ". An address that was asked for gets its MAC from it", "RFC 4861 section 7.2.5"
 	}
 	return text, ""
 }
-
-// Types of Neighbor Discovery (RFC 4861 section 4).
-const (
-	typeNeighborSolicitation  = 135
-	typeNeighborAdvertisement = 136
-)
 
 // errorRFC is where an answer is described that was sent in place of a packet.
 func errorRFC(answer []byte) string {

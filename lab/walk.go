@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"oasis6/dhcpv6"
 	"oasis6/internal/ip6pkt"
 	"oasis6/lab/packet"
 	"oasis6/lab/page"
@@ -72,9 +73,6 @@ func (r *recorder) decide(h *record, hops []*record, now time.Time, kind string)
 		d.Text, d.RFC = opened(h, said)+ruled+sealed(h, next), why
 	case h.inner != nil && (kind == page.Router || kind == page.Hub): // the end of the tunnel, which itself tells of the datagram alone
 		d.Text, d.RFC = r.ended(h, arrival)
-		if len(next) > 0 {
-			d.Text, d.RFC = changed(h, next[0])
-		}
 		d.Text = opened(h, said) + d.Text
 	case said != "":
 		d.Text, d.RFC = said, rfc
@@ -135,12 +133,6 @@ func (r *recorder) ended(h *record, arrival time.Time) (text, rfc string) {
 	return "For this node itself, or dropped by it without a word", ""
 }
 
-// Ports of DHCPv6 (RFC 9915 section 7.2).
-const (
-	clientPort = 546
-	serverPort = 547
-)
-
 // taken is for what a node's own programs get before there is anything to decide.
 func taken(h *record) (text, rfc string) {
 	p := contentOf(h)
@@ -156,17 +148,17 @@ func taken(h *record) (text, rfc string) {
 	}
 	if u, err := ip6pkt.ParseUDP(p); err == nil {
 		switch u.Dst.Port() {
-		case clientPort:
+		case dhcpv6.ClientPort:
 			return before + "for this node's own DHCPv6 client", "RFC 9915 section 18.2"
-		case serverPort:
+		case dhcpv6.ServerPort:
 			return before + "for this node's own DHCPv6 server", "RFC 9915 section 18.3"
 		}
 	}
 	switch {
 	case h.inner == nil:
-	case dstOf(p).IsLinkLocalUnicast():
+	case dest6(p).IsLinkLocalUnicast():
 		return before + "for this end of the tunnel, whose link-local address is made of its key", "RFC 4291 section 2.5.6"
-	case dstOf(p).IsMulticast():
+	case dest6(p).IsMulticast():
 		return before + "groups in the tunnel are for its end itself, which speaks there for the node", "RFC 4291 section 2.7"
 	}
 	return "", ""
@@ -212,13 +204,6 @@ func switched(h *record, next []*record) string {
 func changed(in, out *record) (text, rfc string) {
 	hop := hopText(contentOf(in), contentOf(out))
 	switch {
-	case in.inner == nil && out.inner != nil:
-		return fmt.Sprintf("%sThe route leads into the tunnel: encrypted for the peer whose allowed IPs hold the destination, as UDP over IPv4 from %s to %s",
-			hop, endText(out.Frame, 12), endText(out.Frame, 16)), "RFC 8200 section 3"
-	case in.inner != nil && out.inner == nil:
-		return hop + "The route leads out to " + out.To, "RFC 8200 section 3"
-	case in.inner != nil && out.inner != nil && in.inner[7] != out.inner[7]:
-		return hop + "Encrypted again for the site whose allowed IPs hold the destination", "RFC 8200 section 3"
 	case in.inner != nil && !slices.Equal(outer(in.Frame), outer(out.Frame)):
 		return translated(in.Frame, out.Frame), "RFC 4787"
 	case hop != "":

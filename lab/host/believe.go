@@ -234,11 +234,15 @@ func protocolOf(dst netip.Addr) tcpip.NetworkProtocolNumber {
 
 // solicit sends a Router Solicitation.
 func (h *Host) solicit(s hostmodel.Solicitation) {
-	allRouters := netip.IPv6LinkLocalAllRouters()
-	own := h.cfg.Port.MAC()
-	f := append([]byte{0x33, 0x33, 0, 0, 0, 2}, own[:]...) // RFC 2464 section 7
+	h.tellGroup(s.Src, netip.IPv6LinkLocalAllRouters(), s.Data)
+}
+
+// tellGroup sends a message of Neighbor Discovery to a group (RFC 2464 section 7).
+func (h *Host) tellGroup(src, group netip.Addr, m []byte) {
+	own, g := h.cfg.Port.MAC(), group.As16()
+	f := append([]byte{0x33, 0x33, g[12], g[13], g[14], g[15]}, own[:]...)
 	f = binary.BigEndian.AppendUint16(f, uint16(ipv6.ProtocolNumber))
-	h.transmit(append(f[:wire.Header:wire.Header], ip6pkt.ICMPv6(s.Src, allRouters, ndHopLimit, s.Data)...))
+	h.transmit(append(f[:wire.Header:wire.Header], ip6pkt.ICMPv6(src, group, ndHopLimit, m)...))
 }
 
 // ndHopLimit is that of all Neighbor Discovery (RFC 4861).

@@ -4,7 +4,6 @@ package host
 
 import (
 	"cmp"
-	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
@@ -13,12 +12,11 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"oasis6/internal/hostmodel"
 	"oasis6/internal/ip6pkt"
-	"oasis6/lab/wire"
 )
 
 // Neighbor Unreachability Detection (RFC 4861 section 7.3) is gVisor's: REACHABLE, STALE, DELAY, PROBE, and UNREACHABLE
@@ -91,15 +89,9 @@ func (h *Host) undelivered(neighbor netip.Addr) {
 		return cmp.Or(cmp.Compare(a.proto, b.proto), a.local.Compare(b.local), a.remote.Compare(b.remote))
 	})
 	for _, f := range lost {
-		h.failed(f, ICMPError{From: f.local.Addr(), Type: unreachable, Code: addressUnreachable, six: true})
+		h.failed(f, ICMPError{From: f.local.Addr(), Type: byte(header.ICMPv6DstUnreachable), Code: byte(header.ICMPv6AddressUnreachable), six: true})
 	}
 }
-
-// Of ICMPv6 (RFC 4443 section 3.1).
-const (
-	unreachable        = 1
-	addressUnreachable = 3
-)
 
 // nextHop is who gets the packets to a destination now; not valid where there is no route.
 func (h *Host) nextHop(dst netip.Addr) netip.Addr {
@@ -135,12 +127,9 @@ func (h *Host) reachability(a netip.Addr, s stack.NeighborState) {
 	}
 	h.silence.some.Store(len(h.silence.since) > 0)
 	// "Invoking next-hop determination at this point ensures that alternate default routers are tried" (section 7.3.3).
-	h.redirects = slices.DeleteFunc(h.redirects, h.lost)
+	h.redirects = slices.DeleteFunc(h.redirects, func(r redirected) bool { return h.isSilent(r.via) })
 	h.route()
 }
-
-// lost says whether a better first hop has turned out to be none.
-func (h *Host) lost(r redirected) bool { return h.isSilent(r.via) }
 
 // isSilent says whether a router does not answer.
 func (h *Host) isSilent(router netip.Addr) bool {
@@ -174,22 +163,16 @@ func (h *Host) missed(dst netip.Addr) {
 	h.ask(src, best)
 }
 
+// optSource is the Source Link-Layer Address option (RFC 4861 section 4.6.1).
+const optSource = 1
+
 // ask sends a Neighbor Solicitation to the group of a node (RFC 4861 section 7.2.2).
 func (h *Host) ask(src, target netip.Addr) {
 	own, t := h.cfg.Port.MAC(), target.As16()
-	group := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
-	m := append([]byte{typeNS, 0, 0, 0, 0, 0, 0, 0}, t[:]...)
+	m := append([]byte{byte(header.ICMPv6NeighborSolicit), 0, 0, 0, 0, 0, 0, 0}, t[:]...)
 	m = append(append(m, optSource, 1), own[:]...)
-	f := append([]byte{0x33, 0x33, 0xff, t[13], t[14], t[15]}, own[:]...) // RFC 2464 section 7
-	f = binary.BigEndian.AppendUint16(f, uint16(ipv6.ProtocolNumber))
-	h.transmit(append(f[:wire.Header:wire.Header], ip6pkt.ICMPv6(src, group, ndHopLimit, m)...))
+	h.tellGroup(src, ip6pkt.SolicitedNode(target), m)
 }
-
-// Of a Neighbor Solicitation (RFC 4861 section 4.3).
-const (
-	typeNS    = 135
-	optSource = 1
-)
 
 // answered is for a Neighbor Advertisement: gVisor heeds none of a neighbor that it has given up.
 func (h *Host) answered(m ip6pkt.Message) (text, rfc string) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
 	"oasis6/internal/ip6pkt"
 	"oasis6/internal/lifetime"
 	"oasis6/lab/host/inet6"
@@ -57,7 +59,7 @@ func newTwoRouters(t *testing.T) *twoRouters {
 
 func (w *twoRouters) tap(p *wire.Passage) {
 	m, err := ip6pkt.ParseICMPv6(p.Frame[wire.Header:])
-	if err == nil && p.From == "a" && m.Body[0] == typeNS && netip.AddrFrom16([16]byte(m.Body[8:])) == w.first {
+	if err == nil && p.From == "a" && m.Body[0] == byte(header.ICMPv6NeighborSolicit) && netip.AddrFrom16([16]byte(m.Body[8:])) == w.first {
 		w.asked = append(w.asked, solicited{w.e.Now(), p.Frame[0]&1 != 0})
 	}
 }
