@@ -201,6 +201,20 @@ func TestRestoredLeasesDoNotOverlap(t *testing.T) {
 	}
 }
 
+// Nor is one in which a client has the same twice.
+func TestRestoredLeasesOfOneClientDoNotOverlap(t *testing.T) {
+	st := testState()
+	st.Bindings = st.Bindings[:1]
+	lease := st.Bindings[0].Leases[0]
+	st.Bindings[0].Leases = []Lease{lease, lease}
+	st.Bindings[0].Leases[1].Prefix = netip.MustParsePrefix("2001:db8:1:f0::/60")
+	w := &world{t: t, s: New(testConfig, func() float64 { return 0.5 }), now: t0}
+	w.step(t0, Restored{st})
+	if got := w.s.Bindings(t0); len(got) != 1 || len(got[0].Leases) != 1 || got[0].Leases[0] != lease {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A replay value that could not be saved is not used for a Reconfigure without another attempt to save it.
 func TestReplayValueThatWasNotSaved(t *testing.T) {
 	w := newWorld(t)

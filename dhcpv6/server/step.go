@@ -288,6 +288,7 @@ func (s *Server) restore(now time.Time, st State) {
 		}
 		b := r
 		b.Leases = nil
+		s.bindings = append(s.bindings, &b) // now, since its own leases must not overlap either
 		for _, l := range r.Leases {
 			if l.Valid.Over(now) {
 				l.Preferred, l.Valid = lifetime.Until{}, lifetime.Until{}
@@ -299,7 +300,6 @@ func (s *Server) restore(now time.Time, st State) {
 				b.Leases = append(b.Leases, l)
 			}
 		}
-		s.bindings = append(s.bindings, &b)
 		s.act.Changed = s.act.Changed || b.Type == dhcpv6.PD && b.live()
 	}
 	s.sweep()
