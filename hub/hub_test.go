@@ -15,6 +15,7 @@ import (
 	"oasis6/config"
 	"oasis6/dhcpv6"
 	"oasis6/hub/store"
+	"oasis6/internal/underrace"
 	"oasis6/internal/wgkey"
 	"oasis6/status"
 	"oasis6/tun"
@@ -125,7 +126,7 @@ func TestKernelRefuses(t *testing.T) {
 // After a crash at any moment of any sequence: leases, routes and allowed-ips are the same, and no prefix has two owners.
 func TestCrashAtAThousandPoints(t *testing.T) {
 	crashes, enough := 0, 1000
-	if underRace {
+	if underrace.Is {
 		enough = 100 // the thousand are in make renumber
 	}
 	for seed := uint64(0); crashes < enough; seed++ {

@@ -14,8 +14,7 @@ import (
 // when UDP passes again all comes back by itself.
 func TestAirportThatBlocksUDP(t *testing.T) {
 	for _, f := range []nat.Filter{nat.BlockUDP, nat.BlockUDPButDNS} {
-		w := newTestWorld(t, Options{Seed: 1})
-		finish(t, w)
+		w := begun(t, Options{Seed: 1})
 		airport := w.ipv4[nodeNAT1]
 		airport.SetFilter(f)
 		until := func(what string, done func() bool) {

@@ -4,8 +4,11 @@ package lab
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"oasis6/internal/underrace"
 )
 
 // What a box began before its power was cut is gone when it is up again: nothing of it is asked at each event, and no
@@ -15,7 +18,7 @@ func TestRebootsLeaveNothing(t *testing.T) {
 	b := w.boxes[0]
 	up := func() bool {
 		s, ok := b.status()
-		return ok && len(s.Summary) > 3 && s.Summary[:3] == "up:"
+		return ok && strings.HasPrefix(s.Summary, "up:")
 	}
 	boot := func() {
 		t.Helper()
@@ -23,14 +26,12 @@ func TestRebootsLeaveNothing(t *testing.T) {
 			t.Fatalf("boot %d: not up: %v", b.boots, err)
 		}
 		// What is said to neighbors once, and what waits for that, has its time.
-		if err := w.Engine.RunFor(t.Context(), 5*time.Second); err != nil {
-			t.Fatal(err)
-		}
+		runFor(t, w, 5*time.Second)
 	}
 	boot()
 	hooks, goroutines := w.Engine.Hooks(), runtime.NumGoroutine()
 	reboots := 100
-	if underRace {
+	if underrace.Is {
 		reboots = 10
 	}
 	begin := time.Now()

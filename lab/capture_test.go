@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/internal/underrace"
 	"oasis6/lab/packet"
 	"oasis6/lab/pcapng/pcapngtest"
 	"oasis6/lab/wire"
@@ -17,11 +18,10 @@ import (
 func TestCapturesOpenInWireshark(t *testing.T) {
 	for _, link := range []LinkKind{Sim, WG} {
 		t.Run(string(link), func(t *testing.T) {
-			if link == WG && underRace {
+			if link == WG && underrace.Is {
 				t.Skip("real time waits for nobody")
 			}
-			w := newTestWorld(t, Options{Seed: 1, Link: link})
-			finish(t, w)
+			w := begun(t, Options{Seed: 1, Link: link})
 			s := NewSource(w)
 			capture := func(wire string, keys bool) []byte {
 				var b bytes.Buffer
@@ -63,14 +63,11 @@ func TestCapturesOpenInWireshark(t *testing.T) {
 
 // A busy tunnel pushes its handshake out of what is kept of a wire, and opens all the same.
 func TestCapturesOpenAfterAScan(t *testing.T) {
-	w := newTestWorld(t, Options{Seed: 1})
-	finish(t, w)
+	w := begun(t, Options{Seed: 1})
 	if err := w.scan(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Engine.RunFor(t.Context(), 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	runFor(t, w, 10*time.Second)
 	records := w.rec.all(0, func(r *record) bool { return r.Wire == "carrier" })
 	if n := len(records); n < maxRecords || n > maxRecords+maxShakes {
 		t.Fatalf("%d records", n)

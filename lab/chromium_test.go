@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 
+	"oasis6/internal/underrace"
 	"oasis6/lab/page"
 	"oasis6/lab/page/pagetest"
 	"oasis6/lab/pcapng/pcapngtest"
@@ -83,7 +84,7 @@ func TestPageOfTheWorld(t *testing.T) {
 
 // The same page over wireguard-go: time is real, and says so; packets are opened by the session's keys.
 func TestPageOfTheWorldOnWireGuard(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("real time waits for nobody, least of all for the race detector")
 	}
 	b := openWorld(t, newTestWorld(t, Options{Seed: 1, Link: WG}))

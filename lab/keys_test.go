@@ -9,12 +9,13 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 
+	"oasis6/internal/underrace"
 	"oasis6/lab/page/pagetest"
 )
 
 // Who has no mouse can do all: press each button, choose in what it asks, walk with a packet, take a lesson, stop time.
 func TestWorldByKeysAlone(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("it is about the browser's side; TestPageOfTheWorld shows the race detector the other one")
 	}
 	w := newTestWorld(t, Options{Seed: 1})

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/internal/underrace"
 	"oasis6/lab/page"
 )
 
@@ -113,7 +114,7 @@ func TestLessons(t *testing.T) {
 			if do == nil {
 				t.Fatal("nobody does its task")
 			}
-			if !underRace { // it takes its time
+			if !underrace.Is { // it takes its time
 				do(t, s, func(d time.Duration) { runs(t, s, "", d) })
 				if st := s.lesson(l.id); st.Started || st.Passed {
 					t.Errorf("it was not started, and yet: %+v", st)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"oasis6/internal/underrace"
 	"oasis6/lab/page"
 )
 
@@ -25,7 +26,7 @@ type look struct {
 
 // Nothing of a true world is wider than the window, too faint to read or under something else.
 func TestWorldIsLegible(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("it is about the browser's side; TestPageOfTheWorld shows the race detector the other one")
 	}
 	for _, scenario := range []string{"", scenarioTwoSites, scenarioDownstream} {

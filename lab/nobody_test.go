@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"oasis6/internal/underrace"
 )
 
 // nobody's user and group, as on every Linux.
@@ -17,7 +19,7 @@ const nobody = 65534
 // Each scenario runs as a user that may do nothing, on both kinds of link. The page is TestDemoRunsAsNobody's, of
 // cmd/oasis6.
 func TestScenariosAsNobody(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("make lab-seeds runs it")
 	}
 	if os.Geteuid() != 0 {

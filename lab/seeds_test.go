@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"oasis6/internal/underrace"
 	"oasis6/lab/packet"
 )
 
@@ -48,7 +49,7 @@ const twice = 10
 
 // Each scenario passes with every seed, and the same seed gives the same, to the last octet.
 func TestScenariosDependOnTheSeedAlone(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("make lab-seeds runs it with a hundred seeds")
 	}
 	for _, s := range scenarios() {

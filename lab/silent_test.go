@@ -14,8 +14,7 @@ import (
 // hour; they find out by themselves that it is silent, and go by the box again. Their newest address is out of its prefix
 // still, and the box says what is wrong with that.
 func TestRogueThatLeavesSilentlyIsPassedOver(t *testing.T) {
-	w := newTestWorld(t, Options{Seed: 1})
-	finish(t, w)
+	w := begun(t, Options{Seed: 1})
 	way := func() host.Route {
 		for _, r := range w.hosts[nodeH1].View().Routes {
 			if r.Dst.Bits() == 0 && r.Dst.Addr().Is6() {

@@ -51,9 +51,7 @@ func explained(t *testing.T, w *World, node, text, rfc string) page.Decision {
 func begun(t *testing.T, o Options) *World {
 	t.Helper()
 	w := newTestWorld(t, o)
-	if ok, err := w.Engine.RunUntil(t.Context(), 5*time.Minute, w.script.over); !ok || err != nil {
-		t.Fatal(err)
-	}
+	finish(t, w)
 	return w
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"oasis6/internal/underrace"
 )
 
 var start = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
@@ -50,7 +52,7 @@ func TestScenarios(t *testing.T) {
 }
 
 func TestScenariosOnWireGuard(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("real time waits for nobody, least of all for the race detector: make lab-seeds runs it")
 	}
 	// All at once, since they wait most of the time; t.Parallel would let no more run than there are processors.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"oasis6/dhcpv6"
+	"oasis6/internal/underrace"
 	"oasis6/ra"
 )
 
@@ -330,7 +331,7 @@ func (r *renumberRun) night(renumberings int) {
 // fails at all. What hosts were told must outlive the process: see the test below for what does not need that.
 func TestRenumberings(t *testing.T) {
 	seeds, each := uint64(20), 50
-	if underRace {
+	if underrace.Is {
 		seeds = 2 // `make renumber` has all
 	}
 	testRenumberings(t, seeds, each, triggers)
@@ -338,7 +339,7 @@ func TestRenumberings(t *testing.T) {
 
 // The same while the process lives: nothing need be on the disk.
 func TestRenumberingsOfOneProcess(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("the test above does the same steps")
 	}
 	testRenumberings(t, 6, 50, byCrash)

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"oasis6/internal/underrace"
 )
 
 // demoBinary is the program as a user who is not root can start it.
@@ -57,7 +59,7 @@ const (
 
 // Any user can run it: the page answers, memory and time stay within their bounds, and an interrupt ends it at once.
 func TestDemoRunsAsNobody(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("what it costs is not what it costs the race detector beside all other tests: make lab-seeds runs it")
 	}
 	t.Parallel() // it looks on most of the time

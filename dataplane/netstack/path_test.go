@@ -14,6 +14,7 @@ import (
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/dataplane/netstack/offload"
 	"oasis6/internal/ip6pkt"
+	"oasis6/internal/underrace"
 )
 
 // fastMemory is a fastLink that takes all.
@@ -66,7 +67,7 @@ func fastWorld(tb testing.TB) (p *Plane, r *port, lan *fastMemory) {
 
 // A packet costs no allocation, in either direction, nor does one for which there is no room.
 func TestPacketsAllocateNothing(t *testing.T) {
-	if underRace {
+	if underrace.Is {
 		t.Skip("under the race detector sync.Pool forgets at random")
 	}
 	p, r, lan := fastWorld(t)

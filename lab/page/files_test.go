@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"oasis6/lab/packet"
+
+	"oasis6/lab/page/pagetest"
 )
 
 // What lab/packet may call a packet has a color on the page, and no policy is broken by the files.
@@ -90,8 +92,8 @@ func TestColorsHaveContrast(t *testing.T) {
 			for _, ground := range strings.Fields(on) {
 				a, okA := color[ink]
 				b, okB := color[ground]
-				if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); !okA || !okB || ratio < 4.5 {
-					t.Errorf("%s: %s on %s: contrast %.2f, want 4.5", theme, ink, ground, ratio)
+				if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); !okA || !okB || ratio < pagetest.LeastContrast {
+					t.Errorf("%s: %s on %s: contrast %.2f, want %g", theme, ink, ground, ratio, pagetest.LeastContrast)
 				}
 			}
 		}

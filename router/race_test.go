@@ -1,8 +1,0 @@
-// SPDX-License-Identifier: MIT
-
-//go:build race
-
-package router
-
-// underRace says that the race detector watches: each step is ten times as slow then.
-const underRace = true
