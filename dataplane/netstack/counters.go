@@ -4,7 +4,7 @@ package netstack
 
 import (
 	"log/slog"
-	"sync/atomic"
+	"slices"
 )
 
 // Counters are the packets that went no further since Open, by reason in words. A reason without any is not there.
@@ -18,65 +18,66 @@ type Counters struct {
 	Silent uint64
 }
 
-// drops counts what gets lost beside the forwarder's reasons.
-type drops struct {
-	malformed atomic.Uint64 // no whole IPv6 packet
-	tunnel    atomic.Uint64 // the tunnel's queue was full, or nobody reads it
-	foreign   atomic.Uint64 // gVisor sent from an address that is not ours any more
-	group     atomic.Uint64 // came in a frame for a group, but is for one node
-	gone      atomic.Uint64 // its interface has just gone
-	link      atomic.Uint64 // the link did not take it
-	socket    atomic.Uint64 // our own sockets were not read fast enough
-	strange   atomic.Uint64 // answers of the box itself to who is not known, too many at once
-	waiting   atomic.Uint64 // too many for one neighbor, or one that has gone
-	crowded   atomic.Uint64 // too many for all neighbors
+// loss is why a packet got lost beside the forwarder's reasons.
+type loss uint8
+
+const (
+	lostMalformed loss = iota
+	lostTunnel         // or nobody reads it
+	lostForeign        // gVisor sent it
+	lostGroup
+	lostGone
+	lostLink
+	lostSocket
+	lostStrange
+	lostWaiting // too many for one neighbor, or one that has gone
+	lostCrowded // too many for all neighbors
+	losses      // how many there are
+)
+
+var lossText = [losses]string{
+	lostMalformed: "no whole IPv6 packet",
+	lostTunnel:    "no room in the tunnel's queue",
+	lostForeign:   "from an address of the box that has just gone",
+	lostGroup:     "for one node in a frame for many",
+	lostGone:      "to a LAN that has just gone",
+	lostLink:      "not taken by the LAN's link",
+	lostSocket:    "ND and DHCPv6 messages faster than they are read",
+	lostStrange:   "answers of the box to unknown neighbors, too many at once",
+	lostWaiting:   "waited for a neighbor in vain",
+	lostCrowded:   "no room to wait for neighbors",
 }
 
-// Texts of Counters.Lost.
-const (
-	lostMalformed = "no whole IPv6 packet"
-	lostTunnel    = "no room in the tunnel's queue"
-	lostForeign   = "from an address of the box that has just gone"
-	lostGroup     = "for one node in a frame for many"
-	lostGone      = "to a LAN that has just gone"
-	lostLink      = "not taken by the LAN's link"
-	lostSocket    = "ND and DHCPv6 messages faster than they are read"
-	lostStrange   = "answers of the box to unknown neighbors, too many at once"
-	lostWaiting   = "waited for a neighbor in vain"
-	lostCrowded   = "no room to wait for neighbors"
-)
+// String is its text in Counters.
+func (l loss) String() string { return lossText[l] }
 
 // isTrouble says whether a loss is one that a person should hear of. The rest are what senders do wrong, or what a full
 // line makes of any queue: TCP measures it so.
 func isTrouble(why string) bool {
-	return why == lostLink || why == lostSocket || why == lostCrowded
+	return slices.Contains([]string{lossText[lostLink], lossText[lostSocket], lossText[lostCrowded]}, why)
 }
 
 // Counters may be called from any goroutine.
 func (p *Plane) Counters() Counters {
 	s := p.fwd.Stats()
 	c := Counters{Flows: s.Flows, Refused: s.Refused, Lost: map[string]uint64{}, Silent: s.Silent}
-	for why, n := range map[string]uint64{
-		lostMalformed: p.drops.malformed.Load(), lostTunnel: p.drops.tunnel.Load(), lostForeign: p.drops.foreign.Load(),
-		lostGroup: p.drops.group.Load(), lostGone: p.drops.gone.Load(), lostLink: p.drops.link.Load(),
-		lostSocket: p.drops.socket.Load(), lostStrange: p.drops.strange.Load(), lostWaiting: p.drops.waiting.Load(), lostCrowded: p.drops.crowded.Load(),
-	} {
-		if n > 0 {
-			c.Lost[why] = n
+	for why := range p.lost {
+		if n := p.lost[why].Load(); n > 0 {
+			c.Lost[lossText[why]] = n
 		}
 	}
 	return c
 }
 
-// losses is what was logged of Counters.
-type losses struct {
+// lossLog is what was logged of Counters.
+type lossLog struct {
 	last    Counters
 	trouble map[string]bool // reasons of which a warning stands
 }
 
 // report logs what has become more since it was called last: all of it for who looks for a fault, and once, when it begins,
 // what is trouble.
-func (l *losses) report(log *slog.Logger, c Counters) {
+func (l *lossLog) report(log *slog.Logger, c Counters) {
 	var all []any
 	more := func(now, was map[string]uint64) {
 		for _, why := range sortedNames(now) {

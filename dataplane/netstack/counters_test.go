@@ -33,9 +33,9 @@ func TestWhatIsNotSentOnIsCounted(t *testing.T) {
 			t.Errorf("refused: %d %s, want %d", c.Refused[why], why, want)
 		}
 	}
-	for why, want := range map[string]uint64{lostMalformed: 1, lostWaiting: 84} {
-		if c.Lost[why] != want {
-			t.Errorf("lost: %d %s, want %d", c.Lost[why], why, want)
+	for why, want := range map[loss]uint64{lostMalformed: 1, lostWaiting: 84} {
+		if c.Lost[why.String()] != want {
+			t.Errorf("lost: %d %s, want %d", c.Lost[why.String()], why, want)
 		}
 	}
 	if c.Flows == 0 {
@@ -47,7 +47,7 @@ func TestWhatIsNotSentOnIsCounted(t *testing.T) {
 	if err := w.p.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.p.Counters().Lost[lostWaiting]; n < 84 {
+	if n := w.p.Counters().Lost[lostWaiting.String()]; n < 84 {
 		t.Errorf("%d lost for want of room when the LAN has gone, want 84 and more", n)
 	}
 }
@@ -60,7 +60,7 @@ func TestWhatTheLinkDoesNotTakeIsCounted(t *testing.T) {
 	r.sent(errors.New("no memory"))
 	w.lan.setUp(false)
 	r.sent(errors.New("network is down"))
-	if n := w.p.Counters().Lost[lostLink]; n != 1 {
+	if n := w.p.Counters().Lost[lostLink.String()]; n != 1 {
 		t.Errorf("%d counted, want 1", n)
 	}
 }
@@ -69,10 +69,10 @@ func TestWhatTheLinkDoesNotTakeIsCounted(t *testing.T) {
 func TestTroubleIsLoggedWhenItBegins(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	var l losses
+	var l lossLog
 	lost := map[string]uint64{}
 	for _, c := range []struct {
-		why       string
+		why       loss
 		n         uint64
 		warn, all int
 	}{
@@ -85,7 +85,7 @@ func TestTroubleIsLoggedWhenItBegins(t *testing.T) {
 		{lostWaiting, 1, 0, 1}, // a host that sleeps
 		{lostCrowded, 1, 1, 2},
 	} {
-		lost[c.why] += c.n
+		lost[c.why.String()] += c.n
 		now := map[string]uint64{}
 		for why, n := range lost {
 			now[why] = n
@@ -104,7 +104,7 @@ func TestLossesAreLogged(t *testing.T) {
 	w := ready(t)
 	var out bytes.Buffer
 	w.p.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.p.drops.socket.Add(7)
+	w.p.lost[lostSocket].Add(7)
 	w.pass(upkeepEvery + time.Second)
 	if got := out.String(); !strings.Contains(got, "packets=7") {
 		t.Errorf("logged %q", got)

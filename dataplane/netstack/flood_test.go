@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"oasis6/dataplane"
+	"oasis6/dataplane/netstack/forward"
 	"oasis6/dataplane/netstack/neigh"
 	"oasis6/dataplane/netstack/offload"
 	"oasis6/internal/ip6pkt"
@@ -48,7 +49,7 @@ func TestFloodOfRouterSolicitationsCostsNothing(t *testing.T) {
 	if n := w.heard() - before; n != 256 {
 		t.Errorf("%d neighbors of 3000 solicitations, want 256", n)
 	}
-	if n := w.p.Counters().Lost[lostSocket]; n != 0 {
+	if n := w.p.Counters().Lost[lostSocket.String()]; n != 0 {
 		t.Errorf("%d found the socket full, want none", n)
 	}
 }
@@ -113,7 +114,7 @@ func TestAnswersToForgedSendersAreLimited(t *testing.T) {
 	if n := len(w.icmp(typeNS)); n < 100 || n > ownAskBurst+40 {
 		t.Errorf("%d solicitations, want some %d", n, ownAskBurst)
 	}
-	if w.p.Counters().Lost[lostStrange] == 0 {
+	if w.p.Counters().Lost[lostStrange.String()] == 0 {
 		t.Error("not counted")
 	}
 }
@@ -151,7 +152,7 @@ func TestForgedStationsSilenceNobody(t *testing.T) {
 		if i%500 == 0 {
 			w.from(m, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))
 		}
-		w.p.fwd.Stranger(w.p.o.Now(), m)
+		w.p.fwd.Discovery(w.p.o.Now(), forward.Index(w.p.ports["br-lan"].nic), m, func() (ok, known bool) { return false, false })
 	}
 	for i := range 2000 {
 		w.from(hostMAC, neigh.GroupMAC(group), solicitation(forged(host, i), box, group))

@@ -104,7 +104,7 @@ type Plane struct {
 	tunnel *tunnel
 	events *mailbox
 	view   atomic.Pointer[view]
-	drops  drops
+	lost   [losses]atomic.Uint64 // beside what the forwarder counts
 	// batches are kept for reuse: each goroutine that writes to the device has one.
 	batches  sync.Pool
 	sendings sync.Pool         // of *sending, for reuse
@@ -126,7 +126,7 @@ type Plane struct {
 	retry       tcpip.Timer      // for links that could not be opened
 	tried       map[string]error // why they could not
 	upkeep      tcpip.Timer
-	losses      losses // that the upkeep has logged
+	logged      lossLog // that the upkeep has logged
 	told        map[string]dataplane.Link
 	closed      bool
 }
@@ -193,7 +193,7 @@ func (p *Plane) lookAfter() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
-		p.losses.report(p.log, c)
+		p.logged.report(p.log, c)
 		p.upkeep.Reset(upkeepEvery)
 	}
 }

@@ -202,7 +202,7 @@ func (r *port) arrived(frame []byte, off offload.Info) {
 	case to[0]&1 == 0 && to != r.mac, from[0]&1 != 0, from == r.mac:
 		return // for another station, or nobody's, or our own that came back
 	case pkt[0]>>4 != 6 || size > len(pkt):
-		r.p.drops.malformed.Add(1)
+		r.p.lost[lostMalformed].Add(1)
 		return
 	}
 	pkt = pkt[:size] // the link may pad
@@ -234,19 +234,11 @@ func (r *port) admits(now time.Time, pkt []byte, from neigh.MAC) bool {
 			return false
 		}
 	}
-	if !r.p.fwd.Limited(forward.Index(r.nic)) {
-		return true
-	}
-	r.mu.Lock()
-	ok, known := r.neigh.Admits(now, pkt, from)
-	r.mu.Unlock()
-	if !known {
-		ok = r.p.fwd.Stranger(now, from)
-	}
-	if !ok {
-		r.p.fwd.Refuse(forward.TooManyND)
-	}
-	return ok
+	return r.p.fwd.Discovery(now, forward.Index(r.nic), from, func() (ok, known bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.neigh.Admits(now, pkt, from)
+	})
 }
 
 // hear takes what is for this node and came in here, and was within the limits; false: gVisor is to have it, too.
@@ -291,7 +283,7 @@ func (r *port) sendOwn(now time.Time, to netip.Addr, pkt []byte) {
 	asks := r.asks.Take(now, 1)
 	r.mu.Unlock()
 	if !asks {
-		r.p.drops.strange.Add(1)
+		r.p.lost[lostStrange].Add(1)
 		return
 	}
 	r.resolve(now, to, pkt, offload.Info{})
@@ -336,7 +328,7 @@ func (r *port) transmit(to neigh.MAC, pkt []byte, off offload.Info) {
 // sent counts what a link did not take. That one without carrier takes nothing is no news.
 func (r *port) sent(err error) {
 	if err != nil && r.link.Up() {
-		r.p.drops.link.Add(1)
+		r.p.lost[lostLink].Add(1)
 	}
 }
 
@@ -374,8 +366,8 @@ func (r *port) tick() {
 
 // perform carries out what the neighbor machine has decided. No lock is held.
 func (r *port) perform(now time.Time, act neigh.Actions[waiting]) {
-	r.p.drops.waiting.Add(act.Lost)
-	r.p.drops.crowded.Add(act.Crowded)
+	r.p.lost[lostWaiting].Add(act.Lost)
+	r.p.lost[lostCrowded].Add(act.Crowded)
 	for _, n := range act.News {
 		r.p.neighborNews(now, r, n)
 	}

@@ -19,7 +19,7 @@ func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info
 	if v.Action != forward.Local && from.ether[0]&1 != 0 && pkt[offDst] != 0xff {
 		// As Linux: such a frame is not for us to pass on, and nobody is told (RFC 4443 section 2.4 e.4).
 		if v.Action != forward.Drop {
-			p.drops.group.Add(1)
+			p.lost[lostGroup].Add(1)
 		}
 		return
 	}
@@ -33,7 +33,7 @@ func (p *Plane) process(now time.Time, from origin, pkt []byte, off offload.Info
 		if out := p.view.Load().ports[v.Out]; v.Out == tunnelNIC {
 			p.toTunnel(from, v.Packet, off)
 		} else if out == nil {
-			p.drops.gone.Add(1) // never by the tunnel instead
+			p.lost[lostGone].Add(1) // never by the tunnel instead
 		} else if b != nil && out.fast != nil {
 			b.add(now, out, v.NextHop, v.Packet)
 		} else {
@@ -63,7 +63,7 @@ func (p *Plane) answer(now time.Time, from origin, v forward.Verdict) {
 	case v.Out == tunnelNIC:
 		p.tunnel.send(v.Packet, offload.Info{})
 	case out == nil:
-		p.drops.gone.Add(1)
+		p.lost[lostGone].Add(1)
 	case v.MAC != [6]byte{}:
 		out.transmit(v.MAC, v.Packet, offload.Info{})
 	default:
@@ -103,7 +103,7 @@ func (p *Plane) emit(pkt []byte) {
 	view := p.view.Load()
 	if _, ours := view.own[src]; !ours {
 		// Only what is for this node gets to gVisor; if the address has just gone, gVisor would send it on.
-		p.drops.foreign.Add(1)
+		p.lost[lostForeign].Add(1)
 		return
 	}
 	index, hop, ok := p.fwd.Route(src, dst)
@@ -119,7 +119,7 @@ func (p *Plane) emit(pkt []byte) {
 	} else if out := view.ports[index]; out != nil {
 		out.sendOwn(now, hop, pkt)
 	} else {
-		p.drops.gone.Add(1)
+		p.lost[lostGone].Add(1)
 	}
 }
 

@@ -141,14 +141,14 @@ func (s *sockets) close() {
 // put leaves a message; what finds no room is lost, as in a kernel's buffer.
 func (c *socket) put(m dataplane.Received) {
 	if len(c.in) == cap(c.in) {
-		c.port.p.drops.socket.Add(1)
+		c.port.p.lost[lostSocket].Add(1)
 		return // without copying: this is what a flood does
 	}
 	m.Iface, m.Data = c.port.name, slices.Clone(m.Data)
 	select {
 	case c.in <- m:
 	default:
-		c.port.p.drops.socket.Add(1)
+		c.port.p.lost[lostSocket].Add(1)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestGroupFramesAreNotForwarded(t *testing.T) {
 	if got := w.frames(); len(got) != 0 {
 		t.Errorf("on the LAN %+v", got)
 	}
-	if n := w.p.drops.group.Load(); n != 2 {
+	if n := w.p.lost[lostGroup].Load(); n != 2 {
 		t.Errorf("%d counted, want 2", n)
 	}
 	w.fromHost(boxMAC, datagram(host, far, 100))
@@ -46,7 +46,7 @@ func TestNothingLeavesByTheTunnelInstead(t *testing.T) {
 	if out := w.toHub(); len(out) != 0 {
 		t.Errorf("back to the hub %x", out)
 	}
-	if w.p.drops.gone.Load() == 0 {
+	if w.p.lost[lostGone].Load() == 0 {
 		t.Error("not counted")
 	}
 	w.p.mu.Lock()

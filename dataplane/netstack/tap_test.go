@@ -53,9 +53,7 @@ func ip(t *testing.T, args ...string) {
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	netlab.Need(t, "ip", "ping")
-	if err := netlab.CheckTun(); err != nil {
-		t.Skip(err)
-	}
+	netlab.NeedTun(t)
 	m := &machine{T: t, h1: netlab.New(t).Node("h1"), dir: t.TempDir(), links: map[string]dataplane.Link{}}
 	m.h1.Run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan1")
 	here, err := os.Open("/proc/thread-self/ns/net")

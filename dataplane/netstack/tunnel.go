@@ -126,14 +126,14 @@ func (t *tunnel) keep(pkt []byte, off offload.Info) (item queued, ok bool) {
 		return item, false
 	}
 	if !t.did.Load() {
-		t.p.drops.tunnel.Add(1)
+		t.p.lost[lostTunnel].Add(1)
 		return item, false // nobody reads
 	}
 	return t.buf.keep(pkt, off), true
 }
 
 func (t *tunnel) lose(item queued) {
-	t.p.drops.tunnel.Add(1)
+	t.p.lost[lostTunnel].Add(1)
 	t.buf.free(item)
 }
 
@@ -203,12 +203,12 @@ func (o *TunnelPort) MTU() int { return int(o.t.mtu.Load()) }
 // fromTunnel takes a packet that came from the hub.
 func (p *Plane) fromTunnel(now time.Time, pkt []byte, b *batch) {
 	if len(pkt) < ip6pkt.HeaderLen || pkt[0]>>4 != 6 {
-		p.drops.malformed.Add(1)
+		p.lost[lostMalformed].Add(1)
 		return
 	}
 	size := ip6pkt.HeaderLen + int(pkt[offPayload])<<8 + int(pkt[offPayload+1])
 	if size > len(pkt) {
-		p.drops.malformed.Add(1)
+		p.lost[lostMalformed].Add(1)
 		return
 	}
 	p.process(now, origin{index: forward.Index(tunnelNIC)}, pkt[:size], offload.Info{}, b)

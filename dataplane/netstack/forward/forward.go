@@ -120,20 +120,23 @@ func (f *Forwarder) Neighbor(now time.Time, on Index, addr netip.Addr, mac [6]by
 	f.neighbor(now, on, addr, mac, seenNeighbor)
 }
 
-// Limited says whether Neighbor Discovery that comes in by an interface is bounded: on a LAN of a box.
-func (f *Forwarder) Limited(on Index) bool {
+// Discovery says whether one more message of Neighbor Discovery, Router Solicitations aside, is to be heard that comes in by
+// an interface, and counts it if not. station is what the table of neighbors has to say of who sent it; known: it can tell. Of
+// those who are not known there may be any number. Only the LANs of a box have this limit.
+func (f *Forwarder) Discovery(now time.Time, on Index, mac [6]byte, station func() (ok, known bool)) bool {
 	s := f.state.Load()
-	i := s.at(on)
-	return i != nil && i.lan && s.box != nil
+	if i := s.at(on); i == nil || !i.lan || s.box == nil {
+		return true
+	}
+	ok, known := station()
+	if !known {
+		ok = f.limits.neighborDiscovery(now, mac)
+	}
+	if !ok {
+		f.count.add(TooManyND)
+	}
+	return ok
 }
-
-// Stranger says whether the stack is to hear more of a station that is not known to it, of which there may be any number.
-func (f *Forwarder) Stranger(now time.Time, mac [6]byte) bool {
-	return f.limits.neighborDiscovery(now, mac)
-}
-
-// Refuse counts a packet that the caller does not want.
-func (f *Forwarder) Refuse(why Reason) { f.count.add(why) }
 
 // Heard is Neighbor for a node that was heard and has not answered yet: that may be forged.
 func (f *Forwarder) Heard(now time.Time, on Index, addr netip.Addr, mac [6]byte) {

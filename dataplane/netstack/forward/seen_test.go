@@ -172,9 +172,10 @@ func TestHeardGivesWayToHeard(t *testing.T) {
 // The Neighbor Discovery of one station that is not known reaches the stack up to a rate; that of another is not concerned.
 func TestStrangersAreLimited(t *testing.T) {
 	w := newWorld(t, aSite())
+	stranger := func() (ok, known bool) { return false, false }
 	count := func(mac [6]byte, n int) (got int) {
 		for range n {
-			if w.f.Stranger(w.now, mac) {
+			if w.f.Discovery(w.now, lan, mac, stranger) {
 				got++
 			}
 		}
@@ -190,13 +191,17 @@ func TestStrangersAreLimited(t *testing.T) {
 	if got := count(hostMAC, 2000); got != discoveryRate {
 		t.Errorf("%d in a second, want %d", got, discoveryRate)
 	}
-	for on, want := range map[Index]bool{lan: true, guest: true, tunnel: false, wan: false, 77: false} {
-		if got := w.f.Limited(on); got != want {
-			t.Errorf("Limited(%d) = %v, want %v", on, got, want)
+	refused := func() (ok, known bool) { return false, true }
+	for on, limited := range map[Index]bool{lan: true, guest: true, tunnel: false, wan: false, 77: false} {
+		if w.f.Discovery(w.now, on, routerMAC, refused) == limited {
+			t.Errorf("on %d limited: %v, want %v", on, !limited, limited)
 		}
 	}
+	if n := w.f.Stats().Refused[TooManyND.String()]; n != 1500+1900+2 {
+		t.Errorf("%d counted", n)
+	}
 	w.set(aHub())
-	if w.f.Limited(lan) {
+	if !w.f.Discovery(w.now, lan, routerMAC, refused) {
 		t.Error("limited on a hub")
 	}
 }
