@@ -29,7 +29,7 @@ func checkFile(path, lan string) verdict {
 // previewBox is router.Preview, and with the userspace data plane it tells what is the machine's from what is the process's.
 func previewBox(cfg *config.Config) string {
 	text := router.Preview(cfg)
-	if !new(daemon).wantsUserspace(cfg) {
+	if !wantsUserspace(cfg) {
 		return text
 	}
 	var b strings.Builder

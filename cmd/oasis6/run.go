@@ -73,7 +73,7 @@ func (b *daemon) load(opts ...config.Option) (*config.Config, error) {
 	for _, n := range notices {
 		b.log.Info("configuration", "notice", n.String())
 	}
-	if withUserspace && err == nil && b.forwards && b.wantsUserspace(cfg) != b.userspace {
+	if withUserspace && err == nil && b.forwards && wantsUserspace(cfg) != b.userspace {
 		return nil, errors.New("another Dataplane needs a restart")
 	}
 	return cfg, configFailure(err)

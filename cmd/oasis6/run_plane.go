@@ -30,7 +30,7 @@ type boxPlane interface {
 
 // openPlane makes the data plane that the configuration wants.
 func (b *daemon) openPlane(cfg *config.Config, bootID string) (boxPlane, error) {
-	b.forwards, b.userspace = true, b.wantsUserspace(cfg)
+	b.forwards, b.userspace = true, wantsUserspace(cfg)
 	if !b.userspace {
 		if err := netstack.Sweep(b.run, bootID); err != nil {
 			b.log.Warn("kernel state of an earlier box in userspace not put back", "err", err)
@@ -45,7 +45,7 @@ func (b *daemon) openPlane(cfg *config.Config, bootID string) (boxPlane, error) 
 	})
 }
 
-func (b *daemon) wantsUserspace(cfg *config.Config) bool {
+func wantsUserspace(cfg *config.Config) bool {
 	switch cfg.Router.Dataplane {
 	case config.DataplaneUserspace:
 		return true
@@ -77,12 +77,9 @@ func (b *daemon) snapshots(of snapshotter, plane boxPlane) snapshotter {
 	return func(ctx context.Context) (status.Snapshot, error) {
 		s, err := of(ctx)
 		s.Dataplane = config.DataplaneKernel.Name()
-		if b.userspace {
-			s.Dataplane = config.DataplaneUserspace.Name()
-		}
 		if p, ok := plane.(*netstack.Plane); ok {
-			c := p.Counters()
-			s.Forwarding = &status.Forwarding{Flows: c.Flows, Refused: c.Refused, Lost: c.Lost, Silent: c.Silent}
+			c := status.Forwarding(p.Counters())
+			s.Dataplane, s.Forwarding = config.DataplaneUserspace.Name(), &c
 		}
 		return s, err
 	}

@@ -27,6 +27,6 @@ func (b *daemon) openTunnel(cfg *config.Config, _ boxPlane) (*tun.Tunnel, error)
 
 // What follows is not called in this build.
 
-func (b *daemon) wantsUserspace(*config.Config) bool { return false }
+func wantsUserspace(*config.Config) bool { return false }
 
 func (b *daemon) snapshots(of snapshotter, _ boxPlane) snapshotter { return of }
