@@ -120,9 +120,7 @@ type World struct {
 func NewWorld(t T, c WorldConfig) *World {
 	t.Helper()
 	Need(t, "ip", "nft", "wg", "ping", "kea-dhcp6", "go")
-	if err := CheckTun(); err != nil {
-		refuse(t, "%v", err)
-	}
+	NeedTun(t)
 	c.fill()
 	w := &World{Lab: New(t), Config: c, HubKey: wgkey.GeneratePrivate()}
 	w.Site = &Site{BoxKey: wgkey.GeneratePrivate(), Publicv4: NAT2v4, world: w}
@@ -161,6 +159,14 @@ func CheckTun() error {
 	}
 	_ = f.Close() // never written
 	return nil
+}
+
+// NeedTun is Need for them.
+func NeedTun(t T) {
+	t.Helper()
+	if err := CheckTun(); err != nil {
+		refuse(t, "%v", err)
+	}
 }
 
 // Settle waits until the LAN looks as if it had been up for a while: the link-local addresses of
