@@ -7,7 +7,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -160,6 +159,11 @@ func testsOfThisPackage(t *testing.T) (names []string) {
 // netlink attributes in the wrong order.
 var emulators = map[string]string{"386": "", "arm": "qemu-arm", "mipsle": "qemu-mipsel"}
 
+// notEmulated are the bodies that need what qemu-user does not have.
+var notEmulated = map[string]string{
+	"MTUFollowsThePath": "it does not know IP_MTU, by which the box asks the kernel for the path's MTU",
+}
+
 // Half of the boards have 32 bits: gVisor, the tap's header and the checksums must know it.
 func userspaceElsewhere(t *testing.T) {
 	t.Parallel()
@@ -168,30 +172,32 @@ func userspaceElsewhere(t *testing.T) {
 			if emulator == "" && runtime.GOARCH != "amd64" {
 				t.Skip("needs a processor that runs both")
 			}
-			if _, err := exec.LookPath(emulator); emulator != "" && err != nil {
-				t.Skipf("needs %s (Debian package qemu-user)", emulator)
+			if emulator != "" {
+				netlab.Need(t, emulator)
 			}
 			t.Parallel()
-			bodies := elsewhere()
-			if emulator != "" && os.Getenv("OASIS6_EMULATED") != "all" {
-				bodies = bodies[:1]
-			}
-			for _, body := range bodies {
+			for _, body := range elsewhere(emulator != "") {
 				t.Run(subtestOf(body), body)
 			}
 		})
 	}
 }
 
-// elsewhere are the tests that run on each of emulators: what goes through the tap, the offloads and the forwarder in bulk,
-// its errors and its table, both sides of DHCPv6, and what a successor finds. Two processors are not enough for two emulated
-// boxes at once: there the first one runs, and `make soak` has them all, one by one. The MTU of the path is not among them: qemu-user
-// does not know IP_MTU.
-func elsewhere() []func(*testing.T) {
-	return []func(*testing.T){
+// elsewhere are the tests that run with boxes of other processors: what goes through the tap, the offloads and the forwarder
+// in bulk, its errors and its table, both sides of DHCPv6, and what a successor finds. Two processors are not enough for
+// emulated boxes beside all else: there the first one runs. `make soak` has the whole table on all, but for notEmulated.
+func elsewhere(emulated bool) []func(*testing.T) {
+	some := []func(*testing.T){
 		TestBulk, TestSplitTunnel, TestCE_2_7_06_UnknownPrefix, TestCE_3_2_03_NoForwardingLoop, TestStatefulDHCPv6,
 		TestOperatorRenumbers, TestRestartKeepsAddresses,
 	}
+	switch {
+	case os.Getenv("OASIS6_ELSEWHERE") == "all":
+		return slices.DeleteFunc(onBothPlanes(), func(body func(*testing.T)) bool { return emulated && notEmulated[subtestOf(body)] != "" })
+	case emulated:
+		return some[:1]
+	}
+	return some
 }
 
 // boxBinary is the program under test.
