@@ -37,6 +37,7 @@ type box struct {
 	*netlab.World
 	*netlab.Site
 	bin    string
+	hubBin string
 	proc   *netlab.Proc
 	schema *jsonschema.Schema // every status of every test is held against it
 
@@ -60,14 +61,14 @@ func newLoneBox(t *testing.T, c netlab.WorldConfig) *box {
 	}
 	c.Userspace = c.Userspace || strings.HasPrefix(t.Name(), userspaceTest)
 	w := netlab.NewWorld(t, c)
-	b := &box{T: t, World: w, Site: w.Site, bin: boxBinary(t), schema: schema}
+	b := &box{T: t, World: w, Site: w.Site, bin: boxBinary(t), hubBin: hubBinary(t), schema: schema}
 	b.Settle() // snapshots are of a machine at rest
 	return b
 }
 
 // second is the box of the world's second site.
 func (b *box) second() *box {
-	return &box{T: b.T, World: b.World, Site: b.B, bin: b.bin, schema: b.schema}
+	return &box{T: b.T, World: b.World, Site: b.B, bin: b.bin, hubBin: b.hubBin, schema: b.schema}
 }
 
 func (b *box) start(extra ...string) {

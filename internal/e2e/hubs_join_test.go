@@ -93,11 +93,11 @@ func (h *ourHub) joinedStay(a, b *box) {
 	if err := h.H1.Ping(netlab.WWWv6); err != nil {
 		h.Errorf("h1 after SIGHUP: %v", err)
 	}
-	if said := h.R2.Run(h.HubArgs(h.bin, "hub", "remove", "school")...); !strings.HasPrefix(said, "school is removed") {
+	if said := h.R2.Run(h.HubArgs(h.hubBin, "hub", "remove", "school")...); !strings.HasPrefix(said, "school is removed") {
 		h.Errorf("hub remove of a site says %q", said)
 	}
 	h.invite("nobody")
-	if said := h.R2.Run(h.HubArgs(h.bin, "hub", "remove", "nobody")...); !strings.HasPrefix(said, "the invitation of nobody is taken back") {
+	if said := h.R2.Run(h.HubArgs(h.hubBin, "hub", "remove", "nobody")...); !strings.HasPrefix(said, "the invitation of nobody is taken back") {
 		h.Errorf("hub remove of an invitation says %q", said)
 	}
 	if !netlab.Poll(soon, func() bool { return b.H1.Ping(netlab.WWWv6) != nil }) {
@@ -115,7 +115,7 @@ func (h *ourHub) invite(name string) string {
 	var out string
 	if !netlab.Poll(soon, func() (ok bool) {
 		var err error
-		out, err = h.R2.Try(h.HubArgs(h.bin, "invite", name)...)
+		out, err = h.R2.Try(h.HubArgs(h.hubBin, "invite", name)...)
 		return err == nil
 	}) {
 		h.Fatalf("invite %s:\n%s", name, h.hub.Output())

@@ -38,7 +38,7 @@ func newHub(t *testing.T, c netlab.WorldConfig, lines ...string) *ourHub {
 
 func (h *ourHub) startHub() {
 	h.Helper()
-	h.hub = h.StartHub(h.bin)
+	h.hub = h.StartHub(h.hubBin)
 }
 
 // upHub starts the hub and the boxes, and waits until each has IPv6.
@@ -67,7 +67,7 @@ func (h *ourHub) reload(lines ...string) {
 // hubStatusErr is the hub's status.
 func (h *ourHub) hubStatusErr() (s status.Snapshot, err error) {
 	h.Helper()
-	out, err := h.R2.Try(h.HubArgs(h.bin, "status", "--json")...)
+	out, err := h.R2.Try(h.HubArgs(h.hubBin, "status", "--json")...)
 	if err != nil {
 		return s, err
 	}
@@ -104,7 +104,7 @@ func (h *ourHub) site(b *box) status.Site {
 
 // hubText is the hub's status as an operator reads it.
 func (h *ourHub) hubText() string {
-	out, err := h.R2.Try(h.HubArgs(h.bin, "status")...)
+	out, err := h.R2.Try(h.HubArgs(h.hubBin, "status")...)
 	if err != nil {
 		return err.Error()
 	}
@@ -114,7 +114,7 @@ func (h *ourHub) hubText() string {
 // leases are what `oasis6 hub leases --json` lists, of the running hub or of its store.
 func (h *ourHub) leases() []hub.Lease {
 	h.Helper()
-	out := h.R2.Run(h.HubArgs(h.bin, "hub", "--json", "leases")...)
+	out := h.R2.Run(h.HubArgs(h.hubBin, "hub", "--json", "leases")...)
 	var a struct{ Leases []hub.Lease }
 	if err := json.Unmarshal([]byte(out), &a); err != nil {
 		h.Fatalf("hub leases: %v\n%s", err, out)
@@ -223,7 +223,7 @@ func TestHubWithTwoBoxes(t *testing.T) {
 	}
 
 	h.leaveAndReturn(a, b)
-	t.Logf("status:\n%s\n%s", h.hubText(), h.R2.Run(h.HubArgs(h.bin, "hub", "leases")...))
+	t.Logf("status:\n%s\n%s", h.hubText(), h.R2.Run(h.HubArgs(h.hubBin, "hub", "leases")...))
 	if code := h.hub.Stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d after SIGTERM:\n%s", code, h.hub.Output())
 	}

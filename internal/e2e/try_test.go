@@ -351,7 +351,7 @@ func TestTryWithTheKeyOfABoxElsewhere(t *testing.T) {
 		group = "65534 65534"
 	}
 	b.R1.Sysctl("net.ipv4.ping_group_range", group)
-	b.StartHub(b.bin)
+	b.StartHub(b.hubBin)
 	b.start()
 	b.waitOnline(b.H1)
 	before := b.status().Prefixes[0].Prefix
@@ -371,7 +371,7 @@ func TestTryWithTheKeyOfABoxElsewhere(t *testing.T) {
 	if after := b.status().Prefixes[0].Prefix; after != before {
 		t.Errorf("the box has %s, before the trial %s", after, before)
 	}
-	for line := range strings.Lines(b.R2.Run(b.HubArgs(b.bin, "hub", "leases")...)) {
+	for line := range strings.Lines(b.R2.Run(b.HubArgs(b.hubBin, "hub", "leases")...)) {
 		state := "bound"
 		if strings.HasPrefix(line, r.Prefixes[0]+" ") {
 			state = "released"

@@ -203,9 +203,28 @@ func elsewhere(emulated bool) []func(*testing.T) {
 // boxBinary is the program under test.
 func boxBinary(t *testing.T) string {
 	t.Helper()
-	if name, ok := strings.CutPrefix(t.Name(), elsewhereTest+"/"); ok {
-		arch, _, _ := strings.Cut(name, "/")
+	if arch := elsewhereIs(t); arch != "" {
 		return netlab.BuildFor(t, netlab.BoxPackage, arch, emulators[arch])
 	}
 	return netlab.Build(t, netlab.BoxPackage)
+}
+
+// hubBinary is the program of hubs: the one under test, unless it is emulated. Hubs forward by the kernel's data plane, and
+// qemu-user passes on no netfilter sockets.
+func hubBinary(t *testing.T) string {
+	t.Helper()
+	if emulators[elsewhereIs(t)] != "" {
+		return netlab.Build(t, netlab.BoxPackage)
+	}
+	return boxBinary(t)
+}
+
+// elsewhereIs is the architecture that a test under elsewhereTest is for, or empty.
+func elsewhereIs(t *testing.T) string {
+	name, ok := strings.CutPrefix(t.Name(), elsewhereTest+"/")
+	if !ok {
+		return ""
+	}
+	arch, _, _ := strings.Cut(name, "/")
+	return arch
 }
