@@ -107,7 +107,13 @@ func (b *box) statusErr() (status.Snapshot, error) {
 		b.offSchema = true // once is enough: tests ask many times
 		b.Errorf("status --json does not follow docs/status.schema.json: %q", bad)
 	}
-	return s, json.Unmarshal([]byte(out), &s)
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		return s, err
+	}
+	if b.Config.Userspace && s.Dataplane != "userspace" {
+		b.Fatalf("the box forwards by %q, want userspace: this test shows nothing", s.Dataplane)
+	}
+	return s, nil
 }
 
 func (b *box) status() status.Snapshot {

@@ -84,8 +84,18 @@ func (w *World) NameBox(binary string) error {
 	return os.Symlink(path, name)
 }
 
-// Configured says that the box's file was written by its own commands: StartBox leaves it alone.
-func (s *Site) Configured() { s.boxConfigured = true }
+// Configured says that the box's file was written by its own commands: StartBox leaves it alone. Those do not choose a data
+// plane, so that of the world is added.
+func (s *Site) Configured() {
+	s.world.T.Helper()
+	written, err := os.ReadFile(s.BoxFile())
+	if err != nil {
+		s.world.T.Fatalf("the box's configuration: %v", err)
+	}
+	lines := strings.Split(string(written), "\n")
+	section := s.world.router(&lines)
+	s.WriteBoxConfig(section + strings.Join(lines, "\n"))
+}
 
 // StartBox runs `oasis6 run` in R1 with the last written configuration, by default BoxConfig().
 func (s *Site) StartBox(binary string, extra ...string) *Proc {
