@@ -280,8 +280,11 @@ func TestPinAndParse(t *testing.T) {
 		}
 	}
 	for _, addr := range []string{"224.0.0.1", "ff02::1", "::", "0.0.0.0"} {
-		if c := parseControl(pinTo(netip.MustParseAddr(addr))); c.dst.IsValid() {
-			t.Errorf("answers would come from %s", addr)
+		pin := pinTo(netip.MustParseAddr(addr))
+		for _, b := range [][]byte{pin, append(pin, make([]byte, unix.SizeofCmsghdr)...)} { // a message of no length is none
+			if c := parseControl(b); c.dst.IsValid() {
+				t.Errorf("answers would come from %s by %x", addr, b)
+			}
 		}
 	}
 	if pinTo(netip.Addr{}) != nil {

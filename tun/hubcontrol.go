@@ -23,7 +23,7 @@ func parseControl(b []byte) (c arrival) {
 	for len(b) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
-			return c
+			break
 		}
 		b = rest
 		switch {
