@@ -181,8 +181,12 @@ func (b *box) reportLoss(what string, p *netlab.Proc) {
 	got, _ := strconv.Atoi(m[2])
 	lost := time.Duration(sent-got) * pingInterval
 	b.Logf("%s: %d of %d echo requests lost, %v", what, sent-got, sent, lost)
-	if lost > time.Second {
-		b.Errorf("%s: %v of forwarding lost, want at most 1s", what, lost)
+	most := time.Second
+	if emulators[elsewhereIs(b.T)] != "" {
+		most = 3 * time.Second // an emulated program takes its time to start
+	}
+	if lost > most {
+		b.Errorf("%s: %v of forwarding lost, want at most %v", what, lost, most)
 	}
 }
 
