@@ -23,11 +23,13 @@ type Path struct {
 	Mark uint32 // of the sockets; needs CAP_NET_ADMIN; 0: none
 }
 
+const ethernetMTU = 1500
+
 // ErrNoEcho says that this user may not send ICMP echo requests.
 var ErrNoEcho = errors.New("this user may not send ICMP echo requests (net.ipv4.ping_group_range)")
 
 // MTU asks the kernel what fits on the way: the MTU of the route's interface, or what ICMP has taught since. The error is
-// the kernel's when there is no route.
+// the kernel's when there is no route. What emulates Linux may not know the option: the MTU is then an Ethernet's.
 func (p Path) MTU(to netip.AddrPort) (mtu int, err error) {
 	f := familyOf(to.Addr())
 	sock, err := p.connect(f, to)
@@ -43,6 +45,9 @@ func (p Path) MTU(to netip.AddrPort) (mtu int, err error) {
 		mtu, err = unix.GetsockoptInt(fd, f.level, f.mtu)
 		return err
 	})
+	if errors.Is(err, unix.ENOPROTOOPT) {
+		return ethernetMTU, nil
+	}
 	return mtu, err
 }
 
