@@ -10,6 +10,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -88,6 +89,10 @@ func start(c *netlab.Console, plane string) *subject {
 	s.box = w.StartBox(binary)
 	if _, err := w.H1.FirstEcho(netlab.WWWv6, patience); err != nil {
 		c.Fatalf("bench: %s: %v", plane, err)
+	}
+	var is struct{ Dataplane string }
+	if err := json.Unmarshal([]byte(w.R1.Run(w.BoxArgs(binary, "status", "--json")...)), &is); err != nil || is.Dataplane != plane {
+		c.Fatalf("bench: the box forwards by %q, want %s: %v", is.Dataplane, plane, err)
 	}
 	ln, err := w.WWW.Listen("tcp", ":"+port)
 	if err != nil {
