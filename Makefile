@@ -12,7 +12,7 @@ TEST_STEPS = deps fmt vet staticcheck shellcheck test-386 cross size fuzz renumb
 R2 ?= hub
 LAB_FLAGS = $(if $(filter kea,$(R2)),-kea)
 # Inputs for each fuzz target in make test, and seconds in make soak.
-FUZZ_RUNS ?= 10000
+FUZZ_RUNS ?= 5000
 SOAK_EACH ?= 600
 # The end-to-end tests of the userspace data plane.
 USERSPACE = ^TestUserspace|^TestBulk$$
