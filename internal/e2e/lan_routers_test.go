@@ -89,7 +89,7 @@ func (b *box) wantSourceChecks(d *netlab.Downstream) {
 	b.Helper()
 	seen := b.WWW.WatchIPv6("eth1")
 	nobodys := b.unassigned(d)
-	for _, tc := range []struct {
+	spoofs := []struct {
 		what string
 		from *netlab.Node
 		src  netip.Addr
@@ -97,15 +97,20 @@ func (b *box) wantSourceChecks(d *netlab.Downstream) {
 		{"R3 with a source of the delegation that is nobody's", b.R3, nobodys},
 		{"h1 with a source of R3's prefix", b.H1, d.Prefix().Addr().Next().Next()},
 		{"R3 with a source of elsewhere", b.R3, netip.MustParseAddr("2001:db8:bad::1")},
-	} {
-		b.spoof(tc.from, "eth0", tc.src)
-		if n := seen.From(netip.PrefixFrom(tc.src, 128)); n > 0 {
-			b.Errorf("%s, %s: %d packets reached www", tc.what, tc.src, n)
-		}
+	}
+	for _, s := range spoofs {
+		b.spoof(s.from, "eth0", s.src)
 	}
 	own := d.Prefix().Addr().Next()
-	if _, err := b.R3.Try("ping", "-n", "-c1", "-W2", "-I", own.String(), netlab.WWWv6); err != nil || seen.From(netip.PrefixFrom(own, 128)) == 0 {
+	_, err := b.R3.Try("ping", "-n", "-c1", "-W2", "-I", own.String(), netlab.WWWv6)
+	// What was sent before it has been seen by then, or never will be.
+	if !netlab.Poll(soon, func() bool { return seen.From(netip.PrefixFrom(own, 128)) > 0 }) || err != nil {
 		b.Errorf("R3 with its own source %s: %v", own, err)
+	}
+	for _, s := range spoofs {
+		if n := seen.From(netip.PrefixFrom(s.src, 128)); n > 0 {
+			b.Errorf("%s, %s: %d packets reached www", s.what, s.src, n)
+		}
 	}
 }
 
