@@ -41,6 +41,7 @@ type Engine struct {
 	pace  pace
 	seek  seek
 	rest  rest
+	waste collector
 }
 
 // pace ties virtual to real time: at real, it was virtual.
@@ -248,6 +249,9 @@ func (e *Engine) settle() {
 	for again := true; again; {
 		if !e.cfg.Real {
 			e.rest.wait()
+			if e.waste.collect() {
+				e.rest.wait()
+			}
 		}
 		e.mu.Lock()
 		hooks := e.hooks

@@ -18,6 +18,7 @@ func (e *Engine) RunFor(ctx context.Context, d time.Duration) error {
 // whether done has.
 func (e *Engine) RunUntil(ctx context.Context, limit time.Duration, done func() bool) (bool, error) {
 	end := e.Now().Add(limit)
+	defer e.hold()()
 	e.settle()
 	for !done() {
 		if err := ctx.Err(); err != nil {
@@ -54,12 +55,16 @@ func (e *Engine) Run(ctx context.Context) {
 	e.mu.Lock()
 	e.anchor()
 	e.mu.Unlock()
+	defer e.hold()()
 	e.settle()
 	for ctx.Err() == nil {
 		until, single := e.due()
 		t := e.pop(until)
 		if t == nil {
 			e.await(ctx, time.Time{})
+			if !e.cfg.Real {
+				e.waste.collect() // of whoever watches, too
+			}
 			continue
 		}
 		e.step(t)
@@ -90,10 +95,18 @@ func (e *Engine) due() (until time.Time, single bool) {
 	return e.pace.at(time.Now()), false
 }
 
-// await waits for the next event to be due, for a change, or for end (zero: none).
+// hold is for the time in which virtual events run.
+func (e *Engine) hold() (release func()) {
+	if e.cfg.Real {
+		return func() {}
+	}
+	return hold()
+}
+
+// await waits for the next event to be due, for a change, for end (zero: none), or a second.
 func (e *Engine) await(ctx context.Context, end time.Time) {
 	e.mu.Lock()
-	wait := time.Hour
+	wait := time.Second
 	if len(e.queue) > 0 {
 		switch at := e.queue[0].at; {
 		case e.cfg.Real:
